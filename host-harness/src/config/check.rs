@@ -1,0 +1,160 @@
+//! Checks of the configuration that take more than one key.
+//!
+//! Source of truth: `example.toml` and VM2000 manual (VM index 1 is the monitor VM; the name and
+//! index of a VM are unique on an SU). Invariant: what makes a *move* impossible is not refused
+//! here, because rejecting it is the task of the migration's check; what could not exist on the
+//! source is. Deliberately not here: the form of single values.
+
+use monitor_core::{
+    device::DeviceKind,
+    limits::{DEVICES_MAX, PROCESSORS_MAX},
+    units::{SuName, VmIndex},
+};
+
+use super::{Config, Device, Overrides, WorkloadName};
+use crate::console::amount;
+
+/// A value that does not go with the others.
+pub(super) struct Problem {
+    /// The key, as in `vm.device[3].line`.
+    pub(super) path: String,
+    /// What is wrong and what would be right.
+    pub(super) message: String,
+}
+
+/// A problem unless `right`.
+fn require(right: bool, path: String, message: String) -> Result<(), Problem> {
+    if right { Ok(()) } else { Err(Problem { path, message }) }
+}
+
+/// Holds all keys against each other.
+pub(super) fn check(config: &Config, overrides: &Overrides) -> Result<(), Problem> {
+    check_sus(config)?;
+    check_vm(config)?;
+    for (index, device) in config.vm.devices.iter().enumerate() {
+        check_device(config, index, device)?;
+    }
+    check_workload(config, overrides)
+}
+
+fn check_sus(config: &Config) -> Result<(), Problem> {
+    let enough = config.sus.len() >= 2;
+    require(enough, "su".into(), "a cluster needs two or more [[su]]".into())?;
+    for (index, su) in config.sus.iter().enumerate() {
+        let twice = config.sus.iter().take(index).any(|other| other.name == su.name);
+        let message = format!("there is already an SU named {}", su.name);
+        require(!twice, format!("su[{index}].name"), message)?;
+        for (number, vm) in su.vms.iter().enumerate() {
+            let path = |key: &str| format!("su[{index}].vm[{number}].{key}");
+            let mut earlier: Vec<_> =
+                su.vms.iter().take(number).map(|vm| (vm.index, vm.name)).collect();
+            earlier.push((VmIndex::MONITOR, monitor_core::units::Text::EMPTY));
+            if su.name == config.vm.on {
+                earlier.push((config.vm.index, config.vm.name));
+            }
+            let taken = earlier.iter().any(|(index, _)| *index == vm.index);
+            let message = format!("index {} is taken on {} (1: monitor VM)", vm.index, su.name);
+            require(!taken, path("index"), message)?;
+            let taken = earlier.iter().any(|(_, name)| *name == vm.name);
+            let message = format!("name {} is taken on {}", vm.name, su.name);
+            require(!taken, path("name"), message)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_vm(config: &Config) -> Result<(), Problem> {
+    let vm = &config.vm;
+    let message = "1 is the monitor VM; a guest has 2 to 99";
+    require(vm.index != VmIndex::MONITOR, "vm.index".into(), message.into())?;
+    let Some(su) = config.su(&vm.on) else {
+        return Err(unknown("vm.on".into(), &vm.on, config));
+    };
+    let message = format!("a VM has 1 to {PROCESSORS_MAX} processors");
+    let right = (1..=PROCESSORS_MAX).contains(&vm.processor_count);
+    require(right, "vm.processors".into(), message)?;
+    let message = format!("{} has no processor, and the guest runs there", su.name);
+    require(su.processor_count > 0, "vm.on".into(), message)?;
+    let message = format!(
+        "{} is more than the {} that {} has for guests",
+        amount::bytes(vm.memory.bytes().get()),
+        amount::bytes(su.memory.bytes().get()),
+        su.name
+    );
+    require(vm.memory <= su.memory, "vm.memory".into(), message)?;
+    let right = vm.devices.len() <= usize::from(DEVICES_MAX);
+    require(right, "vm.device".into(), format!("a VM has at most {DEVICES_MAX} devices"))?;
+    let right = vm.devices.iter().any(|device| device.kind == DeviceKind::Console);
+    let message = "a device of kind \"console\" is needed, where the guest writes its messages";
+    require(right, "vm.device".into(), message.into())
+}
+
+/// The name of an SU that is not configured.
+fn unknown(path: String, name: &SuName, config: &Config) -> Problem {
+    let names: Vec<&str> = config.sus.iter().map(|su| su.name.as_str()).collect();
+    Problem { path, message: format!("there is no SU {name}; there are {}", names.join(", ")) }
+}
+
+fn check_device(config: &Config, index: usize, device: &Device) -> Result<(), Problem> {
+    let path = |key: &str| format!("vm.device[{index}].{key}");
+    let (mnemonic, on) = (device.mnemonic, config.vm.on);
+    let twice = config.vm.devices.iter().take(index).any(|other| other.mnemonic == mnemonic);
+    require(!twice, path("mnemonic"), format!("there is already a device {mnemonic}"))?;
+    for su in &device.generated_on {
+        config.su(su).ok_or_else(|| unknown(path("generated-on"), su, config))?;
+    }
+    for (su, _) in &device.macs {
+        config.su(su).ok_or_else(|| unknown(path("mac"), su, config))?;
+    }
+    let message = format!("the VM is on {on} and has the device, so it is generated there too");
+    require(device.is_generated_on(&on), path("generated-on"), message)?;
+    if let Some(su) = &device.held_on {
+        config.su(su).ok_or_else(|| unknown(path("held-on"), su, config))?;
+        let message = format!("the VM is on {on} and has the device, so no other VM holds it there");
+        require(*su != on, path("held-on"), message)?;
+        let message = format!("{mnemonic} is not generated on {su}, so nobody can hold it there");
+        require(device.is_generated_on(su), path("held-on"), message)?;
+    }
+    let lan = device.kind == DeviceKind::Lan;
+    let message = "a LAN device needs the name of its line, as in line = \"L#MANLO1\"";
+    require(!lan || device.line.is_some(), path("line"), message.into())?;
+    for (key, given) in [
+        ("line", device.line.is_some()),
+        ("vlan", device.vlan),
+        ("mac", !device.macs.is_empty()),
+    ] {
+        require(lan || !given, path(key), String::from("is for devices of kind \"lan\" only"))?;
+    }
+    Ok(())
+}
+
+fn check_workload(config: &Config, overrides: &Overrides) -> Result<(), Problem> {
+    let workload = &config.workload;
+    let runs = |name| workload.run.contains(&name);
+    for (index, name) in workload.run.iter().enumerate() {
+        let twice = workload.run.iter().take(index).any(|other| other == name);
+        require(!twice, "workload.run".into(), "names a workload twice".into())?;
+    }
+    let both = runs(WorkloadName::Sweep) && runs(WorkloadName::SweepUnpaced);
+    let message = "sweep and sweep-unpaced are the same workload, take one of them";
+    require(!both, "workload.run".into(), message.into())?;
+    let disk = config.vm.devices.iter().any(|device| device.kind == DeviceKind::Disk);
+    let message = "journal writes to a disk, and the VM has no device of kind \"disk\"";
+    require(disk || !runs(WorkloadName::Journal), "workload.run".into(), message.into())?;
+    let (window, memory) = (workload.hot_set_window, config.vm.memory);
+    let message = format!(
+        "a window of {} does not fit vm.memory of {}{}: it may be half of it at most",
+        amount::bytes(window.bytes().get()),
+        amount::bytes(memory.bytes().get()),
+        if overrides.memory.is_some() { " (from --memory)" } else { "" }
+    );
+    let fits = window.get() <= memory.get() / 2;
+    require(fits || !runs(WorkloadName::HotSet), "workload.hot-set-window".into(), message)?;
+    for (key, value) in [
+        ("journal-interval-us", workload.journal_interval_us),
+        ("key-value-slots", u64::from(workload.key_value_slots)),
+    ] {
+        require(value > 0, format!("workload.{key}"), "must not be zero".into())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,481 @@
+//! The configuration: server units, the VM with its devices, workload, link and limits.
+//!
+//! A TOML file, or the example that is built in; options of the command line go over it. What a
+//! section leaves out has the value that the example shows.
+//! Source of truth: `example.toml`, which names and explains every key.
+//! Invariants: a [`Config`] that exists has passed every check, so that nobody else has to look
+//! again; an unknown key is an error. Deliberately not here: whether the move is possible, which
+//! the check of the migration finds out, and whether the VM and the target of a request exist.
+
+mod check;
+mod error;
+mod overrides;
+mod values;
+
+use std::path::Path;
+
+use monitor_core::{
+    device::{Assignment, DeviceKind},
+    units::{
+        ConfigurationName, Micros, Mnemonic, PageCount, PoolName, SuName, Text, VmIndex, VmName,
+    },
+    vm::Activity,
+};
+use serde::Deserialize;
+
+use crate::{
+    machine::Fill,
+    workload::{Kind, Manner, Rate},
+};
+
+pub use error::ConfigError;
+pub use overrides::Overrides;
+pub(crate) use values::choices;
+pub use values::{Bandwidth, Choice, FromText, MEMORY_STEP_BYTES, Mac, VmSelector, from_text};
+
+/// The configuration that is built in.
+pub const EXAMPLE: &str = include_str!("../../example.toml");
+
+/// What messages call the built-in configuration.
+pub const EXAMPLE_NAME: &str = "built-in example.toml";
+
+/// What one migration is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// The VM to move; the check finds out whether it exists.
+    pub vm: VmSelector,
+    /// The SU to move it to; the check finds out whether it exists.
+    pub target: SuName,
+}
+
+/// Everything that is configured.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Config {
+    /// The server units of the cluster, two or more.
+    #[serde(rename = "su")]
+    pub sus: Vec<Su>,
+    /// The VM that can be moved.
+    pub vm: Vm,
+    /// What the guest does.
+    #[serde(default)]
+    pub workload: Workload,
+    /// The connection between the monitors.
+    #[serde(default)]
+    pub link: Link,
+    /// What a migration may take.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// A server unit.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Su {
+    /// Host name of its monitor system.
+    #[serde(deserialize_with = "values::field")]
+    pub name: SuName,
+    /// Designation of its hardware.
+    #[serde(deserialize_with = "values::field")]
+    pub configuration: ConfigurationName,
+    /// Main memory for guests.
+    #[serde(deserialize_with = "values::field")]
+    pub memory: PageCount,
+    /// Processors for guests; 0 is possible, and a reason to reject a move.
+    #[serde(rename = "processors")]
+    pub processor_count: u16,
+    /// Other VMs that are there.
+    #[serde(default, rename = "vm")]
+    pub vms: Vec<OtherVm>,
+}
+
+/// A VM that is on an SU and only takes its index and name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct OtherVm {
+    /// Its index.
+    #[serde(deserialize_with = "values::field")]
+    pub index: VmIndex,
+    /// Its name.
+    #[serde(deserialize_with = "values::field")]
+    pub name: VmName,
+}
+
+/// The VM that can be moved.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Vm {
+    /// Its index, 2 to 99.
+    #[serde(deserialize_with = "values::field")]
+    pub index: VmIndex,
+    /// Its name.
+    #[serde(deserialize_with = "values::field")]
+    pub name: VmName,
+    /// The SU where it is.
+    #[serde(deserialize_with = "values::field")]
+    pub on: SuName,
+    /// Its main memory.
+    #[serde(deserialize_with = "values::field")]
+    pub memory: PageCount,
+    /// Its virtual processors.
+    #[serde(rename = "processors")]
+    pub processor_count: u16,
+    /// Whether a guest runs in it.
+    #[serde(default = "running", deserialize_with = "values::field")]
+    pub state: Activity,
+    /// Its CPU quota, in hundredths.
+    #[serde(default, rename = "cpu-quota", deserialize_with = "values::cpu_quota")]
+    pub cpu_quota_hundredths: Option<u16>,
+    /// The limit of its CPU utilization, in hundredths of a percent.
+    #[serde(default, rename = "max-cpu-utilization", deserialize_with = "values::cpu_limit")]
+    pub cpu_limit_hundredths: Option<u16>,
+    /// The VM group that it belongs to.
+    #[serde(default, deserialize_with = "values::optional")]
+    pub group: Option<PoolName>,
+    /// The hardware on which the guest was started; that of its SU if not given.
+    #[serde(default, deserialize_with = "values::optional")]
+    pub initial_configuration: Option<ConfigurationName>,
+    /// How often it was moved before.
+    #[serde(default)]
+    pub migration_count: u32,
+    /// Its devices.
+    #[serde(default, rename = "device")]
+    pub devices: Vec<Device>,
+}
+
+/// The state of a VM if none is given.
+const fn running() -> Activity {
+    Activity::Running
+}
+
+/// A device of the VM.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Device {
+    /// Its mnemonic.
+    #[serde(deserialize_with = "values::field")]
+    pub mnemonic: Mnemonic,
+    /// What it is.
+    #[serde(deserialize_with = "values::field")]
+    pub kind: DeviceKind,
+    /// How it is assigned to the VM.
+    #[serde(default = "exclusive", deserialize_with = "values::field")]
+    pub assignment: Assignment,
+    /// The SUs where it is generated; every one if not given.
+    #[serde(default, deserialize_with = "values::list")]
+    pub generated_on: Vec<SuName>,
+    /// The SU where another VM has it exclusively.
+    #[serde(default, deserialize_with = "values::optional")]
+    pub held_on: Option<SuName>,
+    /// The line of a LAN device.
+    #[serde(default, deserialize_with = "values::optional")]
+    pub line: Option<Text<8>>,
+    /// Whether the line is a virtual LAN.
+    #[serde(default)]
+    pub vlan: bool,
+    /// The hardware address of a LAN device on each SU; made up where it is not given.
+    #[serde(default, rename = "mac", deserialize_with = "values::addresses")]
+    pub macs: Vec<(SuName, Mac)>,
+    /// The time that one channel program takes, if not that of its kind.
+    #[serde(default, rename = "latency-us")]
+    latency_us: Option<u64>,
+}
+
+/// The assignment of a device if none is given.
+const fn exclusive() -> Assignment {
+    Assignment::Exclusive
+}
+
+impl Device {
+    /// The time that one channel program takes.
+    #[must_use]
+    pub const fn latency_us(&self) -> u64 {
+        match (self.latency_us, self.kind) {
+            (Some(latency_us), _) => latency_us,
+            (None, DeviceKind::Console) => 50,
+            (None, DeviceKind::Lan) => 20,
+            (None, DeviceKind::Disk | DeviceKind::Tape | DeviceKind::ChannelToChannel) => 200,
+        }
+    }
+
+    /// The hardware address of a LAN device on an SU.
+    #[must_use]
+    pub fn mac_on(&self, su: &SuName) -> Option<Mac> {
+        self.macs.iter().find(|(name, _)| name == su).map(|(_, mac)| *mac)
+    }
+
+    /// Whether the device is generated on an SU.
+    #[must_use]
+    pub fn is_generated_on(&self, su: &SuName) -> bool {
+        self.generated_on.contains(su)
+    }
+}
+
+/// One thing that the guest does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkloadName {
+    /// Counts and waits.
+    Idle,
+    /// Writes random pages of a window.
+    HotSet,
+    /// Writes every page in turn, at a rate.
+    Sweep,
+    /// Writes every page in turn, as fast as it can.
+    SweepUnpaced,
+    /// Keeps a table of checksummed values.
+    KeyValue,
+    /// Writes numbered records to a disk.
+    Journal,
+}
+
+/// What the guest does and how it behaves.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Workload {
+    /// What it does, all at once.
+    #[serde(deserialize_with = "values::list")]
+    pub run: Vec<WorkloadName>,
+    /// Pages per second of the sweep.
+    #[serde(deserialize_with = "values::field")]
+    pub sweep_rate: Rate,
+    /// The memory that the hot set writes.
+    #[serde(deserialize_with = "values::field")]
+    pub hot_set_window: PageCount,
+    /// Pages per second of the hot set.
+    #[serde(deserialize_with = "values::field")]
+    pub hot_set_rate: Rate,
+    /// Slots of the key-value store.
+    pub key_value_slots: u32,
+    /// Operations per second of the key-value store.
+    #[serde(deserialize_with = "values::field")]
+    pub key_value_rate: Rate,
+    /// Time from one record of the journal to the next.
+    pub journal_interval_us: u64,
+    /// What the memory holds at first.
+    #[serde(deserialize_with = "values::field")]
+    pub fill: Fill,
+    /// How the guest answers when it is told of the move.
+    #[serde(deserialize_with = "values::field")]
+    pub manner: Manner,
+    /// Decides all that is random in the guest.
+    pub seed: u64,
+}
+
+impl Default for Workload {
+    fn default() -> Self {
+        Self {
+            run: vec![WorkloadName::Sweep, WorkloadName::HotSet, WorkloadName::Journal],
+            sweep_rate: Rate::PerSecond(20_000),
+            hot_set_window: PageCount::new(65_536),
+            hot_set_rate: Rate::PerSecond(25_600),
+            key_value_slots: 4096,
+            key_value_rate: Rate::PerSecond(10_000),
+            journal_interval_us: 1000,
+            fill: Fill::Random,
+            manner: Manner::Accept,
+            seed: 1,
+        }
+    }
+}
+
+impl Workload {
+    /// The workloads with their parameters.
+    #[must_use]
+    pub fn kinds(&self) -> Vec<Kind> {
+        let kind = |name: &WorkloadName| match name {
+            WorkloadName::Idle => Kind::Idle,
+            WorkloadName::HotSet => {
+                Kind::HotSet { window: self.hot_set_window, rate: self.hot_set_rate }
+            }
+            WorkloadName::Sweep => Kind::Sweep { rate: self.sweep_rate },
+            WorkloadName::SweepUnpaced => Kind::Sweep { rate: Rate::Unpaced },
+            WorkloadName::KeyValue => {
+                Kind::KeyValue { slots: self.key_value_slots, rate: self.key_value_rate }
+            }
+            WorkloadName::Journal => Kind::Journal { interval_us: self.journal_interval_us },
+        };
+        self.run.iter().map(kind).collect()
+    }
+}
+
+/// What kind of connection the monitors have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkKind {
+    /// TCP over the loopback interface.
+    Tcp,
+    /// A socket in the file system.
+    Unix,
+}
+
+/// The connection between the monitors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Link {
+    /// Its kind.
+    #[serde(deserialize_with = "values::field")]
+    pub kind: LinkKind,
+    /// Its speed, if it is to be slower than it is.
+    #[serde(deserialize_with = "values::optional")]
+    pub bandwidth: Option<Bandwidth>,
+    /// Its delay in one direction, if it is to be longer than it is.
+    #[serde(deserialize_with = "values::optional")]
+    pub delay: Option<Micros>,
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        Self { kind: LinkKind::Tcp, bandwidth: None, delay: None }
+    }
+}
+
+/// What to do when the guest refuses the move or does not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coordination {
+    /// End the attempt.
+    Required,
+    /// Move it all the same.
+    IfPossible,
+}
+
+/// What a migration may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Limits {
+    /// The longest stop of the guest.
+    #[serde(deserialize_with = "values::field")]
+    pub blackout_budget: Micros,
+    /// The whole migration.
+    #[serde(deserialize_with = "values::field")]
+    pub total: Micros,
+    /// One answer of the guest.
+    #[serde(deserialize_with = "values::field")]
+    pub guest_answer: Micros,
+    /// One answer of the other monitor.
+    #[serde(deserialize_with = "values::field")]
+    pub peer_answer: Micros,
+    /// The end of I/O that is under way.
+    #[serde(deserialize_with = "values::field")]
+    pub drain: Micros,
+    /// What to do when the guest refuses the move or does not answer.
+    #[serde(deserialize_with = "values::field")]
+    pub coordination: Coordination,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            blackout_budget: Micros::from_millis(300),
+            total: Micros::from_millis(3_600_000),
+            guest_answer: Micros::from_millis(10_000),
+            peer_answer: Micros::from_millis(10_000),
+            drain: Micros::from_millis(1000),
+            coordination: Coordination::Required,
+        }
+    }
+}
+
+choices! {
+    WorkloadName {
+        "idle" => Self::Idle,
+        "hot-set" => Self::HotSet,
+        "sweep" => Self::Sweep,
+        "sweep-unpaced" => Self::SweepUnpaced,
+        "key-value" => Self::KeyValue,
+        "journal" => Self::Journal,
+    }
+    LinkKind {
+        "tcp" => Self::Tcp,
+        "unix" => Self::Unix,
+    }
+    Coordination {
+        "required" => Self::Required,
+        "if-possible" => Self::IfPossible,
+    }
+    Fill {
+        "random" => Self::Random,
+        "zero" => Self::Zero,
+    }
+    Manner {
+        "accept" => Self::Accept,
+        "refuse" => Self::Refuse,
+        "silent" => Self::Silent,
+    }
+}
+
+impl FromText for Rate {
+    fn from_text(text: &str) -> Result<Self, String> {
+        if text == "unpaced" {
+            return Ok(Self::Unpaced);
+        }
+        let rate = text.parse().ok().filter(|rate| *rate > 0).map(Self::PerSecond);
+        rate.ok_or_else(|| String::from("expected a number per second, not zero, or \"unpaced\""))
+    }
+}
+
+impl Config {
+    /// Reads the file, or the built-in example, with the options of the command line over it.
+    ///
+    /// # Errors
+    /// Names the first problem with file, line and key, or with the option.
+    pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Self, ConfigError> {
+        let Some(path) = file else {
+            return Self::parse(EXAMPLE_NAME, EXAMPLE, overrides, true);
+        };
+        let name = path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| ConfigError::of_file(&name, format!("cannot be read: {error}")))?;
+        Self::parse(&name, &text, overrides, false)
+    }
+
+    /// As [`Config::load`], from a text. With `scale`, another memory scales the hot set's window.
+    fn parse(
+        name: &str,
+        text: &str,
+        overrides: &Overrides,
+        scale: bool,
+    ) -> Result<Self, ConfigError> {
+        let mut config: Self = toml::from_str(text)
+            .map_err(|error| ConfigError::of_parser(name, text, &error))?;
+        overrides.apply(&mut config, scale);
+        config.complete();
+        check::check(&config, overrides).map_err(|problem| {
+            overrides.option_of(&problem.path).map_or_else(
+                || ConfigError::of_path(name, text, &problem.path, problem.message.clone()),
+                |option| ConfigError::of_option(option, problem.message.clone()),
+            )
+        })?;
+        Ok(config)
+    }
+
+    /// Puts in what follows from the rest: where a device is generated, and its addresses.
+    fn complete(&mut self) {
+        let names: Vec<SuName> = self.sus.iter().map(|su| su.name).collect();
+        for (device_number, device) in (1..=u16::MAX).zip(&mut self.vm.devices) {
+            if device.generated_on.is_empty() {
+                device.generated_on.clone_from(&names);
+            }
+            for (su_number, su) in (1..=u8::MAX).zip(&names) {
+                if device.kind == DeviceKind::Lan && device.mac_on(su).is_none() {
+                    let [high, low] = device_number.to_be_bytes();
+                    device.macs.push((*su, Mac([0x02, 0, 0, su_number, high, low])));
+                }
+            }
+        }
+    }
+
+    /// The SU of this name.
+    #[must_use]
+    pub fn su(&self, name: &SuName) -> Option<&Su> {
+        self.sus.iter().find(|su| su.name == *name)
+    }
+
+    /// The only SU beside the one where the VM is; `None` when there are several.
+    #[must_use]
+    pub fn only_target(&self) -> Option<SuName> {
+        let mut others = self.sus.iter().filter(|su| su.name != self.vm.on);
+        others.next().filter(|_| others.next().is_none()).map(|su| su.name)
+    }
+}
+
+#[cfg(test)]
+mod tests;

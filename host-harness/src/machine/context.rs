@@ -1,0 +1,115 @@
+//! The seam between the machine and guest code: what a program may touch while it runs.
+//!
+//! Source of truth: Principles of Operation for the instructions that the methods stand for.
+//!
+//! Invariants: a [`Program`] is immutable, it is "the code"; whatever it remembers lies in the
+//! registers and the storage of its [`Context`], so that a copy of these goes on by itself.
+//! Deliberately not here: guest code, and the budget, which the processor keeps.
+
+use super::{AddressFault, Step, Storage, lock, processor::guest_time, vm::Machine};
+use monitor_core::{
+    channel::{Orb, Schib, Scsw},
+    processor::ProcessorImage,
+    units::{ConfigurationName, SubchannelNumber, Tick},
+    vm::GuestAnswer,
+};
+
+/// Guest code.
+pub trait Program: Send + Sync {
+    /// Runs on one processor for at most `budget` units of work. It reads and writes `context`
+    /// and nothing else.
+    ///
+    /// # Errors
+    /// Fails with an addressing exception, which stops the processor for good.
+    fn run(&self, context: &mut Context<'_>, budget: u32) -> Result<Step, AddressFault>;
+}
+
+/// The condition code of an I/O instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConditionCode {
+    /// 0: done; for TEST SUBCHANNEL, status was stored and cleared.
+    Done,
+    /// 1: status is pending; for TEST SUBCHANNEL, there was none to clear.
+    Status,
+    /// 2: the subchannel is busy with a start function.
+    Busy,
+    /// 3: there is no such subchannel, it is not enabled, or no device is attached to it.
+    NotOperational,
+}
+
+/// One processor of one machine, as guest code sees it.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// The number of this processor.
+    pub processor: u16,
+    /// The registers of this processor.
+    pub state: &'a mut ProcessorImage,
+    /// The storage of the VM.
+    pub storage: &'a Storage,
+    machine: &'a Machine,
+    host_now: Tick,
+}
+
+impl<'a> Context<'a> {
+    pub(super) const fn new(
+        processor: u16,
+        state: &'a mut ProcessorImage,
+        machine: &'a Machine,
+        host_now: Tick,
+    ) -> Self {
+        Self { processor, state, storage: &machine.storage, machine, host_now }
+    }
+}
+
+impl Context<'_> {
+    /// The guest's time: the host's clock and the epoch of this processor's TOD clock.
+    #[must_use]
+    pub fn now(&self) -> Tick {
+        guest_time(self.state, self.host_now)
+    }
+
+    /// START SUBCHANNEL: accepts the channel program that `orb` names.
+    pub fn start_subchannel(&mut self, subchannel: SubchannelNumber, orb: &Orb) -> ConditionCode {
+        lock(&self.machine.subsystem).start(subchannel, orb, self.host_now)
+    }
+
+    /// TEST SUBCHANNEL: gives the status and clears it.
+    pub fn test_subchannel(&mut self, subchannel: SubchannelNumber) -> (ConditionCode, Scsw) {
+        lock(&self.machine.subsystem).test(subchannel)
+    }
+
+    /// STORE SUBCHANNEL: gives the subchannel's information block, changing nothing.
+    #[must_use]
+    pub fn store_subchannel(&self, subchannel: SubchannelNumber) -> Option<Schib> {
+        lock(&self.machine.subsystem).store(subchannel)
+    }
+
+    /// MODIFY SUBCHANNEL: enables or disables, sets interruption subclass and parameter.
+    pub fn modify_subchannel(
+        &mut self,
+        subchannel: SubchannelNumber,
+        enabled: bool,
+        isc: u8,
+        intparm: u32,
+    ) -> ConditionCode {
+        lock(&self.machine.subsystem).modify(subchannel, enabled, isc, intparm)
+    }
+
+    /// STORE SYSTEM INFORMATION: the designation of the server configuration on which this copy
+    /// of the VM runs.
+    #[must_use]
+    pub const fn store_system_information(&self) -> ConfigurationName {
+        self.machine.configuration()
+    }
+
+    /// SERVICE CALL: hands the monitor the answer to the event that the guest was told of.
+    pub fn call_monitor(&mut self, answer: GuestAnswer) {
+        lock(&self.machine.answers).push_back(answer);
+    }
+
+    /// The number of processors of this VM.
+    #[must_use]
+    pub fn processor_count(&self) -> u16 {
+        self.machine.processor_count()
+    }
+}

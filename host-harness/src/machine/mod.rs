@@ -1,0 +1,43 @@
+//! The emulated /390 machine: storage, processors, channel subsystem and devices of one VM.
+//!
+//! A [`Machine`] is one VM's copy on one server unit (SU). It is driven from outside, by threads
+//! or by a simulator: `step_processor(index, now, budget)` and `step_channel(now)`.
+//!
+//! Source of truth: z/Architecture Principles of Operation (storage keys, interruptions, channel
+//! subsystem).
+//!
+//! Invariants: what the guest knows lies in its storage, its registers and its subchannels, and
+//! nowhere else; the same steps with the same times give the same machine. Deliberately not here:
+//! threads, clocks, sockets, and guest code, which is a [`Program`] given by the caller.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+mod channel;
+mod checksum;
+mod context;
+mod device;
+mod ports;
+mod preserve;
+mod processor;
+mod storage;
+mod vm;
+
+pub use channel::{AttachedDevice, ChannelError, Subsystem};
+pub use checksum::Crc32c;
+pub use context::{ConditionCode, Context, Program};
+pub use device::{
+    Access, Console, Device, Disk, DiskWrite, Fence, Lan, LineSink, MacAddress, Refusal,
+};
+pub use ports::{PortFailure, VmPorts};
+pub use processor::{Processor, Step};
+pub use storage::{AddressFault, Fill, Storage};
+pub use vm::{Fault, Machine, NoSuchProcessor};
+
+/// Locks `mutex`. What a panicking holder left behind is still the machine's state, and the
+/// checkers judge it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,301 @@
+//! The ports of the core, implemented over a [`Machine`].
+//!
+//! Source of truth: `monitor_core::ports`.
+//!
+//! Invariants: each `start_*` that succeeds leads to one completion, also when the VM goes away
+//! in between; the channel subsystem is stepped with the time given by [`VmPorts::set_now`] when
+//! completions are fetched. Deliberately not here: the ports of the monitor around the VM
+//! (definitions, directory, console, link).
+
+use super::{AddressFault, ChannelError, Machine, NoSuchProcessor};
+use monitor_core::{
+    channel::SubchannelImage,
+    device::DeviceDescriptor,
+    memory::{DirtyBitmap, PageRun},
+    ports::{
+        Completion, Completions, DeviceControl, DirtyTracking, ErrorKind, ErrorType, GuestEvent,
+        GuestEvents, GuestProcessors, GuestStorage, Operation, PortError, StorageKeys,
+    },
+    processor::ProcessorImage,
+    units::{DeviceSlot, Epoch, PageCount, ProcessorIndex, Tick},
+};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    fmt,
+    sync::Arc,
+};
+
+/// A failure of a port of the emulated machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortFailure {
+    /// The kind, on which the driver decides.
+    pub kind: ErrorKind,
+    /// What to tell an operator.
+    pub text: &'static str,
+}
+
+impl fmt::Display for PortFailure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.text)
+    }
+}
+
+impl std::error::Error for PortFailure {}
+
+impl PortError for PortFailure {
+    fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+}
+
+impl From<AddressFault> for PortFailure {
+    fn from(_: AddressFault) -> Self {
+        Self { kind: ErrorKind::OutOfRange, text: "address outside of guest storage" }
+    }
+}
+
+impl From<NoSuchProcessor> for PortFailure {
+    fn from(_: NoSuchProcessor) -> Self {
+        Self { kind: ErrorKind::OutOfRange, text: "no processor of this number" }
+    }
+}
+
+impl From<ChannelError> for PortFailure {
+    fn from(error: ChannelError) -> Self {
+        let kind = match error {
+            ChannelError::NoSuchSlot => ErrorKind::OutOfRange,
+            ChannelError::OtherDevice | ChannelError::Fenced => ErrorKind::Refused,
+            ChannelError::NotMovable => ErrorKind::NotReady,
+        };
+        Self { kind, text: error.text() }
+    }
+}
+
+/// The ports of one VM on one SU. The machine behind them comes when the VM is built and goes
+/// when it is ended; in between every port fails as not ready.
+#[derive(Debug, Default)]
+pub struct VmPorts {
+    machine: Option<Arc<Machine>>,
+    completions: VecDeque<Completion>,
+    quiescing: BTreeSet<DeviceSlot>,
+    now: Tick,
+}
+
+impl VmPorts {
+    /// Ports without a machine.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Puts `machine` behind the ports.
+    pub fn install(&mut self, machine: Arc<Machine>) {
+        self.machine = Some(machine);
+    }
+
+    /// Takes the machine away; operations under way fail.
+    pub fn remove(&mut self) -> Option<Arc<Machine>> {
+        for slot in std::mem::take(&mut self.quiescing) {
+            self.fail(Operation::QuiesceDevice(slot), ErrorKind::NotReady);
+        }
+        self.machine.take()
+    }
+
+    /// The machine behind the ports.
+    #[must_use]
+    pub const fn machine(&self) -> Option<&Arc<Machine>> {
+        self.machine.as_ref()
+    }
+
+    /// The time at which the channel subsystem is stepped and processors are resumed.
+    pub const fn set_now(&mut self, now: Tick) {
+        self.now = now;
+    }
+
+    fn installed(&self) -> Result<&Machine, PortFailure> {
+        const NONE: PortFailure =
+            PortFailure { kind: ErrorKind::NotReady, text: "the VM is not set up on this SU" };
+        self.machine.as_deref().ok_or(NONE)
+    }
+
+    /// The machine, which must not run.
+    fn stopped(&self) -> Result<&Machine, PortFailure> {
+        const RUNS: PortFailure =
+            PortFailure { kind: ErrorKind::NotReady, text: "the VM is running" };
+        let machine = self.installed()?;
+        if machine.is_running() { Err(RUNS) } else { Ok(machine) }
+    }
+
+    fn done(&mut self, operation: Operation) {
+        self.completions.push_back(Completion::Done(operation));
+    }
+
+    fn fail(&mut self, operation: Operation, kind: ErrorKind) {
+        self.completions.push_back(Completion::Failed(operation, kind));
+    }
+
+    /// Turns what has happened in the machine into completions.
+    fn collect_completions(&mut self) {
+        let Some(machine) = self.machine.clone() else {
+            return;
+        };
+        machine.step_channel(self.now);
+        while let Some(answer) = machine.take_answer() {
+            self.completions.push_back(Completion::Guest(answer));
+        }
+        for slot in std::mem::take(&mut self.quiescing) {
+            if machine.with_subsystem(|subsystem| subsystem.quiet(slot)) {
+                self.done(Operation::QuiesceDevice(slot));
+            } else {
+                self.quiescing.insert(slot);
+            }
+        }
+    }
+}
+
+impl ErrorType for VmPorts {
+    type Error = PortFailure;
+}
+
+impl Completions for VmPorts {
+    fn poll_completion(&mut self) -> Option<Completion> {
+        self.collect_completions();
+        self.completions.pop_front()
+    }
+}
+
+impl GuestStorage for VmPorts {
+    fn page_count(&self) -> PageCount {
+        self.machine.as_ref().map_or(PageCount::new(0), |machine| machine.storage.page_count())
+    }
+
+    fn copy_out(&mut self, run: PageRun, target: &mut [u8]) -> Result<(), PortFailure> {
+        Ok(self.installed()?.storage.copy_out(run, target)?)
+    }
+
+    fn copy_in(&mut self, run: PageRun, source: &[u8]) -> Result<(), PortFailure> {
+        Ok(self.installed()?.storage.copy_in(run, source)?)
+    }
+}
+
+impl StorageKeys for VmPorts {
+    fn keys_out(&mut self, run: PageRun, target: &mut [u8]) -> Result<(), PortFailure> {
+        Ok(self.installed()?.storage.keys_out(run, target)?)
+    }
+
+    fn keys_in(&mut self, run: PageRun, source: &[u8]) -> Result<(), PortFailure> {
+        Ok(self.installed()?.storage.keys_in(run, source)?)
+    }
+}
+
+impl DirtyTracking for VmPorts {
+    fn start_tracking(&mut self) -> Result<(), PortFailure> {
+        self.installed()?.start_tracking();
+        Ok(())
+    }
+
+    fn stop_tracking(&mut self) -> Result<(), PortFailure> {
+        self.installed()?.storage.stop_tracking();
+        Ok(())
+    }
+
+    /// Storage marks its own maps at the moment of each store, and these maps are the ones lent
+    /// to the driver: there is nothing that only the hardware knows.
+    fn collect(
+        &mut self,
+        _pages: &DirtyBitmap<'_>,
+        _keys: &DirtyBitmap<'_>,
+    ) -> Result<(), PortFailure> {
+        self.installed().map(drop)
+    }
+}
+
+impl GuestProcessors for VmPorts {
+    fn processor_count(&self) -> u16 {
+        self.machine.as_ref().map_or(0, |machine| machine.processor_count())
+    }
+
+    fn start_stop(&mut self) -> Result<(), PortFailure> {
+        self.installed()?.stop();
+        self.done(Operation::StopProcessors);
+        Ok(())
+    }
+
+    fn start_resume(&mut self) -> Result<(), PortFailure> {
+        self.installed()?.resume(self.now);
+        self.done(Operation::ResumeProcessors);
+        Ok(())
+    }
+
+    fn capture(
+        &mut self,
+        index: ProcessorIndex,
+        image: &mut ProcessorImage,
+    ) -> Result<(), PortFailure> {
+        Ok(self.installed()?.capture(index, image)?)
+    }
+
+    fn restore(
+        &mut self,
+        index: ProcessorIndex,
+        image: &ProcessorImage,
+    ) -> Result<(), PortFailure> {
+        Ok(self.stopped()?.restore(index, image)?)
+    }
+}
+
+impl GuestEvents for VmPorts {
+    fn start_tell(&mut self, event: GuestEvent) -> Result<(), PortFailure> {
+        self.installed()?.tell(event);
+        Ok(())
+    }
+}
+
+impl DeviceControl for VmPorts {
+    fn start_assign(
+        &mut self,
+        slot: DeviceSlot,
+        device: &DeviceDescriptor,
+    ) -> Result<(), PortFailure> {
+        self.installed()?.with_subsystem(|subsystem| subsystem.check(slot, device))?;
+        self.done(Operation::AssignDevice(slot));
+        Ok(())
+    }
+
+    fn start_quiesce(&mut self, slot: DeviceSlot) -> Result<(), PortFailure> {
+        self.installed()?.with_subsystem(|subsystem| subsystem.hold(slot))?;
+        self.quiescing.insert(slot);
+        Ok(())
+    }
+
+    fn start_attach(&mut self, slot: DeviceSlot, epoch: Epoch) -> Result<(), PortFailure> {
+        self.installed()?.with_subsystem(|subsystem| subsystem.attach(slot, epoch))?;
+        if self.quiescing.remove(&slot) {
+            self.fail(Operation::QuiesceDevice(slot), ErrorKind::Refused);
+        }
+        self.done(Operation::AttachDevice(slot));
+        Ok(())
+    }
+
+    fn start_remove(&mut self, slot: DeviceSlot) -> Result<(), PortFailure> {
+        self.installed()?.with_subsystem(|subsystem| subsystem.detach(slot))?;
+        self.done(Operation::RemoveDevice(slot));
+        Ok(())
+    }
+
+    fn capture_subchannel(
+        &mut self,
+        slot: DeviceSlot,
+        image: &mut SubchannelImage,
+    ) -> Result<(), PortFailure> {
+        Ok(self.installed()?.with_subsystem(|subsystem| subsystem.capture(slot, image))?)
+    }
+
+    fn restore_subchannel(
+        &mut self,
+        slot: DeviceSlot,
+        image: &SubchannelImage,
+    ) -> Result<(), PortFailure> {
+        Ok(self.installed()?.with_subsystem(|subsystem| subsystem.restore(slot, image))?)
+    }
+}

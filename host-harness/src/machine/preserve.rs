@@ -1,0 +1,89 @@
+//! Keeps what storage was at one moment, for the checker that compares source and target.
+//!
+//! Source of truth: `storage`, which asks here before each first store into a page.
+//!
+//! Invariants: a page's content is kept before the page is flagged, and a store goes ahead only
+//! after it has seen the flag, so the kept content is that of the moment at which preserving
+//! began. Deliberately not here: comparing.
+
+use super::{lock, storage::copy_words};
+use monitor_core::limits::PAGE_BYTES;
+use std::{
+    collections::BTreeMap,
+    fmt, iter,
+    sync::{
+        Mutex,
+        atomic::{
+            AtomicBool, AtomicU8, AtomicU64,
+            Ordering::{Acquire, Relaxed, Release},
+        },
+    },
+};
+
+/// Pages and keys as they were when preserving began.
+pub(super) struct Preserved {
+    flags: Box<[AtomicBool]>,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    pages: BTreeMap<usize, Box<[u8; PAGE_BYTES]>>,
+    keys: Box<[u8]>,
+}
+
+impl Preserved {
+    pub(super) fn new(page_count: usize) -> Self {
+        let flags = iter::repeat_with(AtomicBool::default).take(page_count).collect();
+        Self { flags, kept: Mutex::default() }
+    }
+
+    /// Forgets what was kept before, and keeps all keys as they are.
+    pub(super) fn begin(&self, keys: &[AtomicU8]) {
+        self.end();
+        lock(&self.kept).keys = keys.iter().map(|key| key.load(Relaxed)).collect();
+    }
+
+    /// Drops what was kept.
+    pub(super) fn end(&self) {
+        let mut kept = lock(&self.kept);
+        *kept = Kept::default();
+        for flag in &self.flags {
+            flag.store(false, Relaxed);
+        }
+    }
+
+    /// Keeps the content of `page` unless it is kept already.
+    pub(super) fn keep(&self, page: usize, words: &[AtomicU64]) {
+        if self.flags[page].load(Acquire) {
+            return;
+        }
+        let mut kept = lock(&self.kept);
+        kept.pages.entry(page).or_insert_with(|| {
+            let mut content = Box::new([0; PAGE_BYTES]);
+            copy_words(words, content.as_mut_slice());
+            content
+        });
+        self.flags[page].store(true, Release);
+    }
+
+    /// Copies the kept content of `page`, or else its `words`: while the lock is held nobody
+    /// makes a first store into the page.
+    pub(super) fn page(&self, page: usize, words: &[AtomicU64], target: &mut [u8; PAGE_BYTES]) {
+        match lock(&self.kept).pages.get(&page) {
+            Some(content) => *target = **content,
+            None => copy_words(words, target),
+        }
+    }
+
+    /// The kept key of `page`, if keys are kept.
+    pub(super) fn key(&self, page: usize) -> Option<u8> {
+        lock(&self.kept).keys.get(page).copied()
+    }
+}
+
+impl fmt::Debug for Preserved {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Preserved").finish_non_exhaustive()
+    }
+}

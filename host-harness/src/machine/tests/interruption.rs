@@ -1,0 +1,154 @@
+//! Interruptions: when they are taken, what they store, and that they move exactly once.
+//!
+//! Source of truth: the head of `processor`.
+
+use super::*;
+
+fn step(machine: &Machine, now: u64) -> Option<Step> {
+    machine.step_processor(0, at(now), 1)
+}
+
+#[test]
+fn external_interruption_stores_into_page_zero_and_marks_it() {
+    let machine = machine(&Arc::new(Disk::new()));
+    ready(&machine, 1);
+    machine.start_tracking();
+    machine.resume(at(0));
+    machine.tell(GuestEvent::Moved);
+    assert_eq!(marked_pages(&machine), [] as [u64; 0]);
+    step(&machine, 1);
+    assert_eq!(marked_pages(&machine), [0]);
+    assert_eq!(machine.storage.load(0x80), Ok(3 << 32 | 0x2401));
+    assert_eq!(machine.storage.load(0x130), Ok(IO_AND_EXTERNAL));
+    assert_eq!(machine.storage.load(0x138), Ok(0x2000));
+    assert_eq!(state(&machine).psw.address, 0x3000);
+}
+
+#[test]
+fn io_interruption_tells_subchannel_parameter_and_subclass() {
+    let machine = machine(&Arc::new(Disk::new()));
+    ready(&machine, 1);
+    start(&machine, &put_program(&machine, 0x01), 0);
+    machine.step_channel(at(200));
+    machine.start_tracking();
+    machine.resume(at(200));
+    step(&machine, 200);
+    assert_eq!(marked_pages(&machine), [0]);
+    assert_eq!(machine.storage.load(0xB8), Ok(0x0001_0010 << 32 | u64::from(PARAMETER)));
+    assert_eq!(machine.storage.load(0xC0), Ok(3 << (27 + 32)));
+    assert_eq!(machine.storage.load(0x170), Ok(IO_AND_EXTERNAL));
+    assert_eq!(state(&machine).psw.address, 0x4000);
+}
+
+#[test]
+fn interruption_waits_until_psw_and_control_registers_admit_it() {
+    let machine = machine(&Arc::new(Disk::new()));
+    ready(&machine, 1);
+    start(&machine, &put_program(&machine, 0x01), 0);
+    machine.step_channel(at(200));
+    machine.tell(GuestEvent::MoveComing);
+    machine.resume(at(200));
+    let open = state(&machine);
+    let mut closed = [open.clone(), open.clone(), open.clone()];
+    closed[0].psw = open.psw.with_io(false).with_external(false);
+    closed[1].control[0] = 0;
+    closed[1].control[6] = 0xEF00_0000;
+    closed[2].control[0] = 0;
+    closed[2].psw = open.psw.with_io(false);
+    for image in &closed {
+        machine.restore(PROCESSOR, image).unwrap();
+        step(&machine, 300);
+        assert_eq!(state(&machine).psw, image.psw);
+    }
+    machine.restore(PROCESSOR, &open).unwrap();
+    step(&machine, 300);
+    assert_eq!(state(&machine).psw.address, 0x3000, "external comes first");
+    machine.restore(PROCESSOR, &ProcessorImage { service_signal: None, ..open }).unwrap();
+    step(&machine, 300);
+    assert_eq!(state(&machine).psw.address, 0x4000);
+}
+
+#[test]
+fn only_processor_zero_takes_interruptions() {
+    let machine = machine(&Arc::new(Disk::new()));
+    ready(&machine, 1);
+    let open = ProcessorImage { service_signal: Some(1), ..state(&machine) };
+    machine.restore(ProcessorIndex::new(1), &open).unwrap();
+    machine.resume(at(0));
+    machine.step_processor(1, at(0), 1);
+    let mut after = ProcessorImage::initial();
+    machine.capture(ProcessorIndex::new(1), &mut after).unwrap();
+    assert_eq!((after.psw, after.service_signal), (open.psw, Some(1)));
+}
+
+#[test]
+fn pending_io_interruption_moves_and_is_taken_exactly_once() {
+    let disk = Arc::new(Disk::new());
+    let (source, target) = (machine(&disk), machine(&disk));
+    ready(&source, 1);
+    ready(&target, 1);
+    start(&source, &put_program(&source, 0x01), 0);
+    source.step_channel(at(200));
+    let pending = image(&source);
+    target.with_subsystem(|subsystem| subsystem.restore(SLOT, &pending)).unwrap();
+    target.resume(at(300));
+    step(&target, 300);
+    assert_eq!(state(&target).psw.address, 0x4000);
+    target.restore(PROCESSOR, &state(&source)).unwrap();
+    step(&target, 301);
+    assert_eq!(state(&target).psw.address, 0x2000, "not a second time");
+    assert!(status(&target).is_status_pending());
+}
+
+#[test]
+fn interruption_taken_before_the_move_is_not_taken_again_but_its_status_is_there() {
+    let disk = Arc::new(Disk::new());
+    let (source, target) = (machine(&disk), machine(&disk));
+    ready(&source, 1);
+    ready(&target, 1);
+    start(&source, &put_program(&source, 0x01), 0);
+    source.step_channel(at(200));
+    source.resume(at(200));
+    step(&source, 200);
+    assert_eq!(state(&source).psw.address, 0x4000);
+    let taken = image(&source);
+    target.with_subsystem(|subsystem| subsystem.restore(SLOT, &taken)).unwrap();
+    target.resume(at(300));
+    step(&target, 300);
+    assert_eq!(state(&target).psw.address, 0x2000);
+    assert!(status(&target).is_status_pending());
+    start(&target, &put_program(&target, 0x01), 300);
+    target.step_channel(at(500));
+    step(&target, 500);
+    assert_eq!(state(&target).psw.address, 0x4000, "the next one is");
+}
+
+#[test]
+fn pending_service_signal_moves_with_processor_zero() {
+    let disk = Arc::new(Disk::new());
+    let (source, target) = (machine(&disk), machine(&disk));
+    ready(&source, 1);
+    ready(&target, 1);
+    source.tell(GuestEvent::MoveAbandoned);
+    target.restore(PROCESSOR, &state(&source)).unwrap();
+    target.resume(at(0));
+    step(&target, 0);
+    assert_eq!(target.storage.load(0x80), Ok(2 << 32 | 0x2401));
+    assert_eq!(state(&target).service_signal, None);
+}
+
+#[test]
+fn events_are_told_in_order() {
+    let machine = machine(&Arc::new(Disk::new()));
+    ready(&machine, 1);
+    let open = state(&machine);
+    machine.resume(at(0));
+    machine.tell(GuestEvent::MoveComing);
+    machine.tell(GuestEvent::MoveAbandoned);
+    step(&machine, 0);
+    assert_eq!(machine.storage.load(0x80).map(|word| word >> 32), Ok(1));
+    let second = state(&machine).service_signal;
+    machine.restore(PROCESSOR, &ProcessorImage { service_signal: second, ..open }).unwrap();
+    step(&machine, 1);
+    assert_eq!(machine.storage.load(0x80).map(|word| word >> 32), Ok(2));
+}

@@ -1,0 +1,216 @@
+//! Initial program loading: lays the guest out in an empty machine.
+//!
+//! Source of truth: `nucleus` for the layout. Invariants: what the guest needs to know of its
+//! plan is in its storage afterwards; registers that no workload uses hold a pattern, so that a
+//! lost one shows. Deliberately not here: what the guest does itself in its first step, which is
+//! to enable its subchannels ([`super::system`]).
+
+use std::fmt;
+
+use monitor_core::{
+    processor::{CpuState, ProcessorImage, Psw},
+    units::{PageCount, ProcessorIndex},
+};
+
+use super::{
+    GuestPlan, Kind, Rate, hot_set, idle, journal, key_value,
+    nucleus::{
+        Block, BlockName, LINE_NAME_BYTES, LINES_MAX, Layout, PAGE, code, low_core, mix, prefix,
+        register,
+    },
+    sweep, system,
+};
+use crate::machine::{AddressFault, Machine, Storage};
+
+/// Why a guest cannot be loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IplError {
+    /// The guest needs this much storage, and has less.
+    MemoryTooSmall {
+        /// Pages that it needs at least.
+        needed: PageCount,
+    },
+    /// A kind of workload is named twice.
+    KindTwice,
+    /// A journal is wanted, but there is no disk for it.
+    NoJournalDisk,
+    /// There are too many LAN lines, or one has too long a name.
+    LinesTooLong,
+    /// The machine does not take the storage or a processor of the guest.
+    MachineRefuses,
+}
+
+impl fmt::Display for IplError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MemoryTooSmall { needed } => {
+                write!(
+                    formatter,
+                    "memory too small, the guest needs {needed} pages"
+                )
+            }
+            Self::KindTwice => formatter.write_str("a workload is named twice"),
+            Self::NoJournalDisk => formatter.write_str("no disk for the journal"),
+            Self::LinesTooLong => formatter.write_str("too many LAN lines, or too long a name"),
+            Self::MachineRefuses => formatter.write_str("the machine refuses the guest"),
+        }
+    }
+}
+
+impl std::error::Error for IplError {}
+
+impl From<AddressFault> for IplError {
+    fn from(_: AddressFault) -> Self {
+        Self::MachineRefuses
+    }
+}
+
+/// Loads the guest of `plan` into a machine whose program is [`super::Guest`]; its processors
+/// are ready to run.
+///
+/// # Errors
+/// Fails when the plan contradicts itself, or the machine is too small for it.
+pub fn ipl(machine: &Machine, plan: &GuestPlan) -> Result<(), IplError> {
+    let processor_count = machine.processor_count();
+    let storage = &machine.storage;
+    let layout = Layout::new(plan, storage.page_count(), processor_count)?;
+    refuse_contradictions(plan)?;
+    storage.fill(plan.fill, plan.seed);
+    for page in 0..prefix(processor_count) / PAGE {
+        storage.store_bytes(page * PAGE, &[0; PAGE as usize])?;
+    }
+    system::define(storage, plan)?;
+    for kind in &plan.kinds {
+        define_workload(storage, plan, layout, *kind)?;
+    }
+    for processor in 0..processor_count {
+        let new = open_psw(code::MAIN)
+            .with_io(false)
+            .with_external(false);
+        for (offset, address) in [
+            (low_core::EXTERNAL_NEW, code::EXTERNAL),
+            (low_core::IO_NEW, code::IO),
+        ] {
+            let psw = new.with_address(address);
+            storage.store_bytes(prefix(processor) + offset, &psw.to_bytes())?;
+        }
+        machine
+            .restore(
+                ProcessorIndex::new(processor),
+                &initial_image(plan, processor),
+            )
+            .map_err(|_| IplError::MachineRefuses)?;
+    }
+    Ok(())
+}
+
+fn refuse_contradictions(plan: &GuestPlan) -> Result<(), IplError> {
+    for (number, kind) in plan.kinds.iter().enumerate() {
+        let same = |other: &Kind| block_of(*other) as u64 == block_of(*kind) as u64;
+        if plan.kinds.iter().skip(number + 1).any(same) {
+            return Err(IplError::KindTwice);
+        }
+        if matches!(kind, Kind::Journal { .. }) && plan.journal.is_none() {
+            return Err(IplError::NoJournalDisk);
+        }
+    }
+    let is_long = |line: &super::LanLine| line.name.len() > LINE_NAME_BYTES;
+    if plan.lines.len() > LINES_MAX || plan.lines.iter().any(is_long) {
+        return Err(IplError::LinesTooLong);
+    }
+    Ok(())
+}
+
+/// The control block of a kind of workload.
+pub(super) fn block_of(kind: Kind) -> BlockName {
+    match kind {
+        Kind::Idle => BlockName::Idle,
+        Kind::HotSet { .. } => BlockName::HotSet,
+        Kind::Sweep { .. } => BlockName::Sweep,
+        Kind::KeyValue { .. } => BlockName::KeyValue,
+        Kind::Journal { .. } => BlockName::Journal,
+    }
+}
+
+fn define_workload(
+    storage: &Storage,
+    plan: &GuestPlan,
+    layout: Layout,
+    kind: Kind,
+) -> Result<(), IplError> {
+    let block = Block::new(storage, block_of(kind));
+    match kind {
+        Kind::Idle => idle::define(block)?,
+        Kind::HotSet { rate, .. } => {
+            hot_set::define(block, storage, layout.hot_set)?;
+            define_rate(block, rate)?;
+        }
+        Kind::Sweep { rate } => {
+            sweep::define(block, storage, layout.sweep)?;
+            define_rate(block, rate)?;
+        }
+        Kind::KeyValue { slots, rate } => {
+            key_value::define(block, storage, layout.key_value, slots.max(1))?;
+            define_rate(block, rate)?;
+        }
+        Kind::Journal { interval_us } => {
+            journal::define(block, plan.journal.ok_or(IplError::NoJournalDisk)?)?;
+            block.define(1, interval_us.max(1))?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes a rate; a rate of nothing at all is one unit in the longest time.
+fn define_rate(block: Block<'_>, rate: Rate) -> Result<(), AddressFault> {
+    match rate {
+        Rate::PerSecond(0) => block.define(1, u64::MAX),
+        Rate::PerSecond(units) => block.define(u64::from(units), 1_000_000),
+        Rate::Unpaced => block.define(0, 1),
+    }
+}
+
+/// A PSW that runs the code at `address`, open to interruptions.
+fn open_psw(address: u64) -> Psw {
+    Psw::new(0, address)
+        .with_io(true)
+        .with_external(true)
+        .with_extended_addressing(true)
+        .with_basic_addressing(true)
+}
+
+/// Opens the processor to service signals (control register 0).
+const SERVICE_SIGNALS: u64 = 0x200;
+/// Opens the processor to I/O interruptions of all subclasses (control register 6).
+const ALL_SUBCLASSES: u64 = 0xFF00_0000;
+
+/// The registers at IPL. [`super::check()`] compares what the guest does not change.
+pub(super) fn initial_image(plan: &GuestPlan, processor: u16) -> ProcessorImage {
+    let mut state = plan.seed ^ mix(u64::from(processor) + 1);
+    let mut pattern = || super::nucleus::next_random(&mut state);
+    let mut image = ProcessorImage::initial();
+    image.general = std::array::from_fn(|_| pattern());
+    image.access = std::array::from_fn(|_| pattern() as u32);
+    image.vector = std::array::from_fn(|_| u128::from(pattern()) << 64 | u128::from(pattern()));
+    image.floating_control = 0x0070_0000;
+    image.program_parameter = pattern();
+    image.guarded_storage = [0, pattern(), pattern(), pattern()];
+    image.etoken = [pattern(), pattern()];
+    image.tod_programmable = pattern() as u32 & 0xFFFF;
+    for counter in [register::SWEEP_POSITION, register::SWEEP_ROUNDS] {
+        image.general[counter] = 0;
+    }
+    for (random, count) in [
+        (register::STORE_RANDOM, register::STORE_COUNT),
+        (register::HOT_RANDOM, register::HOT_COUNT),
+    ] {
+        image.general[random] = plan.seed;
+        image.general[count] = 0;
+    }
+    image.control[0] |= SERVICE_SIGNALS;
+    image.control[6] = ALL_SUBCLASSES;
+    image.prefix = prefix(processor) as u32;
+    image.psw = open_psw(code::MAIN);
+    image.state = CpuState::Operating;
+    image
+}

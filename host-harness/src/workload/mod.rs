@@ -1,0 +1,206 @@
+//! Guests that keep their whole state in guest storage and registers.
+//!
+//! A guest is a small operating system and workloads. [`Guest`] is its code: a value without
+//! state. Everything that it remembers is in storage, registers and subchannels, so that a copy
+//! made of these goes on at another server unit, and a copy that lacks a page or a register is
+//! found out by [`check`].
+//!
+//! Source of truth: `nucleus` for where things are; the file of each workload for what it does.
+//! Invariants: processor 0 runs the system and all workloads but the hot set; the hot set runs
+//! on processor 1 if there is one, else on processor 0. Deliberately not here: threads and
+//! clocks; a guest is stepped by its machine.
+
+mod check;
+mod hot_set;
+mod idle;
+mod ipl;
+mod journal;
+mod key_value;
+mod nucleus;
+mod request;
+mod script;
+mod sweep;
+mod system;
+#[cfg(test)]
+mod tests;
+mod verdict;
+
+pub use check::check;
+pub use ipl::{IplError, ipl};
+pub use verdict::{Counts, Fault, Verdict};
+
+use monitor_core::units::{ConfigurationName, PageCount, SubchannelNumber, Tick};
+
+use crate::machine::{AddressFault, Context, Fill, Program, Step};
+use nucleus::{Block, BlockName, code};
+
+/// How fast a workload goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rate {
+    /// So many units of work each second: pages or operations.
+    PerSecond(u32),
+    /// As many as the processor can do.
+    Unpaced,
+}
+
+/// A workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A timer that ticks a hundred times a second.
+    Idle,
+    /// Random pages of a window are dirtied.
+    HotSet {
+        /// Pages of the window.
+        window: PageCount,
+        /// Dirtyings.
+        rate: Rate,
+    },
+    /// All pages that no other workload uses are dirtied in order.
+    Sweep {
+        /// Pages.
+        rate: Rate,
+    },
+    /// A hash table with checksums is read and written at random.
+    KeyValue {
+        /// Slots of the table; 64 fit in a page.
+        slots: u64,
+        /// Operations.
+        rate: Rate,
+    },
+    /// Numbered records are written to a disk.
+    Journal {
+        /// Time from one record to the next.
+        interval_us: u64,
+    },
+}
+
+/// How the guest answers when it is told of a coming move.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Manner {
+    /// It secures itself and is ready.
+    #[default]
+    Accept,
+    /// It refuses.
+    Refuse,
+    /// It answers nothing that it is told.
+    Silent,
+}
+
+/// A line into the local network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LanLine {
+    /// Its name, such as `L#MANLO1`.
+    pub name: String,
+    /// Whether it is a VLAN line.
+    pub vlan: bool,
+    /// Its subchannel.
+    pub subchannel: SubchannelNumber,
+}
+
+/// What a guest is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuestPlan {
+    /// The workloads, each kind at most once.
+    pub kinds: Vec<Kind>,
+    /// How the guest answers.
+    pub manner: Manner,
+    /// What storage is filled with before the workloads are laid out.
+    pub fill: Fill,
+    /// The seed of everything random.
+    pub seed: u64,
+    /// The console's subchannel.
+    pub console: SubchannelNumber,
+    /// The subchannel of the journal's disk, which no other guest writes.
+    pub journal: Option<SubchannelNumber>,
+    /// The lines that are announced after a move.
+    pub lines: Vec<LanLine>,
+    /// The server configuration at the VM's creation.
+    pub initial_configuration: ConfigurationName,
+}
+
+/// The code of all guests.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Guest;
+
+impl Program for Guest {
+    fn run(&self, context: &mut Context<'_>, budget: u32) -> Result<Step, AddressFault> {
+        match context.state.psw.address {
+            code::MAIN => main(context, budget),
+            code::EXTERNAL => {
+                system::external_interruption(context)?;
+                Ok(worked(1, context.now()))
+            }
+            code::IO => {
+                system::io_interruption(context)?;
+                Ok(worked(1, context.now()))
+            }
+            // There is no code here: a PSW that went astray ends the guest.
+            _ => Err(AddressFault),
+        }
+    }
+}
+
+/// A step that did `count` units of work and has nothing else to do before `next`.
+fn worked(count: u64, next: Tick) -> Step {
+    Step { worked: u32::try_from(count).unwrap_or(u32::MAX), next_due: Some(next) }
+}
+
+/// A workload's part of the dispatcher.
+type Run = fn(&mut Context<'_>, u32) -> Result<Step, AddressFault>;
+
+/// All workloads; one that can be unpaced comes after those that cannot.
+const WORKLOADS: [(BlockName, Run); 5] = [
+    (BlockName::Idle, idle::run),
+    (BlockName::Journal, journal::run),
+    (BlockName::KeyValue, key_value::run),
+    (BlockName::Sweep, sweep::run),
+    (BlockName::HotSet, hot_set::run),
+];
+
+/// The processor that runs a workload.
+fn processor_of(name: BlockName, processor_count: u16) -> u16 {
+    match name {
+        BlockName::HotSet => u16::from(processor_count > 1),
+        BlockName::System
+        | BlockName::Idle
+        | BlockName::Sweep
+        | BlockName::KeyValue
+        | BlockName::Journal => 0,
+    }
+}
+
+/// The dispatcher: the system first, then the workloads of this processor in turn.
+fn main(context: &mut Context<'_>, budget: u32) -> Result<Step, AddressFault> {
+    let system = if context.processor == 0 { system::run(context)? } else { Step::default() };
+    let mut total = system.worked;
+    let share = budget.div_ceil(8);
+    loop {
+        let mut round = Step::default();
+        for (name, run) in WORKLOADS {
+            let is_mine = processor_of(name, context.processor_count()) == context.processor;
+            if !is_mine || !Block::new(context.storage, name).is_present()? {
+                continue;
+            }
+            let left = budget.saturating_sub(total);
+            if left == 0 {
+                return Ok(worked(u64::from(total), context.now()));
+            }
+            let step = run(context, left.min(share))?;
+            total += step.worked;
+            round = joined(round, step);
+        }
+        // A round without work tells when the next is due; before it, more may be due at once.
+        if round.worked == 0 {
+            return Ok(Step { worked: total, next_due: joined(system, round).next_due });
+        }
+    }
+}
+
+/// Two steps as one: the work of both, and the earlier moment.
+fn joined(one: Step, two: Step) -> Step {
+    let next_due = match (one.next_due, two.next_due) {
+        (Some(first), Some(second)) => Some(first.min(second)),
+        (first, second) => first.or(second),
+    };
+    Step { worked: one.worked + two.worked, next_due }
+}

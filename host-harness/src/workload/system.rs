@@ -1,0 +1,300 @@
+//! The guest's operating system: interruption handlers and the dispatcher of scripts.
+//!
+//! An external interruption puts the event into a queue. The dispatcher takes one event after
+//! the other and runs its script; a step that does I/O is ended by the I/O interruption.
+//!
+//! Source of truth: Principles of Operation, "Interruptions"; `script` for what is said.
+//! Invariants: a handler ends by loading the old PSW; at most one request of the script is under
+//! way; all of this is remembered in the control block alone. Deliberately not here: workloads.
+
+use monitor_core::{
+    channel::DeviceStatus,
+    processor::Psw,
+    units::{SubchannelNumber, Tick},
+    vm::GuestAnswer,
+};
+
+use super::{
+    GuestPlan, Manner, journal,
+    nucleus::{Block, BlockName, CONSOLE_PAGE, LAN_PAGE, LINE_NAME_BYTES, LINE_TABLE, low_core},
+    request::{self, Owner},
+    script::{self, Action, Facts},
+};
+use crate::machine::{AddressFault, ConditionCode, Context, Step, Storage};
+
+/// Not zero when the subchannels have been enabled after IPL.
+const STARTED: u64 = 0;
+/// Events that wait: four bits each, the oldest rightmost.
+const QUEUE: u64 = 1;
+/// The event whose script runs, or zero.
+const SCRIPT: u64 = 2;
+/// The next step of the script.
+const STEP: u64 = 3;
+/// Not zero while a request of the script is under way.
+pub(super) const IN_FLIGHT: u64 = 4;
+/// Not zero while RECOVERY-START is locked.
+pub(super) const LOCKED: u64 = 5;
+/// How the guest answers.
+const MANNER: u64 = 6;
+/// The console's subchannel.
+const CONSOLE: u64 = 7;
+/// Number of LAN lines.
+const LINE_COUNT: u64 = 8;
+/// The latest time that the guest has seen.
+const LATEST: u64 = 9;
+/// How often time went back.
+pub(super) const TIME_FAULTS: u64 = 10;
+/// Interruptions that nobody waited for.
+pub(super) const STRAYS: u64 = 11;
+/// Requests of the script that failed.
+pub(super) const IO_FAULTS: u64 = 12;
+/// The server configuration that the guest runs on, as it knows: 24 bytes.
+const CONFIGURATION: u64 = 16;
+/// The server configuration at the VM's creation: 24 bytes.
+const INITIAL: u64 = 20;
+
+/// A text that holds the name of a server configuration.
+const NAME_BYTES: usize = 24;
+/// Bytes of an entry of the line table: name, VLAN mark, subchannel.
+const LINE_BYTES: u64 = 64;
+/// Word of an entry that tells a VLAN line.
+const LINE_VLAN: u64 = 4;
+/// Word of an entry with the subchannel.
+const LINE_SUBCHANNEL: u64 = 5;
+/// Interruption subclass of all subchannels.
+const SUBCLASS: u8 = 3;
+/// Time until a busy subchannel is tried again.
+const RETRY_US: u64 = 1000;
+
+/// Writes the control block and the line table.
+pub(super) fn define(storage: &Storage, plan: &GuestPlan) -> Result<(), AddressFault> {
+    let block = Block::new(storage, BlockName::System);
+    let manner = match plan.manner {
+        Manner::Accept => 0,
+        Manner::Refuse => 1,
+        Manner::Silent => 2,
+    };
+    block.set(MANNER, manner)?;
+    block.set(CONSOLE, u64::from(plan.console.get()))?;
+    block.set(LINE_COUNT, plan.lines.len() as u64)?;
+    block.set_text::<NAME_BYTES>(INITIAL, plan.initial_configuration.as_str())?;
+    for (number, line) in (0..).zip(&plan.lines) {
+        let entry = line_entry(storage, number);
+        entry.set_text::<LINE_NAME_BYTES>(0, &line.name)?;
+        entry.set(LINE_VLAN, u64::from(line.vlan))?;
+        entry.set(LINE_SUBCHANNEL, u64::from(line.subchannel.get()))?;
+    }
+    Ok(())
+}
+
+fn line_entry(storage: &Storage, number: u64) -> Block<'_> {
+    Block::at(storage, LINE_TABLE + number * LINE_BYTES)
+}
+
+/// The external-interruption handler: queues the event.
+pub(super) fn external_interruption(context: &mut Context<'_>) -> Result<(), AddressFault> {
+    let block = Block::new(context.storage, BlockName::System);
+    let event = load_word(context, low_core::EXTERNAL_PARAMETER)?;
+    let queue = block.get(QUEUE)?;
+    let used_bits = u64::BITS - queue.leading_zeros();
+    match event.checked_shl(used_bits.next_multiple_of(4)) {
+        Some(entry) if script::event_of(event).is_some() => block.set(QUEUE, queue | entry)?,
+        Some(_) | None => block.add(STRAYS, 1)?,
+    }
+    load_psw(context, low_core::EXTERNAL_OLD)
+}
+
+/// The I/O-interruption handler: takes the status and tells who waits.
+pub(super) fn io_interruption(context: &mut Context<'_>) -> Result<(), AddressFault> {
+    let block = Block::new(context.storage, BlockName::System);
+    let number = load_word(context, low_core::SUBSYSTEM_ID)? as u16;
+    let owner = load_word(context, low_core::IO_PARAMETER)?;
+    let (condition, status) = context.test_subchannel(SubchannelNumber::new(number));
+    let good = condition == ConditionCode::Done
+        && !status.device_status.contains(DeviceStatus::UNIT_CHECK)
+        && status.subchannel_status.is_empty();
+    let expected = if owner == Owner::Script as u64 {
+        let waited = block.get(IN_FLIGHT)? != 0;
+        block.set(IN_FLIGHT, 0)?;
+        block.add(IO_FAULTS, u64::from(!good))?;
+        waited
+    } else if owner == Owner::Journal as u64 {
+        journal::ended(context, good)?
+    } else {
+        false
+    };
+    block.add(STRAYS, u64::from(!expected))?;
+    load_psw(context, low_core::IO_OLD)
+}
+
+/// The word (4 bytes) at an offset of the prefix area.
+fn load_word(context: &Context<'_>, offset: u64) -> Result<u64, AddressFault> {
+    let mut bytes = [0; 4];
+    context
+        .storage
+        .load_bytes(u64::from(context.state.prefix) + offset, &mut bytes)?;
+    Ok(u64::from(u32::from_be_bytes(bytes)))
+}
+
+/// LOAD PSW from an offset of the prefix area.
+fn load_psw(context: &mut Context<'_>, offset: u64) -> Result<(), AddressFault> {
+    let mut bytes = [0; 16];
+    context
+        .storage
+        .load_bytes(u64::from(context.state.prefix) + offset, &mut bytes)?;
+    context.state.psw = Psw::from_bytes(bytes);
+    Ok(())
+}
+
+/// Runs the system: what is left of its start after IPL, then one step of the script.
+pub(super) fn run(context: &mut Context<'_>) -> Result<Step, AddressFault> {
+    let block = Block::new(context.storage, BlockName::System);
+    let now = context.now();
+    if now.get() < block.get(LATEST)? {
+        block.add(TIME_FAULTS, 1)?;
+    }
+    block.set(LATEST, now.get())?;
+    if block.get(STARTED)? == 0 {
+        block.set(STARTED, 1)?;
+        return finish_ipl(context);
+    }
+    if block.get(IN_FLIGHT)? != 0 {
+        return Ok(Step::default());
+    }
+    if block.get(SCRIPT)? == 0 {
+        let queue = block.get(QUEUE)?;
+        if queue == 0 {
+            return Ok(Step::default());
+        }
+        block.set(SCRIPT, queue & 0xF)?;
+        block.set(QUEUE, queue >> 4)?;
+        block.set(STEP, 0)?;
+    }
+    if step_script(context, block)? {
+        Ok(super::worked(1, now))
+    } else {
+        Ok(Step {
+            worked: 0,
+            next_due: Some(Tick::new(now.get() + RETRY_US)),
+        })
+    }
+}
+
+/// Enables the subchannels and learns the server configuration.
+fn finish_ipl(context: &mut Context<'_>) -> Result<Step, AddressFault> {
+    let block = Block::new(context.storage, BlockName::System);
+    let mut subchannels = vec![block.get(CONSOLE)?];
+    for number in 0..block.get(LINE_COUNT)? {
+        subchannels.push(line_entry(context.storage, number).get(LINE_SUBCHANNEL)?);
+    }
+    subchannels.extend(journal::subchannel(context.storage)?);
+    for number in subchannels {
+        context.modify_subchannel(SubchannelNumber::new(number as u16), true, SUBCLASS, 0);
+    }
+    let name = context.store_system_information();
+    block.set_text::<NAME_BYTES>(CONFIGURATION, name.as_str())?;
+    Ok(super::worked(1, context.now()))
+}
+
+/// Does one step of the script; false when it must be tried again.
+fn step_script(context: &mut Context<'_>, block: Block<'_>) -> Result<bool, AddressFault> {
+    let step = block.get(STEP)?;
+    let facts = Facts {
+        manner: match block.get(MANNER)? {
+            0 => Manner::Accept,
+            1 => Manner::Refuse,
+            _ => Manner::Silent,
+        },
+        locked: block.get(LOCKED)? != 0,
+        line_count: block.get(LINE_COUNT)?,
+    };
+    let action = match script::event_of(block.get(SCRIPT)?) {
+        Some(event) => script::action(event, step, facts),
+        None => Action::End,
+    };
+    let condition = match action {
+        Action::Say(text) => say(context, block, text)?,
+        Action::Lock => say(context, block, script::LOCKED)?,
+        Action::Unlock => say(context, block, script::UNLOCKED)?,
+        Action::Finish => {
+            let source = block.text::<NAME_BYTES>(CONFIGURATION)?;
+            let initial = block.text::<NAME_BYTES>(INITIAL)?;
+            let target = context.store_system_information();
+            say(
+                context,
+                block,
+                &script::finished(&source, target.as_str(), &initial),
+            )?
+        }
+        Action::Announce(number) => announce(context, number)?,
+        Action::Report(number) => {
+            let entry = line_entry(context.storage, number);
+            let text = script::active(
+                &entry.text::<LINE_NAME_BYTES>(0)?,
+                entry.get(LINE_VLAN)? != 0,
+            );
+            say(context, block, &text)?
+        }
+        Action::Pass => {
+            block.set(STEP, step + 1)?;
+            return Ok(true);
+        }
+        Action::Answer(answer) => return end_script(context, block, Some(answer)),
+        Action::End => return end_script(context, block, None),
+    };
+    match condition {
+        ConditionCode::Done => block.set(IN_FLIGHT, 1)?,
+        ConditionCode::Status | ConditionCode::Busy => return Ok(false),
+        // The line is lost, but the monitor is not left without an answer.
+        ConditionCode::NotOperational => block.add(IO_FAULTS, 1)?,
+    }
+    note(context, block, action)?;
+    block.set(STEP, step + 1)?;
+    Ok(true)
+}
+
+/// Notes what an action has changed once its line is on the way.
+fn note(context: &Context<'_>, block: Block<'_>, action: Action) -> Result<(), AddressFault> {
+    match action {
+        Action::Lock => block.set(LOCKED, 1),
+        Action::Unlock => block.set(LOCKED, 0),
+        Action::Finish => {
+            let name = context.store_system_information();
+            block.set_text::<NAME_BYTES>(CONFIGURATION, name.as_str())
+        }
+        Action::Say(_)
+        | Action::Announce(_)
+        | Action::Report(_)
+        | Action::Pass
+        | Action::Answer(_)
+        | Action::End => Ok(()),
+    }
+}
+
+fn end_script(
+    context: &mut Context<'_>,
+    block: Block<'_>,
+    answer: Option<GuestAnswer>,
+) -> Result<bool, AddressFault> {
+    block.set(SCRIPT, 0)?;
+    if let Some(answer) = answer {
+        context.call_monitor(answer);
+    }
+    Ok(true)
+}
+
+fn say(
+    context: &mut Context<'_>,
+    block: Block<'_>,
+    text: &str,
+) -> Result<ConditionCode, AddressFault> {
+    let console = SubchannelNumber::new(block.get(CONSOLE)? as u16);
+    request::start_text(context, console, Owner::Script, CONSOLE_PAGE, text)
+}
+
+fn announce(context: &mut Context<'_>, number: u64) -> Result<ConditionCode, AddressFault> {
+    let entry = line_entry(context.storage, number);
+    let subchannel = SubchannelNumber::new(entry.get(LINE_SUBCHANNEL)? as u16);
+    let frame = script::announcement(&entry.text::<LINE_NAME_BYTES>(0)?);
+    request::start_text(context, subchannel, Owner::Script, LAN_PAGE, &frame)
+}

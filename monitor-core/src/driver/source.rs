@@ -1,0 +1,463 @@
+//! Driver of the source end.
+//!
+//! Source of truth and invariants: see [`crate::driver`]. The order in one step: completions,
+//! frames, deadline, effects; effects also between inputs, so that the machine's queue has room.
+
+use super::{
+    EFFECTS_PER_STEP, FRAMES_PER_STEP, Ports, VmPorts, Wait, next_completion, say,
+    stream::{Identity, Stream},
+};
+use crate::{
+    channel::SubchannelImage,
+    device::DeviceEntry,
+    fmt::warning,
+    limits::{CONTROL_BYTES_MAX, FINDINGS_MAX},
+    memory::{DirtyBitmap, PageRun},
+    message::{Notice, Parties},
+    migrate::{
+        Arrival, Attempt, Effect, Input, LinkFault, SentRun, Source, SourceLoan, SourcePhase,
+        StepError,
+    },
+    ports::{Checksum, ClusterDirectory, ErrorKind, Link, OperatorConsole, PortError},
+    processor::ProcessorImage,
+    units::{DeviceNumber, DeviceSlot, ProcessorIndex, Sequence, SubchannelNumber, Tick},
+    vm::{DirectoryAnswer, Findings, Operation, VmBlock},
+    wire::{
+        Frame, Header, emit_definition, emit_device, emit_processor, emit_subchannel, pages,
+        parse_findings,
+    },
+};
+
+/// The memory that is lent to a source driver.
+#[derive(Debug)]
+pub struct SourceMemory<'s> {
+    /// Map of pages that the target does not have as they are now.
+    pub pages: DirtyBitmap<'s>,
+    /// Map of keys that the target does not have as they are now.
+    pub keys: DirtyBitmap<'s>,
+    /// Slots for frames under way.
+    pub window: &'s mut [Option<SentRun>],
+    /// The VM's devices.
+    pub devices: &'s mut [DeviceEntry],
+    /// Buffer for a frame to be sent, [`super::BUFFER_BYTES`].
+    pub outgoing: &'s mut [u8],
+    /// Buffer for a frame to be received; the source receives short ones.
+    pub incoming: &'s mut [u8],
+}
+
+/// Moves one VM away: the machine, its memory, its ports.
+#[derive(Debug)]
+pub struct SourceDriver<'s, V, L, D, C, K> {
+    machine: Source,
+    definition: VmBlock,
+    pages: DirtyBitmap<'s>,
+    keys: DirtyBitmap<'s>,
+    window: &'s mut [Option<SentRun>],
+    devices: &'s mut [DeviceEntry],
+    findings: Findings,
+    stream: Stream<'s>,
+    pending: Option<Effect>,
+    ports: Ports<V, L, D, C, K>,
+}
+
+impl<'s, V, L, D, C, K> SourceDriver<'s, V, L, D, C, K>
+where
+    V: VmPorts,
+    L: Link,
+    D: ClusterDirectory,
+    C: OperatorConsole,
+    K: Checksum,
+{
+    /// A driver for the VM of `definition`.
+    #[must_use]
+    pub fn new(
+        definition: VmBlock,
+        memory: SourceMemory<'s>,
+        ports: Ports<V, L, D, C, K>,
+    ) -> Self {
+        Self {
+            machine: Source::new(),
+            definition,
+            pages: memory.pages,
+            keys: memory.keys,
+            window: memory.window,
+            devices: memory.devices,
+            findings: Findings::new(),
+            stream: Stream::new(memory.outgoing, memory.incoming),
+            pending: None,
+            ports,
+        }
+    }
+
+    /// Begins the attempt.
+    ///
+    /// # Errors
+    /// Refused when an attempt was begun already.
+    pub fn start(&mut self, now: Tick, attempt: Attempt) -> Result<(), StepError<SourcePhase>> {
+        self.machine.start(now, attempt)
+    }
+
+    /// Ends the attempt at the operator's wish.
+    ///
+    /// # Errors
+    /// Refused when there is no attempt, or behind COMMIT.
+    pub fn cancel(&mut self, now: Tick) -> Result<(), StepError<SourcePhase>> {
+        self.machine.cancel(now)
+    }
+
+    /// The machine, for its getters.
+    #[must_use]
+    pub const fn machine(&self) -> &Source {
+        &self.machine
+    }
+
+    /// What the check found.
+    #[must_use]
+    pub const fn findings(&self) -> &Findings {
+        &self.findings
+    }
+
+    /// Pages that are dirty now.
+    #[must_use]
+    pub fn dirty_pages(&self) -> u64 {
+        self.pages.count().get()
+    }
+
+    /// Bytes sent and received.
+    #[must_use]
+    pub const fn bytes(&self) -> (u64, u64) {
+        self.stream.bytes()
+    }
+
+    /// The ports.
+    #[must_use]
+    pub const fn ports(&mut self) -> &mut Ports<V, L, D, C, K> {
+        &mut self.ports
+    }
+
+    /// Gives the devices' leases back to whoever lent them.
+    #[must_use]
+    pub fn devices(&self) -> &[DeviceEntry] {
+        self.devices
+    }
+
+    /// Does what can be done now, without blocking.
+    pub fn step(&mut self, now: Tick) -> Wait {
+        let mut busy = self.perform_effects(now);
+        while self.machine.takes_input() {
+            let Some(input) = next_completion(&mut self.ports) else {
+                break;
+            };
+            self.feed(now, input);
+            busy |= self.perform_effects(now);
+        }
+        busy |= self.receive_frames(now);
+        if self.machine.takes_input()
+            && self.machine.poll_deadline().is_some_and(|deadline| deadline <= now)
+        {
+            self.feed(now, Input::Deadline);
+            busy |= self.perform_effects(now);
+        }
+        let over = matches!(self.machine.phase(), SourcePhase::Released | SourcePhase::RolledBack);
+        let sending = self.stream.is_sending() || self.pending.is_some();
+        Wait {
+            busy: busy && !sending,
+            sending,
+            deadline: self.machine.poll_deadline(),
+            finished: over && !sending,
+        }
+    }
+
+    /// Hands an input to the machine. A frame that it refuses costs the peer the link.
+    fn feed(&mut self, now: Tick, input: Input) {
+        let taken = self.with_machine(|machine, loan| machine.handle(now, input, loan));
+        let Err(error) = taken else {
+            return;
+        };
+        if let (Input::Frame(arrival), true) = (input, error != StepError::EffectsPending) {
+            let kind = arrival.frame.frame_type();
+            warning!("the target sent frame type {} out of place", kind.code());
+            self.lose_link(now, LinkFault::OutOfPhase(kind));
+        } else {
+            warning!("an input was out of place in the source");
+        }
+    }
+
+    fn with_machine<R>(
+        &mut self,
+        action: impl FnOnce(&mut Source, &mut SourceLoan<'_, 's>) -> R,
+    ) -> R {
+        let mut loan = SourceLoan {
+            pages: self.pages,
+            keys: self.keys,
+            window: self.window,
+            devices: self.devices,
+            findings: &mut self.findings,
+        };
+        action(&mut self.machine, &mut loan)
+    }
+
+    /// The link is over: what was not sent is dropped, and the machine decides what it means.
+    fn lose_link(&mut self, now: Tick, fault: LinkFault) {
+        self.stream.clear();
+        self.pending = self.pending.filter(|effect| !matches!(effect, Effect::Send { .. }));
+        let lost = Input::LinkLost(fault);
+        if self.with_machine(|machine, loan| machine.handle(now, lost, loan)).is_err() {
+            warning!("the link was lost behind the end of the attempt");
+        }
+    }
+
+    fn receive_frames(&mut self, now: Tick) -> bool {
+        for _ in 0..FRAMES_PER_STEP {
+            if !self.machine.uses_link() || !self.machine.takes_input() {
+                return false;
+            }
+            let ports = &mut self.ports;
+            match self.stream.receive(&mut ports.link, &mut ports.checksum) {
+                Ok(None) => return false,
+                Ok(Some(header)) => {
+                    self.take_frame(now, &header);
+                    self.stream.consume();
+                    self.perform_effects(now);
+                }
+                Err(fault) => {
+                    self.lose_link(now, fault);
+                    self.perform_effects(now);
+                    return true;
+                }
+            }
+        }
+        true
+    }
+
+    fn take_frame(&mut self, now: Tick, header: &Header) {
+        let Ok(Some(kind)) = header.frame_type() else {
+            return;
+        };
+        let parsed = Frame::parse(kind, self.stream.body()).and_then(|frame| {
+            if matches!(frame, Frame::Findings(_)) {
+                parse_findings(self.stream.body(), &mut self.findings)?;
+            }
+            Ok(frame)
+        });
+        match parsed {
+            Ok(frame) => {
+                let sequence = header.sequence.get();
+                let (stream, epoch) = (header.stream, header.epoch);
+                self.feed(now, Input::Frame(Arrival { stream, epoch, sequence, frame }));
+            }
+            Err(error) => self.lose_link(now, LinkFault::Damaged(error)),
+        }
+    }
+
+    /// Performs effects until there is none, or the link takes no more. Gives whether the bound
+    /// of one step was reached before.
+    fn perform_effects(&mut self, now: Tick) -> bool {
+        for _ in 0..EFFECTS_PER_STEP {
+            if !self.machine.uses_link() && !self.stream_may_flush() {
+                self.stream.clear();
+                self.pending = self.pending.filter(|effect| !matches!(effect, Effect::Send { .. }));
+            }
+            if let Err(fault) = self.stream.flush(&mut self.ports.link) {
+                self.lose_link(now, fault);
+            }
+            let next = match self.pending.take() {
+                Some(effect) => Some(effect),
+                None => self.with_machine(|machine, loan| machine.poll_effect(now, loan)),
+            };
+            let Some(effect) = next else {
+                return false;
+            };
+            if !self.perform(now, effect) {
+                self.pending = Some(effect);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// A link that the machine has given up is not written to any more.
+    const fn stream_may_flush(&self) -> bool {
+        !self.stream.is_sending()
+    }
+
+    /// Performs one effect; gives `false` when the link has no room for it yet.
+    fn perform(&mut self, now: Tick, effect: Effect) -> bool {
+        let failed = match effect {
+            Effect::Send { sequence, frame } => return self.send(now, sequence, frame),
+            Effect::Start(operation) => self.start_operation(now, operation),
+            Effect::StopTracking => {
+                if self.ports.vm.stop_tracking().is_err() {
+                    warning!("tracking of changes could not be ended");
+                }
+                None
+            }
+            Effect::Collect => {
+                let collected = self.ports.vm.collect(&self.pages, &self.keys);
+                collected.is_err().then_some(Input::Failed(Operation::TrackChanges))
+            }
+            Effect::Tell(event) => {
+                let told = self.ports.vm.start_tell(event);
+                told.is_err().then_some(Input::Failed(Operation::TellGuest))
+            }
+            Effect::ReadRecord => {
+                let asked = self.ports.directory.start_read(self.definition.name());
+                asked.is_err().then_some(Input::Directory(DirectoryAnswer::Unreachable))
+            }
+            Effect::CompareAndSet { expected, new } => {
+                let vm = self.definition.name();
+                let asked = self.ports.directory.start_compare_and_set(vm, expected, new);
+                asked.is_err().then_some(Input::Directory(DirectoryAnswer::Unreachable))
+            }
+            Effect::Notice(notice) => {
+                self.say(notice);
+                None
+            }
+            Effect::ReportFindings { by_target } => {
+                self.report_findings(by_target);
+                None
+            }
+            Effect::Mark(mark) => {
+                if self.ports.vm.mark(mark).is_err() {
+                    warning!("the migration mark could not be changed");
+                }
+                None
+            }
+            Effect::Store { .. } | Effect::CloseLink => None,
+        };
+        if let Some(input) = failed {
+            self.feed(now, input);
+        }
+        true
+    }
+
+    fn start_operation(&mut self, now: Tick, operation: Operation) -> Option<Input> {
+        let epoch = self.machine.epoch();
+        let vm = &mut self.ports.vm;
+        let started = match operation {
+            Operation::TrackChanges => {
+                let done = vm.start_tracking().map(|()| Input::Done(operation));
+                let input = done.unwrap_or(Input::Failed(operation));
+                self.feed(now, input);
+                return None;
+            }
+            Operation::StopProcessors => vm.start_stop(),
+            Operation::ResumeProcessors => vm.start_resume(),
+            Operation::QuiesceDevice(slot) => vm.start_quiesce(slot),
+            Operation::AttachDevice(slot) => vm.start_attach(slot, epoch),
+            Operation::RemoveDevice(slot) => vm.start_remove(slot),
+            Operation::DestroyVm => vm.start_destroy(),
+            Operation::AssignDevice(_)
+            | Operation::CheckVm
+            | Operation::BuildVm
+            | Operation::MoveState
+            | Operation::TellGuest => return Some(Input::Failed(operation)),
+        };
+        failed(operation, started.map_err(|error| error.kind()))
+    }
+
+    fn say(&mut self, notice: Notice) {
+        let Some(attempt) = self.machine.attempt() else {
+            return;
+        };
+        let parties = Parties {
+            index: Some(self.definition.index()),
+            name: attempt.vm,
+            source: attempt.source,
+            target: attempt.target,
+        };
+        say(&mut self.ports.console, notice, &parties);
+    }
+
+    fn report_findings(&mut self, by_target: bool) {
+        for position in 0..FINDINGS_MAX {
+            let Some(finding) = self.findings.listed().get(position).copied() else {
+                break;
+            };
+            self.say(Notice::Rejected { finding, by_target });
+        }
+        if self.findings.unlisted() > 0 {
+            self.say(Notice::MoreFindings(self.findings.unlisted()));
+        }
+    }
+
+    /// Writes a frame into the buffer; gives `false` when there is no room yet.
+    fn send(&mut self, now: Tick, sequence: Sequence, frame: Frame) -> bool {
+        let identity = Identity { stream: self.machine.stream(), epoch: self.frame_epoch() };
+        let body_bytes = match frame {
+            Frame::Pages(run) => pages::pages_body_bytes(run),
+            Frame::Keys(_) => pages::keys_body_bytes(),
+            _ if frame.is_bulk() => CONTROL_BYTES_MAX,
+            _ => 256,
+        };
+        let Some(body) = self.stream.begin(body_bytes) else {
+            return false;
+        };
+        let filled = match frame {
+            Frame::Pages(run) => fill_pages(&mut self.ports.vm, run, body),
+            Frame::Keys(run) => fill_keys(&mut self.ports.vm, run, body),
+            Frame::Processor { index, rehearsal } => {
+                fill_processor(&mut self.ports.vm, index, rehearsal, body)
+            }
+            Frame::Subchannel(slot) => fill_subchannel(&mut self.ports.vm, slot, body),
+            Frame::Definition => emit_definition(&self.definition, body),
+            Frame::Device(slot) => self
+                .devices
+                .get(usize::from(slot.get()))
+                .and_then(|entry| emit_device(slot, &entry.descriptor.emit(), body)),
+            _ => frame.emit(body),
+        };
+        let checksum = &mut self.ports.checksum;
+        match filled {
+            Some(length) => self.stream.finish(identity, sequence, &frame, length, checksum),
+            None => {
+                self.stream.fill(identity, sequence, checksum);
+                self.feed(now, Input::Failed(Operation::MoveState));
+            }
+        }
+        true
+    }
+
+    /// Frames carry the epoch with which the attempt began, also after a revocation.
+    fn frame_epoch(&self) -> crate::units::Epoch {
+        self.machine.attempt().map_or(self.machine.epoch(), |attempt| attempt.epoch)
+    }
+}
+
+/// The input of an operation that could not be started, which has no completion.
+pub(super) fn failed(operation: Operation, started: Result<(), ErrorKind>) -> Option<Input> {
+    started.is_err().then_some(Input::Failed(operation))
+}
+
+fn fill_pages<V: VmPorts>(vm: &mut V, run: PageRun, body: &mut [u8]) -> Option<usize> {
+    let parts = pages::begin_pages(run, body)?;
+    // Order: pages, then keys; a store in between marks its page again.
+    vm.copy_out(run, parts.pages).ok()?;
+    vm.keys_out(run, parts.keys).ok()?;
+    Some(pages::pages_body_bytes(run))
+}
+
+fn fill_keys<V: VmPorts>(vm: &mut V, run: PageRun, body: &mut [u8]) -> Option<usize> {
+    let keys = pages::begin_keys(run, body)?;
+    vm.keys_out(run, keys).ok()?;
+    Some(pages::keys_body_bytes())
+}
+
+fn fill_processor<V: VmPorts>(
+    vm: &mut V,
+    index: ProcessorIndex,
+    rehearsal: bool,
+    body: &mut [u8],
+) -> Option<usize> {
+    let mut image = ProcessorImage::initial();
+    vm.capture(index, &mut image).ok()?;
+    let blocks = emit_processor(index, rehearsal, body)?;
+    image.emit(blocks).ok()?.checked_add(4)
+}
+
+fn fill_subchannel<V: VmPorts>(vm: &mut V, slot: DeviceSlot, body: &mut [u8]) -> Option<usize> {
+    let mut image = SubchannelImage::idle(SubchannelNumber::new(0), DeviceNumber::new(0));
+    vm.capture_subchannel(slot, &mut image).ok()?;
+    let blocks = emit_subchannel(slot, body)?;
+    image.emit(blocks).ok()?.checked_add(2)
+}

@@ -1,0 +1,407 @@
+//! Driver of the target end.
+//!
+//! Source of truth and invariants: see [`crate::driver`]. What a frame carries in bulk is stored
+//! straight from the receive buffer, before the next frame is taken.
+
+use super::{
+    EFFECTS_PER_STEP, FRAMES_PER_STEP, Ports, VmPorts, Wait, next_completion, say,
+    source::failed,
+    stream::{Identity, Stream},
+};
+use crate::{
+    channel::SubchannelImage,
+    device::{DeviceDescriptor, DeviceEntry},
+    fmt::warning,
+    limits::CONTROL_BYTES_MAX,
+    message::{Notice, Parties},
+    migrate::{
+        Arrival, Effect, Input, LinkFault, Reception, StepError, Target, TargetLoan, TargetPhase,
+    },
+    ports::{Checksum, ClusterDirectory, Link, OperatorConsole, PortError},
+    processor::ProcessorImage,
+    units::{Sequence, Tick},
+    vm::{DirectoryAnswer, Findings, Operation, VmBlock},
+    wire::{
+        DecodeError, Fault, Field, Frame, Header, device_body, emit_findings, pages,
+        parse_definition, processor_body, subchannel_body,
+    },
+};
+
+/// The memory that is lent to a target driver.
+#[derive(Debug)]
+pub struct TargetMemory<'s> {
+    /// Slots for the VM's devices: [`DeviceEntry::vacant`] in each.
+    pub devices: &'s mut [DeviceEntry],
+    /// Buffer for a frame to be sent; the target sends short ones.
+    pub outgoing: &'s mut [u8],
+    /// Buffer for a frame to be received, [`super::BUFFER_BYTES`].
+    pub incoming: &'s mut [u8],
+}
+
+/// Receives one VM: the machine, its memory, its ports.
+#[derive(Debug)]
+pub struct TargetDriver<'s, V, L, D, C, K> {
+    machine: Target,
+    definition: Option<VmBlock>,
+    devices: &'s mut [DeviceEntry],
+    findings: Findings,
+    stream: Stream<'s>,
+    pending: Option<Effect>,
+    link_is_gone: bool,
+    ports: Ports<V, L, D, C, K>,
+}
+
+impl<'s, V, L, D, C, K> TargetDriver<'s, V, L, D, C, K>
+where
+    V: VmPorts,
+    L: Link,
+    D: ClusterDirectory,
+    C: OperatorConsole,
+    K: Checksum,
+{
+    /// A driver that waits for an announcement.
+    #[must_use]
+    pub fn new(
+        reception: Reception,
+        memory: TargetMemory<'s>,
+        ports: Ports<V, L, D, C, K>,
+    ) -> Self {
+        Self {
+            machine: Target::new(reception),
+            definition: None,
+            devices: memory.devices,
+            findings: Findings::new(),
+            stream: Stream::new(memory.outgoing, memory.incoming),
+            pending: None,
+            link_is_gone: false,
+            ports,
+        }
+    }
+
+    /// The machine, for its getters.
+    #[must_use]
+    pub const fn machine(&self) -> &Target {
+        &self.machine
+    }
+
+    /// The VM's control block, once it was announced.
+    #[must_use]
+    pub const fn definition(&self) -> Option<&VmBlock> {
+        self.definition.as_ref()
+    }
+
+    /// Bytes sent and received.
+    #[must_use]
+    pub const fn bytes(&self) -> (u64, u64) {
+        self.stream.bytes()
+    }
+
+    /// The ports.
+    #[must_use]
+    pub const fn ports(&mut self) -> &mut Ports<V, L, D, C, K> {
+        &mut self.ports
+    }
+
+    /// The VM's devices and their leases on this SU.
+    #[must_use]
+    pub fn devices(&self) -> &[DeviceEntry] {
+        let count = self.machine.announced().map_or(0, |known| usize::from(known.devices));
+        self.devices.get(..count).unwrap_or(&[])
+    }
+
+    /// Does what can be done now, without blocking.
+    pub fn step(&mut self, now: Tick) -> Wait {
+        let mut busy = self.perform_effects(now);
+        while self.machine.takes_input() {
+            let Some(input) = next_completion(&mut self.ports) else {
+                break;
+            };
+            self.feed(now, input);
+            busy |= self.perform_effects(now);
+        }
+        busy |= self.receive_frames(now);
+        if self.machine.takes_input()
+            && self.machine.poll_deadline().is_some_and(|deadline| deadline <= now)
+        {
+            self.feed(now, Input::Deadline);
+            busy |= self.perform_effects(now);
+        }
+        let sending = self.stream.is_sending() || self.pending.is_some();
+        let over = match self.machine.phase() {
+            TargetPhase::Completed => true,
+            TargetPhase::Dropped => self.link_is_gone,
+            TargetPhase::Empty
+            | TargetPhase::Answering
+            | TargetPhase::Building
+            | TargetPhase::Receiving
+            | TargetPhase::Loaded
+            | TargetPhase::Claiming
+            | TargetPhase::Running
+            | TargetPhase::Undoing => false,
+        };
+        Wait {
+            busy: busy && !sending,
+            sending,
+            deadline: self.machine.poll_deadline(),
+            finished: over && !sending,
+        }
+    }
+
+    /// Hands an input to the machine. A frame that it refuses costs the peer the link.
+    fn feed(&mut self, now: Tick, input: Input) {
+        let mut loan = TargetLoan { devices: self.devices };
+        let Err(error) = self.machine.handle(now, input, &mut loan) else {
+            return;
+        };
+        if let (Input::Frame(arrival), true) = (input, error != StepError::EffectsPending) {
+            let kind = arrival.frame.frame_type();
+            warning!("the source sent frame type {} out of place", kind.code());
+            self.lose_link(now, LinkFault::OutOfPhase(kind));
+        } else {
+            warning!("an input was out of place in the target");
+        }
+    }
+
+    /// The link is over: what was not sent is dropped, and the machine decides what it means.
+    fn lose_link(&mut self, now: Tick, fault: LinkFault) {
+        self.stream.clear();
+        self.link_is_gone = true;
+        self.pending = self.pending.filter(|effect| !matches!(effect, Effect::Send { .. }));
+        let mut loan = TargetLoan { devices: self.devices };
+        if self.machine.handle(now, Input::LinkLost(fault), &mut loan).is_err() {
+            warning!("the link was lost behind the end of the attempt");
+        }
+    }
+
+    fn receive_frames(&mut self, now: Tick) -> bool {
+        for _ in 0..FRAMES_PER_STEP {
+            // A frame waits until the effects of the one before are performed, so that its bulk
+            // is still in the buffer when it is stored.
+            if self.link_is_gone || self.pending.is_some() || !self.machine.takes_input() {
+                return false;
+            }
+            let ports = &mut self.ports;
+            match self.stream.receive(&mut ports.link, &mut ports.checksum) {
+                Ok(None) => return false,
+                Ok(Some(header)) => {
+                    self.take_frame(now, &header);
+                    self.perform_effects(now);
+                    self.stream.consume();
+                }
+                Err(fault) => {
+                    self.lose_link(now, fault);
+                    self.perform_effects(now);
+                    return true;
+                }
+            }
+        }
+        true
+    }
+
+    fn take_frame(&mut self, now: Tick, header: &Header) {
+        let Ok(Some(kind)) = header.frame_type() else {
+            return;
+        };
+        let parsed = Frame::parse(kind, self.stream.body());
+        match parsed.and_then(|frame| self.take_description(frame).map(|()| frame)) {
+            Ok(frame) => {
+                let sequence = header.sequence.get();
+                let (stream, epoch) = (header.stream, header.epoch);
+                self.feed(now, Input::Frame(Arrival { stream, epoch, sequence, frame }));
+                if let (Frame::Definition, Some(block)) = (frame, self.definition) {
+                    let activity = block.state().activity();
+                    self.machine.describe(block.processor_count(), block.memory(), activity);
+                }
+            }
+            Err(error) => self.lose_link(now, LinkFault::Damaged(error)),
+        }
+    }
+
+    /// Keeps what describes the VM; the machine decides afterwards whether it was in its place.
+    fn take_description(&mut self, frame: Frame) -> Result<(), DecodeError> {
+        if self.machine.phase() != TargetPhase::Answering {
+            return Ok(());
+        }
+        match frame {
+            Frame::Definition => {
+                self.definition = Some(parse_definition(self.stream.body())?);
+                Ok(())
+            }
+            Frame::Device(slot) => {
+                let (_, bytes) = device_body(self.stream.body())?;
+                let wrong = DecodeError::new(Fault::Unknown, Field::Device);
+                let bytes = bytes.try_into().map_err(|_| wrong)?;
+                let descriptor = DeviceDescriptor::parse(bytes).map_err(|_| wrong)?;
+                let place = self.devices.get_mut(usize::from(slot.get()));
+                *place.ok_or(DecodeError::new(Fault::OutOfRange, Field::Slot))? =
+                    DeviceEntry::free(descriptor);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Performs effects until there is none, or the link takes no more. Gives whether the bound
+    /// of one step was reached before.
+    fn perform_effects(&mut self, now: Tick) -> bool {
+        for _ in 0..EFFECTS_PER_STEP {
+            if !self.link_is_gone {
+                if let Err(fault) = self.stream.flush(&mut self.ports.link) {
+                    self.lose_link(now, fault);
+                }
+            }
+            let next = match self.pending.take() {
+                Some(effect) => Some(effect),
+                None => {
+                    let mut loan = TargetLoan { devices: self.devices };
+                    self.machine.poll_effect(now, &mut loan)
+                }
+            };
+            let Some(effect) = next else {
+                return false;
+            };
+            if !self.perform(now, effect) {
+                self.pending = Some(effect);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Performs one effect; gives `false` when the link has no room for it yet.
+    fn perform(&mut self, now: Tick, effect: Effect) -> bool {
+        let input = match effect {
+            Effect::Send { sequence, frame } => return self.send(sequence, frame),
+            Effect::Store { sequence, frame } => Some(self.store(sequence, frame)),
+            Effect::Start(operation) => self.start_operation(operation),
+            Effect::Tell(event) => {
+                let told = self.ports.vm.start_tell(event);
+                told.is_err().then_some(Input::Failed(Operation::TellGuest))
+            }
+            Effect::CompareAndSet { expected, new } => {
+                let vm = self.machine.announced().map_or(crate::units::VmName::EMPTY, |it| it.vm);
+                let asked = self.ports.directory.start_compare_and_set(vm, expected, new);
+                asked.is_err().then_some(Input::Directory(DirectoryAnswer::Unreachable))
+            }
+            Effect::Notice(notice) => {
+                self.say(notice);
+                None
+            }
+            Effect::Mark(mark) => {
+                if self.ports.vm.mark(mark).is_err() {
+                    warning!("the migration mark could not be changed");
+                }
+                None
+            }
+            Effect::CloseLink
+            | Effect::StopTracking
+            | Effect::Collect
+            | Effect::ReadRecord
+            | Effect::ReportFindings { .. } => None,
+        };
+        if let Some(input) = input {
+            self.feed(now, input);
+        }
+        true
+    }
+
+    fn start_operation(&mut self, operation: Operation) -> Option<Input> {
+        let epoch = self.machine.claimed_epoch();
+        let vm = &mut self.ports.vm;
+        let started = match operation {
+            Operation::CheckVm => return Some(self.check()),
+            Operation::BuildVm => match &self.definition {
+                Some(block) => vm.start_build(block),
+                None => return Some(Input::Failed(operation)),
+            },
+            Operation::AssignDevice(slot) => {
+                match self.devices.get(usize::from(slot.get())) {
+                    Some(entry) => vm.start_assign(slot, &entry.descriptor),
+                    None => return Some(Input::Failed(operation)),
+                }
+            }
+            Operation::AttachDevice(slot) => vm.start_attach(slot, epoch),
+            Operation::RemoveDevice(slot) => vm.start_remove(slot),
+            Operation::ResumeProcessors => vm.start_resume(),
+            Operation::DestroyVm => vm.start_destroy(),
+            Operation::QuiesceDevice(_)
+            | Operation::TrackChanges
+            | Operation::StopProcessors
+            | Operation::MoveState
+            | Operation::TellGuest => return Some(Input::Failed(operation)),
+        };
+        failed(operation, started.map_err(|error| error.kind()))
+    }
+
+    /// Holds the announced VM against this SU.
+    fn check(&mut self) -> Input {
+        self.findings.clear();
+        let count = self.machine.announced().map_or(0, |known| usize::from(known.devices));
+        let (Some(block), Some(entries)) = (&self.definition, self.devices.get(..count)) else {
+            return Input::Failed(Operation::CheckVm);
+        };
+        let mut descriptors = entries.iter().map(|entry| entry.descriptor);
+        match self.ports.vm.check(block, &mut descriptors, &mut self.findings) {
+            Ok(()) => {
+                let listed = u16::try_from(self.findings.listed().len()).unwrap_or(u16::MAX);
+                Input::Checked(listed)
+            }
+            Err(_) => Input::Failed(Operation::CheckVm),
+        }
+    }
+
+    fn say(&mut self, notice: Notice) {
+        let Some(known) = self.machine.announced() else {
+            return;
+        };
+        let parties = Parties {
+            index: self.definition.as_ref().map(VmBlock::index),
+            name: known.vm,
+            source: known.source,
+            target: self.machine.reception().su,
+        };
+        say(&mut self.ports.console, notice, &parties);
+    }
+
+    /// Stores the bulk of the frame in the receive buffer.
+    fn store(&mut self, sequence: u64, frame: Frame) -> Input {
+        let vm = &mut self.ports.vm;
+        let body = self.stream.body();
+        let stored = match frame {
+            Frame::Pages(run) => vm
+                .copy_in(run, pages::pages_of(body))
+                .and_then(|()| vm.keys_in(run, pages::keys_of(run, body)))
+                .is_ok(),
+            Frame::Keys(run) => vm.keys_in(run, pages::keys_of(run, body)).is_ok(),
+            Frame::Processor { index, .. } => processor_body(body)
+                .ok()
+                .and_then(|(_, _, blocks)| ProcessorImage::parse(blocks).ok())
+                .is_some_and(|image| vm.restore(index, &image).is_ok()),
+            Frame::Subchannel(slot) => subchannel_body(body)
+                .ok()
+                .and_then(|(_, blocks)| SubchannelImage::parse(blocks).ok())
+                .is_some_and(|image| vm.restore_subchannel(slot, &image).is_ok()),
+            _ => false,
+        };
+        if stored { Input::Stored(sequence) } else { Input::Failed(Operation::MoveState) }
+    }
+
+    /// Writes a frame into the buffer; gives `false` when there is no room yet.
+    fn send(&mut self, sequence: Sequence, frame: Frame) -> bool {
+        let identity = Identity { stream: self.machine.stream(), epoch: self.machine.epoch() };
+        let body_bytes = if frame.is_bulk() { CONTROL_BYTES_MAX } else { 256 };
+        let Some(body) = self.stream.begin(body_bytes) else {
+            return false;
+        };
+        let filled = match frame {
+            Frame::Findings(_) => emit_findings(&self.findings, body),
+            _ => frame.emit(body),
+        };
+        let checksum = &mut self.ports.checksum;
+        match filled {
+            Some(length) => self.stream.finish(identity, sequence, &frame, length, checksum),
+            None => self.stream.fill(identity, sequence, checksum),
+        }
+        true
+    }
+}

@@ -1,0 +1,117 @@
+//! What a monitor says on its console in the course of a live migration.
+//!
+//! A [`Notice`] is a small value that the machines emit; [`render`] makes a console line of it,
+//! without time stamp, once the [`Parties`] are known.
+//!
+//! Source of truth: the published console trace of a live migration between two SU /390 and the
+//! sample of CHECK-VM-MIGRATION in the VM2000 manual; [`Wording`] says of each notice whether its
+//! text stems from there. Invariants: each notice has one entry in the catalogue; a line with the
+//! longest names fits [`crate::limits::LINE_BYTES_MAX`]. Deliberately not here: messages of the
+//! guest, time stamps and the console itself (a port).
+
+mod catalogue;
+mod render;
+
+pub use catalogue::{Severity, Wording};
+pub use render::{Line, render};
+
+use crate::{
+    units::{Mnemonic, SuName, VmIndex, VmName},
+    vm::{Finding, Reason},
+};
+
+/// Whom a notice is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Parties {
+    /// The VM's index; a blank is shown for an unknown one.
+    pub index: Option<VmIndex>,
+    /// The VM's name.
+    pub name: VmName,
+    /// The SU that the VM leaves.
+    pub source: SuName,
+    /// The SU that the VM moves to.
+    pub target: SuName,
+}
+
+/// What a monitor says on its console. The wording of each is in the catalogue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Notice {
+    /// VMS2450, source: the check found no obstacle and the move starts.
+    MigrationStarted,
+    /// VMS2451, source: the move has succeeded and everything on the source is given back.
+    MigrationCompleted,
+    /// VMS2452, source: the guest is stopped; the last pages and the registers follow.
+    SuspendedAtSource,
+    /// VMS2453, source: the attempt has ended before the guest ran on the target.
+    MigrationAborted(Reason),
+    /// VMS2454, source: the guest, stopped for the move, runs on the source again.
+    ResumedAtSource,
+    /// VMS2455, source: nobody can say yet which SU owns the guest; the source holds it stopped.
+    HeldAtSource,
+    /// VMS2430, target: a move to this SU starts.
+    IncomingStarted,
+    /// VMS2431, target: the guest has reported itself ready; the move has succeeded.
+    IncomingCompleted,
+    /// VMS2432, target: the guest runs here.
+    ResumedAtTarget,
+    /// VMS2433, target: the attempt has ended and the copy is given up.
+    IncomingAborted(Reason),
+    /// VMS2434, target: the claim on the ownership record is not answered; the copy is held.
+    HeldAtTarget,
+    /// VMS2435, target: the guest runs here but has not reported itself ready in time.
+    GuestLate,
+    /// VMS3050, target: the VM is set up.
+    Created,
+    /// VMS4005, target: a device is assigned to the VM.
+    DeviceAssigned {
+        /// The device.
+        device: Mnemonic,
+        /// Whether other VMs use it too (`TYPE=SD`).
+        shared_device: bool,
+    },
+    /// VMS4009, source: a device is taken from the VM.
+    DeviceRemoved {
+        /// The device.
+        device: Mnemonic,
+    },
+    /// VMS4024, source: the VM is ended and its definition deleted.
+    Terminated,
+    /// VMS2404, source: the check found this obstacle.
+    Rejected {
+        /// The obstacle.
+        finding: Finding,
+        /// Whether the target found it; otherwise the source itself did.
+        by_target: bool,
+    },
+    /// VMS2404, source: the check found this many more obstacles than are listed.
+    MoreFindings(u16),
+    /// VMS2461, source: the verdict of a check that found obstacles.
+    NotPossible,
+    /// VMS2471, source: a move will take this device from the VM.
+    DetachWarning {
+        /// The device.
+        device: Mnemonic,
+    },
+}
+
+impl Notice {
+    /// The number of the VMS message.
+    #[must_use]
+    pub const fn code(self) -> u16 {
+        self.entry().code
+    }
+
+    /// How serious it is.
+    #[must_use]
+    pub const fn severity(self) -> Severity {
+        self.entry().severity
+    }
+
+    /// Where number and text stem from.
+    #[must_use]
+    pub const fn wording(self) -> Wording {
+        self.entry().wording
+    }
+}

@@ -1,0 +1,36 @@
+//! The migration machines of both ends, without I/O.
+//!
+//! Both ends are machines with the same contract. Four kinds of methods: commands (`start`,
+//! `cancel`); `handle(now, input)` for everything from outside; `poll_effect` for what is to be
+//! done; getters. After each input, and whenever the link takes more, `poll_effect` is called
+//! until it gives `None`; then `poll_deadline` tells when to come back with `Input::Deadline`.
+//!
+//! ```text
+//! source: Idle -> Checking -> Preparing -> Precopy -> Suspended -> Offered -> Releasing -> Released
+//!                    |            |           |  ^--------'  |         |  \-> InDoubt -> (either)
+//!                    '------------'-----------'---> Undoing -+---------'
+//!                                                      '--> RolledBack
+//! target: Empty -> Answering -> Building -> Receiving <-> Loaded -> Claiming -> Running -> Completed
+//!                     '------------'-----------'------------'----------'---> Undoing -> Dropped
+//! ```
+//!
+//! Who may run the guest: the source in every phase up to `Precopy` and in `RolledBack`; nobody
+//! in `Suspended`, `Offered`, `InDoubt`, `Loaded` and `Claiming`; the target in `Running` and
+//! `Completed`.
+//!
+//! Source of truth: ARCHITECTURE.md. Invariants: machines hold plain values; work per call is
+//! bounded; an illegal pair of phase and input is an error and changes nothing. Deliberately not
+//! here: ports, threads, page bodies.
+
+mod attempt;
+mod effect;
+mod input;
+pub mod policy;
+mod source;
+mod target;
+
+pub use attempt::{Attempt, Coordination, Limits, Reception, SourceLoan, TargetLoan};
+pub use effect::{Effect, STEP_EFFECTS};
+pub use input::{Arrival, Input, InputKind, LinkFault, StepError};
+pub use source::{SentRun, Source, SourcePhase, Statistics};
+pub use target::{Announcement, Target, TargetPhase};

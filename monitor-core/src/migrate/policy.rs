@@ -1,0 +1,306 @@
+//! When to stop the guest: pure functions over what was measured.
+//!
+//! Source of truth: ARCHITECTURE.md, "The stop rule". The predicted blackout is the sum of what
+//! the stop costs: the pages that are left at a low quantile of the measured bandwidth, state
+//! (saved, sent and restored in a rehearsal), two round trips, the claim of the record, and the
+//! stopping itself. Invariants: no state, no clock; integers only; a zero measurement never
+//! divides. Deliberately not here: throttling, elision, post-copy.
+
+use heapless::Vec;
+
+use crate::{
+    limits::{PAGE_BYTES, PASSES_MAX},
+    units::{ByteCount, Micros, PageCount},
+};
+
+/// Samples of bandwidth that are kept.
+const SAMPLES: usize = 16;
+
+/// Passes beyond the first that fits the budget, if each leaves clearly less than the one before.
+const POLISH_PASSES: usize = 4;
+
+/// What one pass over the memory did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct PassReport {
+    /// Pages sent.
+    pub pages: PageCount,
+    /// Bytes on the wire, headers and keys included.
+    pub bytes: ByteCount,
+    /// From the first page to the acknowledgement of the last.
+    pub time: Micros,
+    /// Pages that were dirty when the pass had ended.
+    pub left: PageCount,
+}
+
+/// The passes of one attempt, oldest first.
+pub type Passes = Vec<PassReport, PASSES_MAX>;
+
+/// Measured bandwidth: the last samples, in bytes per second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Bandwidth {
+    samples: [u64; SAMPLES],
+    count: usize,
+}
+
+impl Bandwidth {
+    /// Adds a sample; one without time is no sample.
+    pub fn add(&mut self, bytes: ByteCount, time: Micros) {
+        let Some(rate) = bytes.get().saturating_mul(1_000_000).checked_div(time.get()) else {
+            return;
+        };
+        self.samples.rotate_right_by_one();
+        if let Some(first) = self.samples.first_mut() {
+            *first = rate;
+        }
+        self.count = self.count.saturating_add(1).min(SAMPLES);
+    }
+
+    /// The mean in bytes per second, 0 when nothing was measured.
+    #[must_use]
+    pub fn mean(&self) -> u64 {
+        let sum = self.known().iter().fold(0_u64, |sum, rate| sum.saturating_add(*rate));
+        let count = u64::try_from(self.count).unwrap_or(u64::MAX);
+        sum.checked_div(count).unwrap_or(0)
+    }
+
+    /// A low quantile in bytes per second: one eighth of the samples are lower.
+    #[must_use]
+    pub fn low(&self) -> u64 {
+        let mut sorted = self.samples;
+        let Some(known) = sorted.get_mut(..self.count) else {
+            return 0;
+        };
+        known.sort_unstable();
+        known.get(known.len() / 8).copied().unwrap_or(0)
+    }
+
+    fn known(&self) -> &[u64] {
+        self.samples.get(..self.count).unwrap_or(&[])
+    }
+}
+
+/// One step of rotation, written without the panics of the slice method.
+trait RotateByOne {
+    fn rotate_right_by_one(&mut self);
+}
+
+impl RotateByOne for [u64; SAMPLES] {
+    fn rotate_right_by_one(&mut self) {
+        let mut carried = self.last().copied().unwrap_or(0);
+        for sample in self {
+            carried = core::mem::replace(sample, carried);
+        }
+    }
+}
+
+/// What the stop of the guest would cost now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Prediction {
+    /// Pages to be sent while the guest is stopped.
+    pub pages: PageCount,
+    /// Low quantile of the bandwidth, in bytes per second.
+    pub bandwidth: u64,
+    /// Saving, sending and restoring the state, as rehearsed.
+    pub state: Micros,
+    /// One round trip with an acknowledgement.
+    pub round_trip: Micros,
+    /// One change of the ownership record.
+    pub claim: Micros,
+}
+
+impl Prediction {
+    /// The predicted blackout.
+    #[must_use]
+    pub fn blackout(&self) -> Micros {
+        transfer(self.pages, self.bandwidth).plus(self.state).plus(self.commit())
+    }
+
+    /// The part of the blackout behind COMMIT, which cannot be rolled back by one side alone.
+    #[must_use]
+    pub const fn commit(&self) -> Micros {
+        self.round_trip.plus(self.round_trip).plus(self.claim)
+    }
+}
+
+/// The time to move `pages` at `bandwidth` bytes per second; for ever when there is none.
+#[must_use]
+pub fn transfer(pages: PageCount, bandwidth: u64) -> Micros {
+    let page_bytes = u64::try_from(PAGE_BYTES).unwrap_or(u64::MAX);
+    let micros = pages.get().saturating_mul(page_bytes).saturating_mul(1_000_000);
+    match micros.checked_div(bandwidth) {
+        Some(micros) => Micros::new(micros),
+        None if pages.get() == 0 => Micros::new(0),
+        None => Micros::new(u64::MAX),
+    }
+}
+
+/// What to do after a pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Decision {
+    /// Copy once more what was changed.
+    AnotherPass,
+    /// Stop the guest.
+    Stop,
+    /// The guest changes its pages faster than the link moves them.
+    GiveUp,
+}
+
+/// Decides after a pass. `passes` ends with the pass that has just ended.
+#[must_use]
+pub fn decide(passes: &[PassReport], prediction: &Prediction, budget: Micros) -> Decision {
+    let fits = prediction.blackout() <= budget;
+    let shrinks = passes.last().is_some_and(|last| shrinks_clearly(last));
+    if fits {
+        let fitting = passes.iter().rev().take_while(|pass| shrinks_clearly(pass)).count();
+        // Copying goes on while it clearly pays: a page sent now is one less in the blackout.
+        let pays = transfer(prediction.pages, prediction.bandwidth) > prediction.state;
+        if shrinks && pays && fitting <= POLISH_PASSES && passes.len() < PASSES_MAX {
+            return Decision::AnotherPass;
+        }
+        return Decision::Stop;
+    }
+    let stuck = passes.iter().rev().take(2).filter(|pass| !shrinks_at_all(pass)).count();
+    if stuck >= 2 || passes.len() >= PASSES_MAX {
+        return Decision::GiveUp;
+    }
+    Decision::AnotherPass
+}
+
+/// Whether a pass left at most three quarters of what it sent.
+const fn shrinks_clearly(pass: &PassReport) -> bool {
+    pass.left.get().saturating_mul(4) <= pass.pages.get().saturating_mul(3)
+}
+
+/// Whether a pass left less than nine tenths of what it sent.
+const fn shrinks_at_all(pass: &PassReport) -> bool {
+    pass.left.get().saturating_mul(10) < pass.pages.get().saturating_mul(9)
+}
+
+/// What can be said about the rest of the move after a pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Forecast {
+    /// Whether the passes come to an end.
+    pub converges: bool,
+    /// The blackout if the guest were stopped now.
+    pub blackout: Micros,
+    /// Pages that are dirty.
+    pub left: PageCount,
+    /// Time until the guest can be stopped; `Micros::MAX`-like when it does not converge.
+    pub time_left: Micros,
+}
+
+/// Forecasts the rest from the last pass: each further pass is as much shorter as the last one
+/// left less than it sent.
+#[must_use]
+pub fn forecast(last: &PassReport, prediction: &Prediction, budget: Micros) -> Forecast {
+    let blackout = prediction.blackout();
+    let converges = blackout <= budget || shrinks_at_all(last);
+    // The sum of a geometric series with ratio left / pages: left * pages / (pages - left).
+    let fewer = last.pages.get().saturating_sub(last.left.get());
+    let pages = last.left.get().saturating_mul(last.pages.get()).checked_div(fewer);
+    let time_left = if blackout <= budget {
+        Micros::new(0)
+    } else {
+        pages.map_or(Micros::new(u64::MAX), |pages| {
+            transfer(PageCount::new(pages), prediction.bandwidth)
+        })
+    };
+    Forecast { converges, blackout, left: last.left, time_left }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pass(pages: u64, left: u64) -> PassReport {
+        PassReport {
+            pages: PageCount::new(pages),
+            bytes: ByteCount::new(pages * 4096),
+            time: Micros::new(pages * 4),
+            left: PageCount::new(left),
+        }
+    }
+
+    fn prediction(pages: u64) -> Prediction {
+        Prediction {
+            pages: PageCount::new(pages),
+            bandwidth: 1 << 30,
+            state: Micros::new(1_000),
+            round_trip: Micros::new(100),
+            claim: Micros::new(50),
+        }
+    }
+
+    const BUDGET: Micros = Micros::from_millis(300);
+
+    #[test]
+    fn low_quantile_is_below_the_mean_when_the_link_stutters() {
+        let mut bandwidth = Bandwidth::default();
+        for rate in [10, 10, 10, 10, 10, 10, 10, 1] {
+            bandwidth.add(ByteCount::new(rate), Micros::new(1_000_000));
+        }
+        assert_eq!(bandwidth.mean(), 8);
+        assert_eq!(bandwidth.low(), 10);
+        bandwidth.add(ByteCount::new(1), Micros::new(1_000_000));
+        bandwidth.add(ByteCount::new(1), Micros::new(1_000_000));
+        assert_eq!(bandwidth.low(), 1);
+        bandwidth.add(ByteCount::new(1), Micros::new(0));
+        assert_eq!(bandwidth.low(), 1);
+    }
+
+    #[test]
+    fn samples_older_than_the_window_are_forgotten() {
+        let mut bandwidth = Bandwidth::default();
+        bandwidth.add(ByteCount::new(1), Micros::new(1_000_000));
+        for _ in 0..SAMPLES {
+            bandwidth.add(ByteCount::new(9), Micros::new(1_000_000));
+        }
+        assert_eq!((bandwidth.low(), bandwidth.mean()), (9, 9));
+    }
+
+    #[test]
+    fn prediction_adds_every_cost_of_the_stop() {
+        let all = prediction(262_144).blackout();
+        assert_eq!(all, Micros::new(1_000_000 + 1_000 + 200 + 50));
+        assert_eq!(transfer(PageCount::new(1), 0), Micros::new(u64::MAX));
+        assert_eq!(transfer(PageCount::new(0), 0), Micros::new(0));
+    }
+
+    #[test]
+    fn a_guest_that_changes_everything_is_given_up_after_two_passes() {
+        let first = [pass(262_144, 262_000)];
+        assert_eq!(decide(&first, &prediction(262_000), BUDGET), Decision::AnotherPass);
+        let second = [pass(262_144, 262_000), pass(262_000, 261_000)];
+        assert_eq!(decide(&second, &prediction(261_000), BUDGET), Decision::GiveUp);
+    }
+
+    #[test]
+    fn passes_go_on_while_they_pay_and_stop_when_they_do_not() {
+        assert_eq!(
+            decide(&[pass(262_144, 40_000)], &prediction(40_000), BUDGET),
+            Decision::AnotherPass
+        );
+        assert_eq!(decide(&[pass(40_000, 100)], &prediction(100), BUDGET), Decision::Stop);
+        assert_eq!(
+            decide(&[pass(262_144, 40_000), pass(40_000, 39_000)], &prediction(39_000), BUDGET),
+            Decision::Stop
+        );
+        let shrinking = [pass(262_144, 90_000), pass(90_000, 80_000)];
+        assert_eq!(decide(&shrinking, &prediction(90_000), BUDGET), Decision::AnotherPass);
+    }
+
+    #[test]
+    fn forecast_says_whether_the_passes_come_to_an_end() {
+        let calm = forecast(&pass(262_144, 131_072), &prediction(131_072), BUDGET);
+        assert!(calm.converges);
+        assert_eq!(calm.time_left, Micros::new(1_000_000));
+        let wild = forecast(&pass(262_144, 262_144), &prediction(262_144), BUDGET);
+        assert!(!wild.converges);
+        assert_eq!(wild.time_left, Micros::new(u64::MAX));
+    }
+}

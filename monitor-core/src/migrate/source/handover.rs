@@ -1,0 +1,573 @@
+//! Source, handover: the guest is stopped, the rest is sent, COMMIT is given, the doubt resolved.
+//!
+//! Source of truth: ARCHITECTURE.md, "The handover". Invariants: COMMIT is sent once, after READY
+//! of the same incarnation, while the budget still holds; behind it the guest runs here again
+//! only after ABORTED of that incarnation or after this source has won the record; a
+//! compare-and-set without an answer is settled by another one on the same expected value.
+
+use super::{Debts, Phase, Source, SourceLoan, Step, StepError, precopy::Precopy, release::Moved};
+use crate::{
+    device::{Plan, Progress},
+    memory::Sweep,
+    message::Notice,
+    migrate::{attempt::Limits, effect::Effect, input::Input},
+    units::{DeviceSlot, Incarnation, Micros, PageCount, ProcessorIndex, Tick},
+    vm::{DirectoryAnswer, Operation, Ownership, Reason},
+    wire::Frame,
+};
+
+/// The guest is stopped, or about to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Suspended {
+    pub(super) incarnation: Incarnation,
+    step: StopStep,
+    since: Tick,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum StopStep {
+    /// The processors are being stopped.
+    Stopping,
+    /// Started I/O is coming to its end.
+    Draining { since: Tick },
+    /// The last pages are being sent.
+    Pages(Sweep),
+    /// The last keys are being sent.
+    Keys(Sweep),
+    /// The processors are being sent.
+    Processors(u16),
+    /// The subchannels are being sent.
+    Subchannels(u16),
+    /// LOAD-END is sent.
+    Loading,
+    /// The budget is spent: the devices are being given back to the guest.
+    GivingBack,
+    /// The budget is spent: the processors are being started again.
+    Resuming,
+}
+
+impl Suspended {
+    pub(super) const fn new(now: Tick, incarnation: Incarnation) -> Self {
+        Self { incarnation, step: StopStep::Stopping, since: now }
+    }
+
+    /// When the budget forbids to go on, or an operation has taken too long.
+    pub(super) fn deadline(&self, source: &Source, limits: Limits) -> Tick {
+        match self.step {
+            StopStep::GivingBack | StopStep::Resuming => self.since.after(limits.peer_answer),
+            StopStep::Draining { since } => {
+                source.commit_deadline(self.since, limits).min(since.after(limits.drain))
+            }
+            StopStep::Stopping
+            | StopStep::Pages(_)
+            | StopStep::Keys(_)
+            | StopStep::Processors(_)
+            | StopStep::Subchannels(_)
+            | StopStep::Loading => source
+                .commit_deadline(self.since, limits)
+                .min(source.heard.max(self.since).after(limits.peer_answer)),
+        }
+    }
+}
+
+/// COMMIT is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Offered {
+    incarnation: Incarnation,
+    suspended: Tick,
+    since: Tick,
+}
+
+impl Offered {
+    pub(super) const fn deadline(&self, limits: Limits) -> Tick {
+        self.since.after(limits.peer_answer)
+    }
+}
+
+/// COMMIT is sent and what came of it is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Doubt {
+    incarnation: Incarnation,
+    suspended: Tick,
+    step: DoubtStep,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum DoubtStep {
+    /// A compare-and-set that takes the VM back is under way.
+    Revoking,
+    /// The directory gave no answer; the same compare-and-set is tried again then.
+    Waiting { until: Tick },
+    /// The record is the target's: the copy here is kept until the target is heard to run it.
+    Lost,
+}
+
+impl Doubt {
+    pub(super) const fn deadline(&self) -> Option<Tick> {
+        match self.step {
+            DoubtStep::Waiting { until } => Some(until),
+            DoubtStep::Revoking | DoubtStep::Lost => None,
+        }
+    }
+}
+
+impl From<Offered> for Doubt {
+    fn from(offered: Offered) -> Self {
+        let Offered { incarnation, suspended, .. } = offered;
+        Self { incarnation, suspended, step: DoubtStep::Revoking }
+    }
+}
+
+impl Source {
+    /// The last moment at which COMMIT may be sent. A guest that does not run has no budget.
+    fn commit_deadline(&self, since: Tick, limits: Limits) -> Tick {
+        if !self.guest_runs() {
+            return Tick::new(u64::MAX);
+        }
+        let commit = self.prediction(PageCount::new(0)).commit().get();
+        since.after(Micros::new(limits.blackout.get().saturating_sub(commit)))
+    }
+
+    /// Stops the guest, if it runs, and then its I/O.
+    pub(super) fn suspend(&mut self, now: Tick, suspended: Suspended) {
+        self.enter(Phase::Suspended(suspended));
+        if self.guest_runs() {
+            self.debts.insert(Debts::PROCESSORS_STOPPED);
+            self.statistics.stopped_at = Some(now);
+            self.out.push(Effect::Start(Operation::StopProcessors));
+        } else {
+            let step = StopStep::Draining { since: now };
+            self.phase = Phase::Suspended(Suspended { step, ..suspended });
+        }
+    }
+
+    pub(super) fn in_suspended(
+        &mut self,
+        now: Tick,
+        suspended: Suspended,
+        input: Input,
+        loan: &mut SourceLoan<'_, '_>,
+    ) -> Step {
+        match (suspended.step, input) {
+            (StopStep::Stopping, Input::Done(Operation::StopProcessors)) => {
+                self.out.push(Effect::Notice(Notice::SuspendedAtSource));
+                let step = StopStep::Draining { since: now };
+                self.phase = Phase::Suspended(Suspended { step, ..suspended });
+                Ok(())
+            }
+            (StopStep::Stopping, Input::Failed(Operation::StopProcessors)) => {
+                self.abort(now, Reason::ProcessorsNotStopped);
+                Ok(())
+            }
+            (_, Input::Done(operation @ Operation::QuiesceDevice(_)))
+            | (StopStep::GivingBack, Input::Done(operation @ Operation::AttachDevice(_))) => {
+                let progress = self.devices.handle_done(operation, loan.devices);
+                self.device_ended(now, suspended, input, progress.ok(), loan)
+            }
+            (_, Input::Failed(operation @ Operation::QuiesceDevice(_)))
+            | (StopStep::GivingBack, Input::Failed(operation @ Operation::AttachDevice(_))) => {
+                let progress = self.devices.handle_failed(operation, loan.devices);
+                self.device_ended(now, suspended, input, progress.ok(), loan)
+            }
+            (StopStep::Resuming, Input::Done(Operation::ResumeProcessors)) => {
+                self.debts.remove(Debts::PROCESSORS_STOPPED);
+                self.out.push(Effect::Notice(Notice::ResumedAtSource));
+                self.out.send(Frame::Recopy);
+                self.enter(Phase::Precopy(Precopy::first(now, suspended.incarnation)));
+                Ok(())
+            }
+            (StopStep::Resuming, Input::Failed(Operation::ResumeProcessors)) => {
+                self.abort(now, Reason::BudgetExceeded);
+                Ok(())
+            }
+            (_, Input::Failed(Operation::MoveState)) => {
+                self.abort(now, Reason::StateUnavailable);
+                Ok(())
+            }
+            (_, Input::Failed(Operation::TrackChanges)) => {
+                self.abort(now, Reason::TrackingFailed);
+                Ok(())
+            }
+            (step, Input::Frame(arrival)) => match (step, arrival.frame) {
+                (_, Frame::Ack(sequence)) => {
+                    if sequence > self.out.last_sequence().get() {
+                        return Err(StepError::Mismatch);
+                    }
+                    self.window.acknowledge(sequence, loan.window);
+                    Ok(())
+                }
+                (StopStep::Loading, Frame::Ready(incarnation)) => {
+                    if incarnation != suspended.incarnation {
+                        return Err(StepError::Mismatch);
+                    }
+                    self.commit(now, suspended);
+                    Ok(())
+                }
+                // READY of a load that was given up for its budget crossed RECOPY.
+                (StopStep::GivingBack | StopStep::Resuming, Frame::Ready(_)) => Ok(()),
+                (_, frame) => self.peer_ends(now, input, frame),
+            },
+            (_, Input::Deadline) => {
+                self.late_in_suspended(now, suspended, loan);
+                Ok(())
+            }
+            (
+                _,
+                Input::Guest(_)
+                | Input::Done(_)
+                | Input::Failed(_)
+                | Input::Directory(_)
+                | Input::Checked(_)
+                | Input::Stored(_)
+                | Input::LinkLost(_),
+            ) => Err(self.out_of_phase(input)),
+        }
+    }
+
+    /// An operation of a device has ended; the plan perhaps with it.
+    fn device_ended(
+        &mut self,
+        now: Tick,
+        suspended: Suspended,
+        input: Input,
+        progress: Option<Progress>,
+        loan: &SourceLoan<'_, '_>,
+    ) -> Step {
+        match progress {
+            None => return Err(self.out_of_phase(input)),
+            Some(Progress::UnderWay) => {}
+            Some(Progress::Failed(_)) => self.abort(now, Reason::DeviceNotQuiet),
+            Some(Progress::Finished) => self.devices_settled(now, suspended, loan),
+        }
+        Ok(())
+    }
+
+    /// All devices are where the step wanted them.
+    fn devices_settled(
+        &mut self,
+        now: Tick,
+        suspended: Suspended,
+        _loan: &SourceLoan<'_, '_>,
+    ) {
+        let step = match suspended.step {
+            StopStep::Draining { .. } => {
+                // Order: I/O has ended, so what it changed can be collected now, for good.
+                self.out.push(Effect::Collect);
+                StopStep::Pages(Sweep::default())
+            }
+            StopStep::GivingBack => {
+                self.debts.remove(Debts::DEVICES_QUIESCED);
+                if self.debts.contains(Debts::PROCESSORS_STOPPED) {
+                    self.out.push(Effect::Start(Operation::ResumeProcessors));
+                }
+                StopStep::Resuming
+            }
+            step @ (StopStep::Stopping
+            | StopStep::Pages(_)
+            | StopStep::Keys(_)
+            | StopStep::Processors(_)
+            | StopStep::Subchannels(_)
+            | StopStep::Loading
+            | StopStep::Resuming) => step,
+        };
+        self.phase = Phase::Suspended(Suspended { step, since: suspended.since, ..suspended });
+        crate::fmt::trace!("devices settled at {}", now.get());
+    }
+
+    fn late_in_suspended(
+        &mut self,
+        now: Tick,
+        suspended: Suspended,
+        loan: &mut SourceLoan<'_, '_>,
+    ) {
+        let Some(limits) = self.attempt.as_ref().map(|attempt| attempt.limits) else {
+            return;
+        };
+        if suspended.deadline(self, limits) > now {
+            return;
+        }
+        match suspended.step {
+            StopStep::Stopping => self.abort(now, Reason::ProcessorsNotStopped),
+            StopStep::Draining { since } if since.after(limits.drain) <= now => {
+                self.abort(now, Reason::DeviceNotQuiet);
+            }
+            StopStep::GivingBack | StopStep::Resuming => self.abort(now, Reason::BudgetExceeded),
+            StopStep::Draining { .. }
+            | StopStep::Pages(_)
+            | StopStep::Keys(_)
+            | StopStep::Processors(_)
+            | StopStep::Subchannels(_)
+            | StopStep::Loading => {
+                if self.commit_deadline(suspended.since, limits) <= now {
+                    self.overrun(now, suspended, limits, loan);
+                } else {
+                    self.peer_is_silent(now);
+                }
+            }
+        }
+    }
+
+    /// The budget is spent before COMMIT: the guest goes on here, and copying with it, a limited
+    /// number of times.
+    fn overrun(
+        &mut self,
+        now: Tick,
+        suspended: Suspended,
+        limits: Limits,
+        loan: &mut SourceLoan<'_, '_>,
+    ) {
+        self.statistics.overruns = self.statistics.overruns.saturating_add(1);
+        if self.statistics.overruns > limits.overruns {
+            self.abort(now, Reason::BudgetExceeded);
+            return;
+        }
+        let suspended = Suspended { step: StopStep::GivingBack, since: now, ..suspended };
+        self.phase = Phase::Suspended(suspended);
+        match self.devices.begin(Plan::Attach { epoch: self.epoch }, loan.devices) {
+            Ok(Progress::UnderWay) => {}
+            Ok(Progress::Finished) => self.devices_settled(now, suspended, loan),
+            Ok(Progress::Failed(_)) | Err(_) => self.abort(now, Reason::BudgetExceeded),
+        }
+    }
+
+    pub(super) fn next_in_suspended(
+        &mut self,
+        now: Tick,
+        mut suspended: Suspended,
+        loan: &mut SourceLoan<'_, '_>,
+    ) -> Option<Effect> {
+        let effect = match suspended.step {
+            StopStep::Draining { .. } if !self.debts.contains(Debts::DEVICES_QUIESCED) => {
+                return self.begin_quiesce(now, suspended, loan);
+            }
+            StopStep::Draining { .. } | StopStep::GivingBack => {
+                return self.devices.poll_operation(loan.devices).map(Effect::Start);
+            }
+            StopStep::Pages(mut sweep) => {
+                if self.window.is_full() {
+                    return None;
+                }
+                match self.send_pages(&mut sweep, loan) {
+                    Some((effect, _, _)) => {
+                        suspended.step = StopStep::Pages(sweep);
+                        effect
+                    }
+                    None => {
+                        suspended.step = StopStep::Keys(Sweep::default());
+                        return self.next_in_suspended(now, suspended, loan);
+                    }
+                }
+            }
+            StopStep::Keys(mut sweep) => {
+                if self.window.is_full() {
+                    return None;
+                }
+                match self.send_keys(&mut sweep, loan) {
+                    Some((effect, _)) => {
+                        suspended.step = StopStep::Keys(sweep);
+                        effect
+                    }
+                    None => {
+                        suspended.step = StopStep::Processors(0);
+                        return self.next_in_suspended(now, suspended, loan);
+                    }
+                }
+            }
+            StopStep::Processors(_) | StopStep::Subchannels(_) => {
+                let (frame, step) = self.next_state(suspended.step, loan.devices.len());
+                suspended.step = step;
+                self.out.number(frame)
+            }
+            StopStep::Stopping | StopStep::Loading | StopStep::Resuming => return None,
+        };
+        self.phase = Phase::Suspended(suspended);
+        effect
+    }
+
+    fn begin_quiesce(
+        &mut self,
+        now: Tick,
+        suspended: Suspended,
+        loan: &mut SourceLoan<'_, '_>,
+    ) -> Option<Effect> {
+        self.debts.insert(Debts::DEVICES_QUIESCED);
+        match self.devices.begin(Plan::Quiesce, loan.devices) {
+            Ok(Progress::UnderWay) => self.devices.poll_operation(loan.devices).map(Effect::Start),
+            Ok(Progress::Finished) => {
+                self.devices_settled(now, suspended, loan);
+                self.out.pop()
+            }
+            Ok(Progress::Failed(_)) | Err(_) => {
+                self.abort(now, Reason::DeviceNotQuiet);
+                self.out.pop()
+            }
+        }
+    }
+
+    /// The next frame of registers or subchannels, and the step behind it.
+    fn next_state(&self, step: StopStep, subchannels: usize) -> (Frame, StopStep) {
+        let processors = self.attempt.as_ref().map_or(0, |attempt| attempt.processors);
+        let subchannels = u16::try_from(subchannels).unwrap_or(u16::MAX);
+        let next_slot = match step {
+            StopStep::Processors(next) if next < processors => {
+                let index = ProcessorIndex::new(next);
+                let step = StopStep::Processors(next.saturating_add(1));
+                return (Frame::Processor { index, rehearsal: false }, step);
+            }
+            StopStep::Subchannels(next) => next,
+            _ => 0,
+        };
+        if next_slot < subchannels {
+            let step = StopStep::Subchannels(next_slot.saturating_add(1));
+            return (Frame::Subchannel(DeviceSlot::new(next_slot)), step);
+        }
+        (Frame::LoadEnd { processors, subchannels }, StopStep::Loading)
+    }
+
+    /// READY has come: COMMIT is sent if the budget still holds, which the deadline ensures.
+    fn commit(&mut self, now: Tick, suspended: Suspended) {
+        let Some(limits) = self.attempt.as_ref().map(|attempt| attempt.limits) else {
+            return;
+        };
+        if self.commit_deadline(suspended.since, limits) <= now {
+            // The deadline comes as an input of its own, which rolls the stop back.
+            return;
+        }
+        let incarnation = suspended.incarnation;
+        self.out.send(Frame::Commit(incarnation));
+        self.enter(Phase::Offered(Offered { incarnation, suspended: suspended.since, since: now }));
+    }
+
+    pub(super) fn in_offered(&mut self, now: Tick, offered: Offered, input: Input) -> Step {
+        match input {
+            Input::Frame(arrival) => {
+                self.resolve(now, offered.incarnation, offered.suspended, input, arrival.frame)
+            }
+            Input::Deadline => {
+                let limits = self.attempt.as_ref().map_or(Limits::DEFAULT, |it| it.limits);
+                if offered.deadline(limits) <= now {
+                    self.revoke(now, offered.into());
+                }
+                Ok(())
+            }
+            Input::Guest(_)
+            | Input::Done(_)
+            | Input::Failed(_)
+            | Input::Directory(_)
+            | Input::Checked(_)
+            | Input::Stored(_)
+            | Input::LinkLost(_) => Err(self.out_of_phase(input)),
+        }
+    }
+
+    /// RUNNING or ABORTED of the same incarnation ends the doubt.
+    fn resolve(
+        &mut self,
+        now: Tick,
+        incarnation: Incarnation,
+        suspended: Tick,
+        input: Input,
+        frame: Frame,
+    ) -> Step {
+        match frame {
+            Frame::Running(named) if named == incarnation => {
+                self.statistics.blackout = Some(now.since(suspended));
+                self.enter(Phase::Moved(Moved::awaiting()));
+                Ok(())
+            }
+            Frame::Aborted { incarnation: named, reason } if named == incarnation => {
+                self.abort(now, Reason::PeerAborted.unless_known(reason));
+                Ok(())
+            }
+            // What names another load says nothing about this one.
+            Frame::Running(_) | Frame::Aborted { .. } | Frame::Ack(_) => Ok(()),
+            Frame::Hello(_)
+            | Frame::Abort(_)
+            | Frame::Definition
+            | Frame::Device(_)
+            | Frame::Check(_)
+            | Frame::Build
+            | Frame::Pages(_)
+            | Frame::Keys(_)
+            | Frame::PassEnd(_)
+            | Frame::Processor { .. }
+            | Frame::Subchannel(_)
+            | Frame::RehearsalEnd(_)
+            | Frame::LoadEnd { .. }
+            | Frame::Recopy
+            | Frame::Commit(_)
+            | Frame::Released
+            | Frame::Findings(_)
+            | Frame::Built(_)
+            | Frame::Rehearsed(_)
+            | Frame::Ready(_)
+            | Frame::Completed => Err(self.out_of_phase(input)),
+        }
+    }
+
+    /// Tries to take the VM back: this end wins the record or learns that the target has it.
+    pub(super) fn revoke(&mut self, now: Tick, doubt: Doubt) {
+        let Some(expected) = self.own_record() else {
+            return;
+        };
+        let new = Ownership { epoch: expected.epoch.next(), ..expected };
+        self.out.push(Effect::CompareAndSet { expected, new });
+        self.enter(Phase::InDoubt(Doubt { step: DoubtStep::Revoking, ..doubt }));
+        crate::fmt::trace!("revocation starts at {}", now.get());
+    }
+
+    pub(super) fn in_doubt(&mut self, now: Tick, doubt: Doubt, input: Input) -> Step {
+        match (doubt.step, input) {
+            (_, Input::Frame(arrival)) => {
+                self.resolve(now, doubt.incarnation, doubt.suspended, input, arrival.frame)
+            }
+            (DoubtStep::Revoking, Input::Directory(answer)) => {
+                self.revocation_answered(now, doubt, answer);
+                Ok(())
+            }
+            (DoubtStep::Waiting { until }, Input::Deadline) => {
+                if until <= now {
+                    self.revoke(now, doubt);
+                }
+                Ok(())
+            }
+            (DoubtStep::Revoking | DoubtStep::Lost, Input::Deadline) => Ok(()),
+            (
+                _,
+                Input::Guest(_)
+                | Input::Done(_)
+                | Input::Failed(_)
+                | Input::Directory(_)
+                | Input::Checked(_)
+                | Input::Stored(_)
+                | Input::LinkLost(_),
+            ) => Err(self.out_of_phase(input)),
+        }
+    }
+
+    fn revocation_answered(&mut self, now: Tick, doubt: Doubt, answer: DirectoryAnswer) {
+        let own = self.own_record();
+        let taken_back = own.map(|own| Ownership { epoch: own.epoch.next(), ..own });
+        let won = match answer {
+            DirectoryAnswer::Won => true,
+            // An earlier try of this end was written although its answer was lost.
+            DirectoryAnswer::Lost(record) => Some(record) == taken_back,
+            DirectoryAnswer::Record(_) | DirectoryAnswer::Missing => false,
+            DirectoryAnswer::Unreachable => {
+                let retry = self.attempt.as_ref().map_or(Limits::DEFAULT, |it| it.limits).retry;
+                self.out.push(Effect::Notice(Notice::HeldAtSource));
+                let step = DoubtStep::Waiting { until: now.after(retry) };
+                self.phase = Phase::InDoubt(Doubt { step, ..doubt });
+                return;
+            }
+        };
+        if won {
+            self.epoch = self.epoch.next();
+            let reason = if self.uses_link() { Reason::PeerSilent } else { Reason::LinkLost };
+            self.abort(now, reason);
+        } else {
+            self.out.push(Effect::Notice(Notice::HeldAtSource));
+            self.phase = Phase::InDoubt(Doubt { step: DoubtStep::Lost, ..doubt });
+        }
+    }
+}

@@ -1,0 +1,469 @@
+//! The source machine: checks, prepares, copies, stops the guest, hands it over, lets go of it.
+//!
+//! Source of truth: ARCHITECTURE.md, "Machines" and "The handover". Invariants:
+//! 1. The guest runs here unless the phase is `Suspended` (stopped), `Offered`, `InDoubt` or
+//!    later; behind COMMIT it runs here again only after ABORTED of the same incarnation, or
+//!    after this source has won the record.
+//! 2. What was done to the guest and must be undone stands in `debts`, and nothing else does.
+//! 3. A page whose bit was cleared is acknowledged, under way in the window, or carried.
+//!
+//! Deliberately not here: ports, clocks, page bodies.
+
+mod handover;
+mod negotiate;
+mod precopy;
+mod release;
+mod undo;
+mod window;
+
+pub use window::SentRun;
+
+use bitflags::bitflags;
+
+use self::{
+    handover::{Doubt, Offered, Suspended},
+    negotiate::{Checking, Preparing},
+    precopy::Precopy,
+    release::Moved,
+    undo::Undoing,
+    window::Window,
+};
+use super::{
+    attempt::{Attempt, SourceLoan},
+    effect::{Effect, Outbox},
+    input::{Input, LinkFault, StepError},
+    policy::{Bandwidth, Forecast, Passes, Prediction},
+};
+use crate::{
+    device::Reassignment,
+    fmt::info,
+    memory::PageRun,
+    units::{Epoch, Micros, PageCount, StreamId, Tick},
+    vm::{Activity, Disposition, Ownership, Reason},
+    wire::Frame,
+};
+
+bitflags! {
+    /// What was done to the guest and must be undone when the attempt ends here.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    struct Debts: u8 {
+        const TRACKING = 0x01;
+        const DEVICES_QUIESCED = 0x02;
+        const PROCESSORS_STOPPED = 0x04;
+        const GUEST_TOLD = 0x08;
+        const MARKED = 0x10;
+    }
+}
+
+/// Where the attempt stands; the data of a phase is in its variant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Phase {
+    Idle,
+    Checking(Checking),
+    Preparing(Preparing),
+    Precopy(Precopy),
+    Suspended(Suspended),
+    Offered(Offered),
+    InDoubt(Doubt),
+    Moved(Moved),
+    Undoing(Undoing),
+    Released,
+    RolledBack(Reason),
+}
+
+/// The phase alone, for tables, logs and reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum SourcePhase {
+    /// No attempt.
+    Idle,
+    /// Both ends check whether the move is possible.
+    Checking,
+    /// The guest is told, the target sets up the VM.
+    Preparing,
+    /// Memory is copied while the guest runs.
+    Precopy,
+    /// The guest is stopped, the rest is sent; everything can still be rolled back.
+    Suspended,
+    /// COMMIT is sent; the target may claim the VM.
+    Offered,
+    /// COMMIT was sent and its outcome is not known; the guest is held.
+    InDoubt,
+    /// The VM runs on the target; this end gives back what it had.
+    Releasing,
+    /// The attempt has failed and is being undone.
+    Undoing,
+    /// The move is complete.
+    Released,
+    /// The attempt is undone, the guest is where it was.
+    RolledBack,
+}
+
+impl Phase {
+    const fn kind(self) -> SourcePhase {
+        match self {
+            Self::Idle => SourcePhase::Idle,
+            Self::Checking(_) => SourcePhase::Checking,
+            Self::Preparing(_) => SourcePhase::Preparing,
+            Self::Precopy(_) => SourcePhase::Precopy,
+            Self::Suspended(_) => SourcePhase::Suspended,
+            Self::Offered(_) => SourcePhase::Offered,
+            Self::InDoubt(_) => SourcePhase::InDoubt,
+            Self::Moved(_) => SourcePhase::Releasing,
+            Self::Undoing(_) => SourcePhase::Undoing,
+            Self::Released => SourcePhase::Released,
+            Self::RolledBack(_) => SourcePhase::RolledBack,
+        }
+    }
+}
+
+/// What was measured in the course of the attempt.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Statistics {
+    /// The passes, oldest first.
+    pub passes: Passes,
+    /// Bandwidth, of acknowledged bytes.
+    pub bandwidth: Bandwidth,
+    /// One round trip.
+    pub round_trip: Micros,
+    /// One access to the ownership record.
+    pub claim: Micros,
+    /// Saving, sending and restoring the state, the longest rehearsal so far.
+    pub state: Micros,
+    /// What was predicted when the guest was stopped last.
+    pub predicted: Option<Micros>,
+    /// Forecast after the last pass.
+    pub forecast: Option<Forecast>,
+    /// When the guest was stopped last.
+    pub stopped_at: Option<Tick>,
+    /// From the stop of the guest to RUNNING, on this end's clock.
+    pub blackout: Option<Micros>,
+    /// Blackouts that were rolled back for their budget.
+    pub overruns: u8,
+}
+
+/// The machine of the source end.
+#[derive(Debug)]
+#[cfg_attr(feature = "_model", derive(Clone, PartialEq, Eq, Hash))]
+pub struct Source {
+    attempt: Option<Attempt>,
+    epoch: Epoch,
+    phase: Phase,
+    out: Outbox,
+    debts: Debts,
+    devices: Reassignment,
+    window: Window,
+    frame_pages: u32,
+    carried: Option<PageRun>,
+    started: Tick,
+    heard: Tick,
+    statistics: Statistics,
+}
+
+/// The result of a step of this machine.
+pub(super) type Step = Result<(), StepError<SourcePhase>>;
+
+impl Default for Source {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Source {
+    /// A machine with no attempt yet. One machine serves one attempt.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            attempt: None,
+            epoch: Epoch::new(0),
+            phase: Phase::Idle,
+            out: Outbox::new(),
+            debts: Debts::empty(),
+            devices: Reassignment::default(),
+            window: Window::default(),
+            frame_pages: 64,
+            carried: None,
+            started: Tick::new(0),
+            heard: Tick::new(0),
+            statistics: Statistics::default(),
+        }
+    }
+
+    /// Begins an attempt.
+    ///
+    /// # Errors
+    /// Refused when an attempt was begun already.
+    pub fn start(&mut self, now: Tick, attempt: Attempt) -> Step {
+        if self.attempt.is_some() {
+            return Err(self.out_of_phase(Input::Deadline));
+        }
+        self.epoch = attempt.epoch;
+        self.started = now;
+        self.heard = now;
+        self.attempt = Some(attempt);
+        self.enter(Phase::Checking(Checking::reading(now)));
+        self.out.push(Effect::ReadRecord);
+        Ok(())
+    }
+
+    /// Ends the attempt at the operator's wish, at any moment before COMMIT.
+    ///
+    /// # Errors
+    /// Refused when there is no attempt, or when it is too late.
+    pub fn cancel(&mut self, now: Tick) -> Step {
+        match self.phase {
+            Phase::Checking(_) | Phase::Preparing(_) | Phase::Precopy(_) | Phase::Suspended(_) => {
+                if !self.out.has_room() {
+                    return Err(StepError::EffectsPending);
+                }
+                self.abort(now, Reason::Cancelled);
+                Ok(())
+            }
+            Phase::Idle
+            | Phase::Offered(_)
+            | Phase::InDoubt(_)
+            | Phase::Moved(_)
+            | Phase::Undoing(_)
+            | Phase::Released
+            | Phase::RolledBack(_) => Err(self.out_of_phase(Input::Deadline)),
+        }
+    }
+
+    /// Takes an input.
+    ///
+    /// # Errors
+    /// `OutOfPhase`, `Foreign` or `Mismatch`: the machine is unchanged; when the input was a
+    /// frame, the link must be given up, by `LinkLost`. `EffectsPending`: poll effects first.
+    pub fn handle(&mut self, now: Tick, input: Input, loan: &mut SourceLoan<'_, '_>) -> Step {
+        if !self.out.has_room() {
+            return Err(StepError::EffectsPending);
+        }
+        if let Input::Frame(arrival) = input {
+            if arrival.stream != self.stream() {
+                return Err(StepError::Foreign);
+            }
+            self.heard = now;
+        }
+        if let Input::LinkLost(fault) = input {
+            self.out.give_up_link();
+            info!("link lost in phase {}", self.phase_number());
+            return self.lose_link(now, fault);
+        }
+        match self.phase {
+            Phase::Idle | Phase::Released | Phase::RolledBack(_) => Err(self.out_of_phase(input)),
+            Phase::Checking(checking) => self.in_checking(now, checking, input, loan),
+            Phase::Preparing(preparing) => self.in_preparing(now, preparing, input, loan),
+            Phase::Precopy(precopy) => self.in_precopy(now, precopy, input, loan),
+            Phase::Suspended(suspended) => self.in_suspended(now, suspended, input, loan),
+            Phase::Offered(offered) => self.in_offered(now, offered, input),
+            Phase::InDoubt(doubt) => self.in_doubt(now, doubt, input),
+            Phase::Moved(moved) => self.in_moved(moved, input, loan),
+            Phase::Undoing(undoing) => self.in_undoing(now, undoing, input, loan),
+        }
+    }
+
+    /// The next thing to do. To be called until it gives `None` after each input, and whenever
+    /// the link takes more.
+    #[must_use]
+    pub fn poll_effect(&mut self, now: Tick, loan: &mut SourceLoan<'_, '_>) -> Option<Effect> {
+        if let Some(effect) = self.out.pop() {
+            return Some(effect);
+        }
+        match self.phase {
+            Phase::Idle
+            | Phase::Offered(_)
+            | Phase::InDoubt(_)
+            | Phase::Released
+            | Phase::RolledBack(_) => None,
+            Phase::Checking(checking) => self.next_in_checking(now, checking, loan),
+            Phase::Preparing(_) => None,
+            Phase::Precopy(precopy) => self.next_in_precopy(now, precopy, loan),
+            Phase::Suspended(suspended) => self.next_in_suspended(now, suspended, loan),
+            Phase::Moved(moved) => self.next_in_moved(moved, loan),
+            Phase::Undoing(undoing) => self.next_in_undoing(now, undoing, loan),
+        }
+    }
+
+    /// When to call `handle` with `Deadline` at the latest, or `None`. Calling it early does no
+    /// harm.
+    #[must_use]
+    pub fn poll_deadline(&self) -> Option<Tick> {
+        let limits = self.attempt.as_ref()?.limits;
+        let total = self.started.after(limits.total);
+        match self.phase {
+            Phase::Idle | Phase::Released | Phase::RolledBack(_) => None,
+            Phase::Checking(checking) => Some(checking.deadline(self, limits).min(total)),
+            Phase::Preparing(preparing) => Some(preparing.deadline(limits).min(total)),
+            Phase::Precopy(_) => Some(self.heard.after(limits.peer_answer).min(total)),
+            Phase::Suspended(suspended) => Some(suspended.deadline(self, limits)),
+            Phase::Offered(offered) => Some(offered.deadline(limits)),
+            Phase::InDoubt(doubt) => doubt.deadline(),
+            Phase::Moved(moved) => moved.deadline(),
+            Phase::Undoing(undoing) => undoing.deadline(limits),
+        }
+    }
+
+    /// The phase.
+    #[must_use]
+    pub const fn phase(&self) -> SourcePhase {
+        self.phase.kind()
+    }
+
+    /// Why the attempt failed, once it is undone or being undone.
+    #[must_use]
+    pub const fn reason(&self) -> Option<Reason> {
+        match self.phase {
+            Phase::RolledBack(reason) => Some(reason),
+            Phase::Undoing(undoing) => Some(undoing.reason()),
+            _ => None,
+        }
+    }
+
+    /// What has become of the guest.
+    #[must_use]
+    pub const fn disposition(&self) -> Disposition {
+        match self.phase {
+            Phase::Offered(_) | Phase::InDoubt(_) => Disposition::HeldAtSource,
+            Phase::Moved(_) | Phase::Released => Disposition::RunsAtTarget,
+            Phase::Undoing(_) | Phase::Suspended(_)
+                if self.debts.contains(Debts::PROCESSORS_STOPPED) =>
+            {
+                Disposition::HeldAtSource
+            }
+            Phase::Idle
+            | Phase::Checking(_)
+            | Phase::Preparing(_)
+            | Phase::Precopy(_)
+            | Phase::Suspended(_)
+            | Phase::Undoing(_)
+            | Phase::RolledBack(_) => Disposition::RunsAtSource,
+        }
+    }
+
+    /// The attempt, once begun.
+    #[must_use]
+    pub const fn attempt(&self) -> Option<&Attempt> {
+        self.attempt.as_ref()
+    }
+
+    /// The identity of the attempt on the wire.
+    #[must_use]
+    pub fn stream(&self) -> StreamId {
+        self.attempt.as_ref().map_or(StreamId::new(0), |attempt| attempt.stream)
+    }
+
+    /// The epoch under which the VM is owned here.
+    #[must_use]
+    pub const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// Whether the link is still used; a driver that still has bytes for it drops them if not.
+    #[must_use]
+    pub const fn uses_link(&self) -> bool {
+        self.out.link_open()
+    }
+
+    /// Whether a whole step's effects find room; if not, effects must be polled first.
+    #[must_use]
+    pub fn takes_input(&self) -> bool {
+        self.out.has_room()
+    }
+
+    /// What was measured.
+    #[must_use]
+    pub const fn statistics(&self) -> &Statistics {
+        &self.statistics
+    }
+
+    /// What the stop would cost with so many dirty pages.
+    fn prediction(&self, pages: PageCount) -> Prediction {
+        Prediction {
+            pages,
+            bandwidth: self.statistics.bandwidth.low(),
+            state: self.statistics.state,
+            round_trip: self.statistics.round_trip,
+            claim: self.statistics.claim,
+        }
+    }
+
+    /// Whether the VM's processors run, so that stopping them is a blackout.
+    fn guest_runs(&self) -> bool {
+        self.attempt.as_ref().is_some_and(|attempt| attempt.activity == Activity::Running)
+    }
+
+    /// The record as it must be while this source owns the VM.
+    fn own_record(&self) -> Option<Ownership> {
+        self.attempt.as_ref().map(|attempt| Ownership { owner: attempt.source, epoch: self.epoch })
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        info!("source enters phase {}", self.phase_number());
+    }
+
+    /// The phase as a number, for logs that print no text.
+    #[expect(clippy::as_conversions, reason = "a fieldless enum is numbered from 0")]
+    const fn phase_number(&self) -> u8 {
+        self.phase.kind() as u8
+    }
+
+    const fn out_of_phase(&self, input: Input) -> StepError<SourcePhase> {
+        StepError::OutOfPhase { phase: self.phase.kind(), input: input.kind() }
+    }
+
+    /// What a lost link means depends on which side of COMMIT the attempt is.
+    fn lose_link(&mut self, now: Tick, fault: LinkFault) -> Step {
+        match self.phase {
+            Phase::Idle | Phase::Released | Phase::RolledBack(_) => {
+                Err(self.out_of_phase(Input::LinkLost(fault)))
+            }
+            Phase::Checking(_) | Phase::Preparing(_) | Phase::Precopy(_) | Phase::Suspended(_) => {
+                self.abort(now, fault.reason());
+                Ok(())
+            }
+            Phase::Offered(offered) => {
+                self.revoke(now, offered.into());
+                Ok(())
+            }
+            Phase::InDoubt(_) | Phase::Undoing(_) => Ok(()),
+            Phase::Moved(moved) => {
+                self.target_is_on_its_own(moved);
+                Ok(())
+            }
+        }
+    }
+
+    /// A frame that says that the peer has ended the attempt; any other one is out of phase.
+    fn peer_ends(&mut self, now: Tick, input: Input, frame: Frame) -> Step {
+        match frame {
+            Frame::Abort(reason) | Frame::Aborted { reason, .. } => {
+                info!("the target ended the attempt for reason {}", reason.code());
+                self.abort(now, Reason::PeerAborted.unless_known(reason));
+                Ok(())
+            }
+            Frame::Hello(_)
+            | Frame::Definition
+            | Frame::Device(_)
+            | Frame::Check(_)
+            | Frame::Build
+            | Frame::Pages(_)
+            | Frame::Keys(_)
+            | Frame::PassEnd(_)
+            | Frame::Processor { .. }
+            | Frame::Subchannel(_)
+            | Frame::RehearsalEnd(_)
+            | Frame::LoadEnd { .. }
+            | Frame::Recopy
+            | Frame::Commit(_)
+            | Frame::Released
+            | Frame::Findings(_)
+            | Frame::Built(_)
+            | Frame::Ack(_)
+            | Frame::Rehearsed(_)
+            | Frame::Ready(_)
+            | Frame::Running(_)
+            | Frame::Completed => Err(self.out_of_phase(input)),
+        }
+    }
+}

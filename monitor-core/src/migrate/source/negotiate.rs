@@ -1,0 +1,332 @@
+//! Source, before the first page: the check on both ends, the guest's consent, the VM's shell.
+//!
+//! Source of truth: VM2000 manual, MIGRATE-VM (synchronous part, setup phase). Invariants:
+//! nothing is done to the guest before the check has succeeded on both ends; the guest is told
+//! before the target sets up the VM, so that a guest that refuses costs the target nothing.
+
+use super::{
+    Debts, Phase, Source, SourceLoan, SourcePhase, Step, StepError, precopy::Precopy,
+    window::Window,
+};
+use crate::{
+    limits::{HEADER_BYTES, PAGE_BYTES, PAGES_PREFIX_BYTES},
+    message::Notice,
+    migrate::{
+        attempt::{Attempt, Coordination, Limits},
+        effect::Effect,
+        input::Input,
+    },
+    units::{DeviceSlot, Incarnation, Tick},
+    vm::{
+        DirectoryAnswer, GuestAnswer, GuestEvent, MigrationMark, Obstacle, Operation, Reason,
+    },
+    wire::{Frame, Hello, VERSION_MAX, VERSION_MIN},
+};
+
+/// The check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Checking {
+    step: CheckStep,
+    since: Tick,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum CheckStep {
+    /// The ownership record is being read.
+    Reading,
+    /// HELLO is sent.
+    Greeting,
+    /// The definition and this many devices are sent.
+    Describing(u16),
+    /// CHECK is sent.
+    Judged,
+}
+
+impl Checking {
+    /// The first step: the record is being read.
+    pub(super) const fn reading(now: Tick) -> Self {
+        Self { step: CheckStep::Reading, since: now }
+    }
+
+    pub(super) fn deadline(&self, source: &Source, limits: Limits) -> Tick {
+        self.since.max(source.heard).after(limits.peer_answer)
+    }
+}
+
+/// The preparation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Preparing {
+    step: PrepareStep,
+    since: Tick,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum PrepareStep {
+    /// The guest was told and is to answer.
+    Telling,
+    /// BUILD is sent.
+    Building,
+    /// The VM is set up; changes are about to be noted.
+    Tracking(Incarnation),
+}
+
+impl Preparing {
+    pub(super) const fn deadline(&self, limits: Limits) -> Tick {
+        match self.step {
+            PrepareStep::Telling => self.since.after(limits.guest_answer),
+            PrepareStep::Building | PrepareStep::Tracking(_) => self.since.after(limits.build),
+        }
+    }
+}
+
+impl Source {
+    pub(super) fn in_checking(
+        &mut self,
+        now: Tick,
+        checking: Checking,
+        input: Input,
+        loan: &mut SourceLoan<'_, '_>,
+    ) -> Step {
+        let Some(attempt) = self.attempt else {
+            return Err(self.out_of_phase(input));
+        };
+        match (checking.step, input) {
+            (CheckStep::Reading, Input::Directory(answer)) => {
+                self.statistics.claim = now.since(checking.since);
+                if answer != DirectoryAnswer::Record(self.owner_of(&attempt)) {
+                    loan.findings.add(Obstacle::RecordUnusable);
+                    self.reject(now, false);
+                    return Ok(());
+                }
+                self.out.send(Frame::Hello(hello(&attempt)));
+                self.phase = Phase::Checking(Checking { step: CheckStep::Greeting, since: now });
+                Ok(())
+            }
+            (CheckStep::Greeting, Input::Frame(arrival)) => match arrival.frame {
+                Frame::Hello(peer) => self.greeted(now, checking, &attempt, &peer, loan),
+                frame => self.peer_ends(now, input, frame),
+            },
+            (CheckStep::Judged, Input::Frame(arrival)) => match arrival.frame {
+                Frame::Findings(_) => {
+                    if loan.findings.is_empty() {
+                        self.accepted(now);
+                    } else {
+                        self.reject(now, true);
+                    }
+                    Ok(())
+                }
+                frame => self.peer_ends(now, input, frame),
+            },
+            (_, Input::Deadline) => {
+                if checking.deadline(self, attempt.limits) <= now {
+                    self.peer_is_silent(now);
+                }
+                Ok(())
+            }
+            (CheckStep::Reading | CheckStep::Describing(_), Input::Frame(arrival)) => {
+                self.peer_ends(now, input, arrival.frame)
+            }
+            (
+                _,
+                Input::Guest(_)
+                | Input::Done(_)
+                | Input::Failed(_)
+                | Input::Directory(_)
+                | Input::Checked(_)
+                | Input::Stored(_)
+                | Input::LinkLost(_),
+            ) => Err(self.out_of_phase(input)),
+        }
+    }
+
+    fn owner_of(&self, attempt: &Attempt) -> crate::vm::Ownership {
+        crate::vm::Ownership { owner: attempt.source, epoch: self.epoch }
+    }
+
+    /// The target answered HELLO: versions and limits are settled, the smaller one counts.
+    fn greeted(
+        &mut self,
+        now: Tick,
+        checking: Checking,
+        attempt: &Attempt,
+        peer: &Hello,
+        loan: &mut SourceLoan<'_, '_>,
+    ) -> Step {
+        if peer.version_min > VERSION_MAX || peer.version_max < VERSION_MIN {
+            self.abort(now, Reason::VersionUnknown);
+            return Ok(());
+        }
+        if peer.vm != attempt.vm || peer.target != attempt.target || peer.source != attempt.source {
+            return Err(StepError::Mismatch);
+        }
+        self.statistics.round_trip = now.since(checking.since);
+        let body = usize::try_from(peer.frame_bytes_max)
+            .unwrap_or(usize::MAX)
+            .saturating_sub(HEADER_BYTES)
+            .saturating_sub(PAGES_PREFIX_BYTES);
+        self.frame_pages = u32::try_from(body / PAGE_BYTES).unwrap_or(64).clamp(1, 64);
+        self.window = Window::new(peer.window, loan.window.len());
+        self.out.send(Frame::Definition);
+        self.phase = Phase::Checking(Checking { step: CheckStep::Describing(0), since: now });
+        Ok(())
+    }
+
+    pub(super) fn next_in_checking(
+        &mut self,
+        now: Tick,
+        checking: Checking,
+        loan: &SourceLoan<'_, '_>,
+    ) -> Option<Effect> {
+        let CheckStep::Describing(next) = checking.step else {
+            return None;
+        };
+        if usize::from(next) < loan.devices.len() {
+            let step = CheckStep::Describing(next.saturating_add(1));
+            self.phase = Phase::Checking(Checking { step, since: now });
+            return self.out.number(Frame::Device(DeviceSlot::new(next)));
+        }
+        self.phase = Phase::Checking(Checking { step: CheckStep::Judged, since: now });
+        self.out.number(Frame::Check(next))
+    }
+
+    /// The check found obstacles: all of them are reported, nothing was done to the guest.
+    fn reject(&mut self, now: Tick, by_target: bool) {
+        self.out.push(Effect::ReportFindings { by_target });
+        self.abort(now, Reason::Rejected);
+    }
+
+    fn accepted(&mut self, now: Tick) {
+        self.out.push(Effect::Notice(Notice::MigrationStarted));
+        self.out.push(Effect::Mark(MigrationMark::Outgoing));
+        self.debts.insert(Debts::MARKED);
+        if self.guest_runs() {
+            self.out.push(Effect::Tell(GuestEvent::MoveComing));
+            self.debts.insert(Debts::GUEST_TOLD);
+            self.enter(Phase::Preparing(Preparing { step: PrepareStep::Telling, since: now }));
+        } else {
+            self.build(now);
+        }
+    }
+
+    fn build(&mut self, now: Tick) {
+        self.out.send(Frame::Build);
+        self.enter(Phase::Preparing(Preparing { step: PrepareStep::Building, since: now }));
+    }
+
+    pub(super) fn in_preparing(
+        &mut self,
+        now: Tick,
+        preparing: Preparing,
+        input: Input,
+        loan: &SourceLoan<'_, '_>,
+    ) -> Step {
+        let limits = self.attempt.as_ref().map_or(Limits::DEFAULT, |attempt| attempt.limits);
+        match (preparing.step, input) {
+            (PrepareStep::Telling, Input::Guest(GuestAnswer::Ready)) => {
+                self.build(now);
+                Ok(())
+            }
+            (PrepareStep::Telling, Input::Guest(GuestAnswer::Refused)) => {
+                // A guest that refused has secured nothing and needs no word of an end.
+                self.debts.remove(Debts::GUEST_TOLD);
+                self.without_consent(now, Reason::GuestRefused);
+                Ok(())
+            }
+            (PrepareStep::Telling, Input::Failed(Operation::TellGuest)) => {
+                self.without_consent(now, Reason::GuestSilent);
+                Ok(())
+            }
+            (PrepareStep::Building, Input::Frame(arrival)) => match arrival.frame {
+                Frame::Built(incarnation) => {
+                    // Order: the maps are emptied, tracking starts, all pages are marked; a
+                    // change of a key before tracking goes with its page in the first pass.
+                    loan.keys.clear_all();
+                    self.out.push(Effect::Start(Operation::TrackChanges));
+                    self.debts.insert(Debts::TRACKING);
+                    let step = PrepareStep::Tracking(incarnation);
+                    self.phase = Phase::Preparing(Preparing { step, since: now });
+                    Ok(())
+                }
+                frame => self.peer_ends(now, input, frame),
+            },
+            (PrepareStep::Tracking(incarnation), Input::Done(Operation::TrackChanges)) => {
+                loan.pages.mark_all();
+                self.enter(Phase::Precopy(Precopy::first(now, incarnation)));
+                Ok(())
+            }
+            (PrepareStep::Tracking(_), Input::Failed(Operation::TrackChanges)) => {
+                self.abort(now, Reason::TrackingFailed);
+                Ok(())
+            }
+            (_, Input::Frame(arrival)) => self.peer_ends(now, input, arrival.frame),
+            (step, Input::Deadline) => {
+                if preparing.deadline(limits) <= now {
+                    match step {
+                        PrepareStep::Telling => self.without_consent(now, Reason::GuestSilent),
+                        PrepareStep::Building | PrepareStep::Tracking(_) => {
+                            self.peer_is_silent(now);
+                        }
+                    }
+                } else if self.started.after(limits.total) <= now {
+                    self.abort(now, Reason::TimeExceeded);
+                }
+                Ok(())
+            }
+            (
+                _,
+                Input::Guest(_)
+                | Input::Done(_)
+                | Input::Failed(_)
+                | Input::Directory(_)
+                | Input::Checked(_)
+                | Input::Stored(_)
+                | Input::LinkLost(_),
+            ) => Err(self.out_of_phase(input)),
+        }
+    }
+
+    /// The guest refused or is silent: the attempt goes on only where it need not consent.
+    fn without_consent(&mut self, now: Tick, reason: Reason) {
+        match self.attempt.as_ref().map(|attempt| attempt.coordination) {
+            Some(Coordination::IfPossible) => self.build(now),
+            Some(Coordination::Required) | None => self.abort(now, reason),
+        }
+    }
+
+    /// The peer owes an answer and its time has passed: the link is given up with it.
+    pub(super) fn peer_is_silent(&mut self, now: Tick) {
+        self.out.give_up_link();
+        self.abort(now, Reason::PeerSilent);
+    }
+}
+
+/// What the source says first.
+fn hello(attempt: &Attempt) -> Hello {
+    Hello {
+        version_min: VERSION_MIN,
+        version_max: VERSION_MAX,
+        frame_bytes_max: u32::try_from(crate::limits::FRAME_BYTES_MAX).unwrap_or(u32::MAX),
+        window: u32::MAX,
+        pages: attempt.pages,
+        vm: attempt.vm,
+        source: attempt.source,
+        target: attempt.target,
+    }
+}
+
+impl SourcePhase {
+    /// Every phase.
+    pub const ALL: [Self; 11] = [
+        Self::Idle,
+        Self::Checking,
+        Self::Preparing,
+        Self::Precopy,
+        Self::Suspended,
+        Self::Offered,
+        Self::InDoubt,
+        Self::Releasing,
+        Self::Undoing,
+        Self::Released,
+        Self::RolledBack,
+    ];
+}

@@ -1,0 +1,329 @@
+//! Source, pre-copy: passes over the memory while the guest runs, rehearsals of its state, and
+//! the decision after each pass.
+//!
+//! Source of truth: ARCHITECTURE.md, "Memory" and "The stop rule". Invariants: a group's bits are
+//! cleared immediately before its pages are copied; every cleared bit is in the window or carried
+//! until it is acknowledged; a pass has ended only when its last frame is acknowledged.
+
+use super::{
+    Phase, SentRun, Source, SourceLoan, Step, StepError,
+    handover::Suspended,
+};
+use crate::{
+    limits::{HEADER_BYTES, PASSES_MAX},
+    memory::{PageRun, Sweep},
+    migrate::{
+        effect::Effect,
+        input::Input,
+        policy::{Decision, PassReport, decide, forecast},
+    },
+    units::{ByteCount, Incarnation, Micros, PageCount, ProcessorIndex, Sequence, Tick},
+    vm::{Operation, Reason},
+    wire::{Frame, pages::{keys_body_bytes, pages_body_bytes}},
+};
+
+/// Bytes of one sample of bandwidth.
+const SAMPLE_BYTES: u64 = 4 << 20;
+
+/// Fewer bytes than these say more about round trips than about bandwidth.
+const SAMPLE_BYTES_MIN: u64 = 1 << 18;
+
+/// One pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Precopy {
+    pub(super) incarnation: Incarnation,
+    step: PassStep,
+    since: Tick,
+    pages: u64,
+    bytes: u64,
+    sample: Sample,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum PassStep {
+    /// Changes that the hardware alone knows are to be collected.
+    Collecting,
+    /// Pages are being sent.
+    Pages(Sweep),
+    /// Keys that changed without their pages are being sent.
+    Keys(Sweep),
+    /// PASS-END has this number and is not acknowledged yet.
+    Draining(Sequence),
+    /// So many processors of the rehearsal are sent.
+    Rehearsing { next: u16, since: Tick },
+    /// REHEARSAL-END is sent.
+    Restoring { since: Tick },
+}
+
+/// Bytes acknowledged since a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Sample {
+    bytes: u64,
+    since: Tick,
+}
+
+impl Precopy {
+    /// The first pass, over all pages.
+    pub(super) fn first(now: Tick, incarnation: Incarnation) -> Self {
+        Self {
+            incarnation,
+            step: PassStep::Collecting,
+            since: now,
+            pages: 0,
+            bytes: 0,
+            sample: Sample { bytes: 0, since: now },
+        }
+    }
+}
+
+impl Source {
+    pub(super) fn in_precopy(
+        &mut self,
+        now: Tick,
+        mut precopy: Precopy,
+        input: Input,
+        loan: &mut SourceLoan<'_, '_>,
+    ) -> Step {
+        match input {
+            Input::Frame(arrival) => match arrival.frame {
+                Frame::Ack(sequence) => {
+                    self.acknowledged(now, &mut precopy, sequence, loan)?;
+                    self.phase = Phase::Precopy(precopy);
+                    if let PassStep::Draining(last) = precopy.step {
+                        if last.get() <= sequence {
+                            self.end_pass(now, precopy, loan);
+                        }
+                    }
+                    Ok(())
+                }
+                Frame::Rehearsed(_) => match precopy.step {
+                    PassStep::Restoring { since } => {
+                        let state = self.statistics.state.max(now.since(since));
+                        self.statistics.state = state;
+                        self.after_pass(now, precopy, loan);
+                        Ok(())
+                    }
+                    PassStep::Collecting
+                    | PassStep::Pages(_)
+                    | PassStep::Keys(_)
+                    | PassStep::Draining(_)
+                    | PassStep::Rehearsing { .. } => Err(self.out_of_phase(input)),
+                },
+                // The target begins another load after RECOPY.
+                Frame::Built(incarnation) => {
+                    self.phase = Phase::Precopy(Precopy { incarnation, ..precopy });
+                    Ok(())
+                }
+                frame => self.peer_ends(now, input, frame),
+            },
+            Input::Failed(Operation::MoveState) => {
+                self.abort(now, Reason::StateUnavailable);
+                Ok(())
+            }
+            Input::Failed(Operation::TrackChanges) => {
+                self.abort(now, Reason::TrackingFailed);
+                Ok(())
+            }
+            Input::Deadline => {
+                self.late_in_precopy(now);
+                Ok(())
+            }
+            Input::Guest(_)
+            | Input::Done(_)
+            | Input::Failed(_)
+            | Input::Directory(_)
+            | Input::Checked(_)
+            | Input::Stored(_)
+            | Input::LinkLost(_) => Err(self.out_of_phase(input)),
+        }
+    }
+
+    fn late_in_precopy(&mut self, now: Tick) {
+        let Some(limits) = self.attempt.as_ref().map(|attempt| attempt.limits) else {
+            return;
+        };
+        if self.started.after(limits.total) <= now {
+            self.abort(now, Reason::TimeExceeded);
+        } else if self.heard.after(limits.peer_answer) <= now {
+            self.peer_is_silent(now);
+        }
+    }
+
+    pub(super) fn next_in_precopy(
+        &mut self,
+        now: Tick,
+        mut precopy: Precopy,
+        loan: &mut SourceLoan<'_, '_>,
+    ) -> Option<Effect> {
+        let effect = match precopy.step {
+            PassStep::Collecting => {
+                precopy.step = PassStep::Pages(Sweep::default());
+                Some(Effect::Collect)
+            }
+            PassStep::Pages(mut sweep) => {
+                if self.window.is_full() {
+                    return None;
+                }
+                if let Some((effect, run, bytes)) = self.send_pages(&mut sweep, loan) {
+                    precopy.pages = precopy.pages.saturating_add(run.page_count().get());
+                    precopy.bytes = precopy.bytes.saturating_add(bytes);
+                    precopy.step = PassStep::Pages(sweep);
+                    effect
+                } else {
+                    precopy.step = PassStep::Keys(Sweep::default());
+                    self.phase = Phase::Precopy(precopy);
+                    return self.next_in_precopy(now, precopy, loan);
+                }
+            }
+            PassStep::Keys(mut sweep) => {
+                if self.window.is_full() {
+                    return None;
+                }
+                if let Some((effect, bytes)) = self.send_keys(&mut sweep, loan) {
+                    precopy.bytes = precopy.bytes.saturating_add(bytes);
+                    precopy.step = PassStep::Keys(sweep);
+                    effect
+                } else {
+                    let pass = self.statistics.passes.len().saturating_add(1);
+                    let frame = Frame::PassEnd(u16::try_from(pass).unwrap_or(u16::MAX));
+                    let effect = self.out.number(frame);
+                    precopy.step = PassStep::Draining(self.out.last_sequence());
+                    effect
+                }
+            }
+            PassStep::Rehearsing { next, since } => {
+                let (frame, step) = self.rehearse(next, since);
+                precopy.step = step;
+                self.out.number(frame)
+            }
+            PassStep::Draining(_) | PassStep::Restoring { .. } => return None,
+        };
+        self.phase = Phase::Precopy(precopy);
+        effect
+    }
+
+    fn rehearse(&self, next: u16, since: Tick) -> (Frame, PassStep) {
+        let processors = self.attempt.as_ref().map_or(0, |attempt| attempt.processors);
+        if next < processors {
+            let index = ProcessorIndex::new(next);
+            let step = PassStep::Rehearsing { next: next.saturating_add(1), since };
+            (Frame::Processor { index, rehearsal: true }, step)
+        } else {
+            (Frame::RehearsalEnd(processors), PassStep::Restoring { since })
+        }
+    }
+
+    /// Takes the next dirty pages and notes them as under way. The window is not full.
+    pub(super) fn send_pages(
+        &mut self,
+        sweep: &mut Sweep,
+        loan: &mut SourceLoan<'_, '_>,
+    ) -> Option<(Option<Effect>, PageRun, u64)> {
+        let taken = self.carried.take().or_else(|| loan.pages.take_next(sweep))?;
+        let run = self.fit_frame(taken);
+        let bytes = frame_bytes(pages_body_bytes(run));
+        let effect = self.out.number(Frame::Pages(run));
+        let sequence = self.out.last_sequence();
+        self.window.push(SentRun { sequence, run, with_pages: true, bytes }, loan.window);
+        Some((effect, run, bytes))
+    }
+
+    /// Takes the next changed keys and notes them as under way. The window is not full.
+    pub(super) fn send_keys(
+        &mut self,
+        sweep: &mut Sweep,
+        loan: &mut SourceLoan<'_, '_>,
+    ) -> Option<(Option<Effect>, u64)> {
+        let run = loan.keys.take_next(sweep)?;
+        let bytes = frame_bytes(keys_body_bytes());
+        let effect = self.out.number(Frame::Keys(run));
+        let sequence = self.out.last_sequence();
+        self.window.push(SentRun { sequence, run, with_pages: false, bytes }, loan.window);
+        Some((effect, bytes))
+    }
+
+    /// As many of the taken pages as the peer's frames take; the others are carried.
+    fn fit_frame(&mut self, taken: PageRun) -> PageRun {
+        let mut rest = taken.mask;
+        for _ in 0..self.frame_pages {
+            // Clears the lowest bit that is set, and leaves zero alone.
+            rest &= rest.wrapping_sub(1);
+        }
+        if rest != 0 {
+            self.carried = Some(PageRun { group: taken.group, mask: rest });
+        }
+        PageRun { group: taken.group, mask: taken.mask ^ rest }
+    }
+
+    fn acknowledged(
+        &mut self,
+        now: Tick,
+        precopy: &mut Precopy,
+        sequence: u64,
+        loan: &mut SourceLoan<'_, '_>,
+    ) -> Step {
+        if sequence > self.out.last_sequence().get() {
+            return Err(StepError::Mismatch);
+        }
+        let bytes = self.window.acknowledge(sequence, loan.window);
+        precopy.sample.bytes = precopy.sample.bytes.saturating_add(bytes);
+        if precopy.sample.bytes >= SAMPLE_BYTES {
+            self.take_sample(now, &mut precopy.sample);
+        }
+        Ok(())
+    }
+
+    fn take_sample(&mut self, now: Tick, sample: &mut Sample) {
+        self.statistics
+            .bandwidth
+            .add(ByteCount::new(sample.bytes), now.since(sample.since));
+        *sample = Sample { bytes: 0, since: now };
+    }
+
+    /// PASS-END is acknowledged: the pass is reported and the state rehearsed.
+    fn end_pass(&mut self, now: Tick, mut precopy: Precopy, loan: &SourceLoan<'_, '_>) {
+        if precopy.sample.bytes >= SAMPLE_BYTES_MIN {
+            self.take_sample(now, &mut precopy.sample);
+        }
+        let report = PassReport {
+            pages: PageCount::new(precopy.pages),
+            bytes: ByteCount::new(precopy.bytes),
+            time: now.since(precopy.since),
+            left: loan.pages.count(),
+        };
+        if self.statistics.passes.push(report).is_err() {
+            self.abort(now, Reason::WillNotConverge);
+            return;
+        }
+        precopy.step = PassStep::Rehearsing { next: 0, since: now };
+        self.phase = Phase::Precopy(precopy);
+    }
+
+    /// The pass and its rehearsal have ended: go on, stop the guest, or give up.
+    fn after_pass(&mut self, now: Tick, precopy: Precopy, loan: &SourceLoan<'_, '_>) {
+        let Some(budget) = self.attempt.as_ref().map(|attempt| attempt.limits.blackout) else {
+            return;
+        };
+        // A guest that does not run has no blackout: whatever is left may be sent at once.
+        let budget = if self.guest_runs() { budget } else { Micros::new(u64::MAX) };
+        let prediction = self.prediction(loan.pages.count());
+        if let Some(last) = self.statistics.passes.last() {
+            self.statistics.forecast = Some(forecast(last, &prediction, budget));
+        }
+        match decide(&self.statistics.passes, &prediction, budget) {
+            Decision::AnotherPass if self.statistics.passes.len() < PASSES_MAX => {
+                self.enter(Phase::Precopy(Precopy::first(now, precopy.incarnation)));
+            }
+            Decision::AnotherPass | Decision::GiveUp => self.abort(now, Reason::WillNotConverge),
+            Decision::Stop => {
+                self.statistics.predicted = Some(prediction.blackout());
+                self.suspend(now, Suspended::new(now, precopy.incarnation));
+            }
+        }
+    }
+}
+
+/// Bytes on the wire of a frame with this body.
+fn frame_bytes(body: usize) -> u64 {
+    u64::try_from(body.saturating_add(HEADER_BYTES)).unwrap_or(u64::MAX)
+}

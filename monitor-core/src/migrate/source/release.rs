@@ -1,0 +1,147 @@
+//! Source, release: the VM runs on the target, so this end gives back what it had.
+//!
+//! Source of truth: VM2000 manual, console trace of MIGRATE-VM (VMS4009, VMS4024, VMS2451).
+//! Invariants: nothing is given back before RUNNING; with the link intact, not before COMPLETED.
+
+use super::{Phase, Source, SourceLoan, Step};
+use crate::{
+    device::{Plan, Progress},
+    message::Notice,
+    migrate::{effect::Effect, input::Input},
+    units::Tick,
+    vm::Operation,
+    wire::Frame,
+};
+
+/// The VM runs on the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Moved {
+    step: MovedStep,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum MovedStep {
+    /// COMPLETED is awaited.
+    Awaiting,
+    /// Tracking ends, the devices are about to be removed.
+    Beginning,
+    /// The devices are being removed.
+    Removing,
+    /// The removed devices are being named to the operator, this one next.
+    Naming(u16),
+    /// The VM is being ended here.
+    Destroying,
+}
+
+impl Moved {
+    /// RUNNING has come.
+    pub(super) const fn awaiting() -> Self {
+        Self { step: MovedStep::Awaiting }
+    }
+
+    /// There is no limit: the guest runs elsewhere, and giving back can wait.
+    pub(super) const fn deadline(&self) -> Option<Tick> {
+        None
+    }
+}
+
+impl Source {
+    /// The link is gone behind RUNNING: the target does not need this end any more.
+    pub(super) fn target_is_on_its_own(&mut self, moved: Moved) {
+        if moved.step == MovedStep::Awaiting {
+            self.phase = Phase::Moved(Moved { step: MovedStep::Beginning });
+        }
+    }
+
+    pub(super) fn in_moved(
+        &mut self,
+        moved: Moved,
+        input: Input,
+        loan: &mut SourceLoan<'_, '_>,
+    ) -> Step {
+        match (moved.step, input) {
+            (MovedStep::Awaiting, Input::Frame(arrival)) => match arrival.frame {
+                Frame::Completed => {
+                    self.target_is_on_its_own(moved);
+                    Ok(())
+                }
+                Frame::Running(_) | Frame::Ack(_) => Ok(()),
+                _ => Err(self.out_of_phase(input)),
+            },
+            (_, Input::Frame(arrival)) => match arrival.frame {
+                Frame::Running(_) | Frame::Completed | Frame::Ack(_) => Ok(()),
+                _ => Err(self.out_of_phase(input)),
+            },
+            (MovedStep::Removing, Input::Done(operation)) => {
+                let progress = self.devices.handle_done(operation, loan.devices);
+                self.removed(progress.ok(), input)
+            }
+            (MovedStep::Removing, Input::Failed(operation)) => {
+                let progress = self.devices.handle_failed(operation, loan.devices);
+                self.removed(progress.ok(), input)
+            }
+            (
+                MovedStep::Destroying,
+                Input::Done(Operation::DestroyVm) | Input::Failed(Operation::DestroyVm),
+            ) => {
+                self.out.push(Effect::Notice(Notice::Terminated));
+                self.out.push(Effect::Notice(Notice::MigrationCompleted));
+                self.out.send(Frame::Released);
+                self.enter(Phase::Released);
+                Ok(())
+            }
+            (_, Input::Deadline | Input::Directory(_)) => Ok(()),
+            (
+                _,
+                Input::Guest(_)
+                | Input::Done(_)
+                | Input::Failed(_)
+                | Input::Checked(_)
+                | Input::Stored(_)
+                | Input::LinkLost(_),
+            ) => Err(self.out_of_phase(input)),
+        }
+    }
+
+    /// A device that cannot be removed does not keep the others, nor the end of the VM: it is
+    /// fenced by its epoch.
+    fn removed(&mut self, progress: Option<Progress>, input: Input) -> Step {
+        match progress {
+            None => return Err(self.out_of_phase(input)),
+            Some(Progress::UnderWay) => {}
+            Some(Progress::Finished | Progress::Failed(_)) => {
+                self.phase = Phase::Moved(Moved { step: MovedStep::Naming(0) });
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn next_in_moved(
+        &mut self,
+        moved: Moved,
+        loan: &mut SourceLoan<'_, '_>,
+    ) -> Option<Effect> {
+        match moved.step {
+            MovedStep::Awaiting | MovedStep::Destroying => None,
+            MovedStep::Beginning => {
+                let step = match self.devices.begin(Plan::Remove, loan.devices) {
+                    Ok(Progress::UnderWay) => MovedStep::Removing,
+                    Ok(Progress::Finished | Progress::Failed(_)) | Err(_) => MovedStep::Naming(0),
+                };
+                self.phase = Phase::Moved(Moved { step });
+                Some(Effect::StopTracking)
+            }
+            MovedStep::Removing => self.devices.poll_operation(loan.devices).map(Effect::Start),
+            MovedStep::Naming(slot) => {
+                let Some(entry) = loan.devices.get(usize::from(slot)) else {
+                    self.phase = Phase::Moved(Moved { step: MovedStep::Destroying });
+                    return Some(Effect::Start(Operation::DestroyVm));
+                };
+                let step = MovedStep::Naming(slot.saturating_add(1));
+                self.phase = Phase::Moved(Moved { step });
+                let device = entry.descriptor.mnemonic;
+                Some(Effect::Notice(Notice::DeviceRemoved { device }))
+            }
+        }
+    }
+}

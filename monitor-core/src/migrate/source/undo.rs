@@ -1,0 +1,264 @@
+//! Source, undo: whatever was done to the guest is taken back, in the reverse order.
+//!
+//! Source of truth: VM2000 manual, "Abort" (all measures taken are undone, the guest goes on at
+//! the source). Invariants: each debt is paid once, before the next; the guest's devices are
+//! usable before its processors run; an attempt that was undone leaves every page that it had
+//! cleared marked again.
+
+use super::{Debts, Phase, Source, SourceLoan, Step};
+use crate::{
+    device::{Plan, Progress},
+    message::Notice,
+    migrate::{
+        attempt::Limits,
+        effect::Effect,
+        input::{Input, LinkFault},
+    },
+    units::Tick,
+    vm::{GuestEvent, MigrationMark, Operation, Reason},
+    wire::{DecodeError, Field, Frame},
+};
+
+/// The attempt is being undone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Undoing {
+    reason: Reason,
+    step: UndoStep,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum UndoStep {
+    /// The next debt is to be paid.
+    Next,
+    /// The devices are being given back.
+    Devices,
+    /// The processors are being started.
+    Processors,
+    /// Devices or processors did not come back; they are tried again then.
+    Retry { until: Tick },
+    /// The guest was told that there will be no move.
+    Guest { since: Tick },
+}
+
+impl Undoing {
+    pub(super) const fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    pub(super) const fn deadline(&self, limits: Limits) -> Option<Tick> {
+        match self.step {
+            UndoStep::Next | UndoStep::Devices | UndoStep::Processors => None,
+            UndoStep::Retry { until } => Some(until),
+            UndoStep::Guest { since } => Some(since.after(limits.guest_answer)),
+        }
+    }
+}
+
+impl LinkFault {
+    /// The reason for which an attempt ends when this happens to its link.
+    #[must_use]
+    pub const fn reason(self) -> Reason {
+        match self {
+            Self::Cut => Reason::LinkLost,
+            Self::Damaged(DecodeError { field: Field::Version, .. }) => Reason::VersionUnknown,
+            Self::Damaged(_) | Self::Gap => Reason::StreamDamaged,
+            Self::OutOfPhase(_) => Reason::PeerProtocol,
+        }
+    }
+}
+
+impl Reason {
+    /// The peer's own reason where it says something to an operator at this end as well.
+    #[must_use]
+    pub const fn unless_known(self, told: Self) -> Self {
+        match told {
+            Self::BuildFailed
+            | Self::DeviceUnavailable
+            | Self::VersionUnknown
+            | Self::StateUnavailable
+            | Self::StreamDamaged
+            | Self::PeerProtocol
+            | Self::NotOwner => told,
+            _ => self,
+        }
+    }
+}
+
+impl Source {
+    /// Ends the attempt for `reason`; from now on its debts are paid.
+    pub(super) fn abort(&mut self, now: Tick, reason: Reason) {
+        crate::fmt::info!("source aborts for reason {} at {}", reason.code(), now.get());
+        self.out.send(Frame::Abort(reason));
+        self.enter(Phase::Undoing(Undoing { reason, step: UndoStep::Next }));
+    }
+
+    pub(super) fn in_undoing(
+        &mut self,
+        now: Tick,
+        undoing: Undoing,
+        input: Input,
+        loan: &mut SourceLoan<'_, '_>,
+    ) -> Step {
+        let limits = self.attempt.as_ref().map_or(Limits::DEFAULT, |attempt| attempt.limits);
+        match (undoing.step, input) {
+            (
+                _,
+                Input::Done(operation @ (Operation::QuiesceDevice(_) | Operation::AttachDevice(_))),
+            ) => {
+                let progress = self.devices.handle_done(operation, loan.devices).ok();
+                self.devices_back(now, undoing, progress, limits);
+            }
+            (
+                _,
+                Input::Failed(
+                    operation @ (Operation::QuiesceDevice(_) | Operation::AttachDevice(_)),
+                ),
+            ) => {
+                let progress = self.devices.handle_failed(operation, loan.devices).ok();
+                self.devices_back(now, undoing, progress, limits);
+            }
+            (UndoStep::Processors, Input::Done(Operation::ResumeProcessors)) => {
+                self.debts.remove(Debts::PROCESSORS_STOPPED);
+                self.out.push(Effect::Notice(Notice::ResumedAtSource));
+                self.undo_next(undoing);
+            }
+            (UndoStep::Processors, Input::Failed(Operation::ResumeProcessors)) => {
+                self.undo_later(now, undoing, limits);
+            }
+            (UndoStep::Guest { .. }, Input::Guest(_) | Input::Failed(Operation::TellGuest)) => {
+                self.undo_next(undoing);
+            }
+            (UndoStep::Retry { until }, Input::Deadline) if until <= now => {
+                self.undo_next(undoing);
+            }
+            (UndoStep::Guest { since }, Input::Deadline)
+                if since.after(limits.guest_answer) <= now =>
+            {
+                self.undo_next(undoing);
+            }
+            // What was under way when the attempt ended still comes to its end, and what the
+            // peer still sends has lost its meaning.
+            (
+                _,
+                Input::Frame(_)
+                | Input::Guest(_)
+                | Input::Done(_)
+                | Input::Failed(_)
+                | Input::Directory(_)
+                | Input::Deadline,
+            ) => {}
+            (_, Input::Checked(_) | Input::Stored(_) | Input::LinkLost(_)) => {
+                return Err(self.out_of_phase(input));
+            }
+        }
+        Ok(())
+    }
+
+    fn undo_next(&mut self, undoing: Undoing) {
+        self.phase = Phase::Undoing(Undoing { step: UndoStep::Next, ..undoing });
+    }
+
+    /// What the guest needs did not come back: the operator is told, and it is tried again.
+    fn undo_later(&mut self, now: Tick, undoing: Undoing, limits: Limits) {
+        self.out.push(Effect::Notice(Notice::HeldAtSource));
+        let step = UndoStep::Retry { until: now.after(limits.retry) };
+        self.phase = Phase::Undoing(Undoing { step, ..undoing });
+    }
+
+    fn devices_back(
+        &mut self,
+        now: Tick,
+        undoing: Undoing,
+        progress: Option<Progress>,
+        limits: Limits,
+    ) {
+        if undoing.step != UndoStep::Devices {
+            return;
+        }
+        match progress {
+            None | Some(Progress::UnderWay) => {}
+            Some(Progress::Finished) => {
+                self.debts.remove(Debts::DEVICES_QUIESCED);
+                self.undo_next(undoing);
+            }
+            Some(Progress::Failed(_)) => self.undo_later(now, undoing, limits),
+        }
+    }
+
+    pub(super) fn next_in_undoing(
+        &mut self,
+        now: Tick,
+        undoing: Undoing,
+        loan: &mut SourceLoan<'_, '_>,
+    ) -> Option<Effect> {
+        match undoing.step {
+            UndoStep::Devices => self.devices.poll_operation(loan.devices).map(Effect::Start),
+            UndoStep::Processors | UndoStep::Retry { .. } | UndoStep::Guest { .. } => None,
+            UndoStep::Next => self.pay_debt(now, undoing, loan),
+        }
+    }
+
+    /// Pays the debt that was incurred last.
+    fn pay_debt(
+        &mut self,
+        now: Tick,
+        undoing: Undoing,
+        loan: &mut SourceLoan<'_, '_>,
+    ) -> Option<Effect> {
+        self.window.put_back(loan.window, &loan.pages, &loan.keys);
+        if let Some(run) = self.carried.take() {
+            // The run was taken from this very map, so it lies inside of it.
+            let put_back = loan.pages.put_back(run);
+            if put_back.is_err() {
+                crate::fmt::warning!("a carried run lies outside of the guest");
+            }
+        }
+        if self.debts.contains(Debts::DEVICES_QUIESCED) {
+            let begun = self.devices.begin(Plan::Attach { epoch: self.epoch }, loan.devices);
+            self.phase = Phase::Undoing(Undoing { step: UndoStep::Devices, ..undoing });
+            let limits = self.attempt.as_ref().map_or(Limits::DEFAULT, |it| it.limits);
+            return match begun {
+                Ok(Progress::UnderWay) => {
+                    self.devices.poll_operation(loan.devices).map(Effect::Start)
+                }
+                Ok(progress) => {
+                    self.devices_back(now, undoing_devices(undoing), Some(progress), limits);
+                    self.out.pop().or_else(|| self.poll_effect(now, loan))
+                }
+                Err(_) => {
+                    self.undo_later(now, undoing, limits);
+                    self.out.pop()
+                }
+            };
+        }
+        if self.debts.contains(Debts::PROCESSORS_STOPPED) {
+            self.phase = Phase::Undoing(Undoing { step: UndoStep::Processors, ..undoing });
+            return Some(Effect::Start(Operation::ResumeProcessors));
+        }
+        if self.debts.contains(Debts::TRACKING) {
+            self.debts.remove(Debts::TRACKING);
+            return Some(Effect::StopTracking);
+        }
+        if self.debts.contains(Debts::GUEST_TOLD) {
+            self.debts.remove(Debts::GUEST_TOLD);
+            let step = UndoStep::Guest { since: now };
+            self.phase = Phase::Undoing(Undoing { step, ..undoing });
+            return Some(Effect::Tell(GuestEvent::MoveAbandoned));
+        }
+        if self.debts.contains(Debts::MARKED) {
+            self.debts.remove(Debts::MARKED);
+            return Some(Effect::Mark(MigrationMark::None));
+        }
+        self.enter(Phase::RolledBack(undoing.reason));
+        self.out.push(Effect::CloseLink);
+        Some(Effect::Notice(match undoing.reason {
+            Reason::Rejected => Notice::NotPossible,
+            reason => Notice::MigrationAborted(reason),
+        }))
+    }
+}
+
+/// The undoing with its devices under way.
+const fn undoing_devices(undoing: Undoing) -> Undoing {
+    Undoing { reason: undoing.reason, step: UndoStep::Devices }
+}

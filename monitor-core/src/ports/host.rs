@@ -1,0 +1,79 @@
+//! Ports of the monitor system around a VM: its definitions, the cluster directory, the console.
+//!
+//! Source of truth: VM2000 manual (VM definitions, configuration disk, operator messages).
+//! Invariants: the directory changes a record by compare-and-set alone; a check changes nothing.
+//! Deliberately not here: the operator's command language.
+
+use super::ErrorType;
+use crate::{
+    device::DeviceDescriptor,
+    units::VmName,
+    vm::{DirectoryAnswer, Findings, MigrationMark, Ownership, VmBlock},
+};
+
+/// The monitor's list of VMs and its storage for them.
+pub trait VmHost: ErrorType {
+    /// Holds the announced VM against this SU and reports every obstacle. Changes nothing.
+    ///
+    /// # Errors
+    /// Fails when the check itself cannot be made.
+    fn check(
+        &mut self,
+        definition: &VmBlock,
+        devices: &mut dyn Iterator<Item = DeviceDescriptor>,
+        findings: &mut Findings,
+    ) -> Result<(), Self::Error>;
+
+    /// Starts to set up the VM: control block, storage (touched, zero), processors; ends with
+    /// `Operation::BuildVm`.
+    ///
+    /// # Errors
+    /// Fails when it cannot be tried; nothing is left behind then.
+    fn start_build(&mut self, definition: &VmBlock) -> Result<(), Self::Error>;
+
+    /// Starts to end the VM on this SU and give back its storage and definition; ends with
+    /// `Operation::DestroyVm`.
+    ///
+    /// # Errors
+    /// Fails when it cannot be tried.
+    fn start_destroy(&mut self) -> Result<(), Self::Error>;
+
+    /// Shows or takes back the migration suffix of the VM's state, `(MIGR)` or `SETUP(MIGR)`.
+    ///
+    /// # Errors
+    /// Fails when the state does not admit the mark.
+    fn mark(&mut self, mark: MigrationMark) -> Result<(), Self::Error>;
+}
+
+/// The cluster directory with the ownership records.
+pub trait ClusterDirectory: ErrorType {
+    /// Starts to read the record of `vm`; ends with one answer.
+    ///
+    /// # Errors
+    /// Fails when the directory cannot be asked; nothing is under way then.
+    fn start_read(&mut self, vm: VmName) -> Result<(), Self::Error>;
+
+    /// Starts to replace `expected` by `new`; ends with one answer, won only if the record was
+    /// equal to `expected`.
+    ///
+    /// # Errors
+    /// Fails when the directory cannot be asked; the record is unchanged then.
+    fn start_compare_and_set(
+        &mut self,
+        vm: VmName,
+        expected: Ownership,
+        new: Ownership,
+    ) -> Result<(), Self::Error>;
+
+    /// The answer to what was started last, once it has come or its time has passed.
+    fn poll_answer(&mut self) -> Option<DirectoryAnswer>;
+}
+
+/// The console of the monitor system.
+pub trait OperatorConsole: ErrorType {
+    /// Writes one line, without time stamp; the port adds the stamp and the code page.
+    ///
+    /// # Errors
+    /// Fails when the console cannot take the line; the migration goes on without it.
+    fn write_line(&mut self, line: &str) -> Result<(), Self::Error>;
+}

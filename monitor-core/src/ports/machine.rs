@@ -1,0 +1,138 @@
+//! Ports of the rest of the emulated or real machine: processors, devices, guest events.
+//!
+//! Source of truth: Principles of Operation (processors, channel subsystem); VM2000 manual
+//! (guest handshake at a migration). Invariants: each `start_*` that returns `Ok` leads to
+//! exactly one [`Completion`] of the same operation; a processor is reported stopped only after
+//! its last store has been noted. Deliberately not here: scheduling of processors.
+
+use super::{ErrorKind, ErrorType};
+use crate::{
+    channel::SubchannelImage,
+    device::DeviceDescriptor,
+    processor::ProcessorImage,
+    units::{DeviceSlot, Epoch, ProcessorIndex},
+};
+
+pub use crate::vm::{GuestAnswer, GuestEvent, Operation};
+
+/// The end of an operation that was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Completion {
+    /// The guest answered what it was told last, or reported itself.
+    Guest(GuestAnswer),
+    /// The operation has succeeded.
+    Done(Operation),
+    /// The operation has failed.
+    Failed(Operation, ErrorKind),
+}
+
+/// Where completions of all started operations are fetched, in the order in which they ended.
+pub trait Completions {
+    /// The next completion, if one has come.
+    fn poll_completion(&mut self) -> Option<Completion>;
+}
+
+/// The virtual processors of the VM.
+pub trait GuestProcessors: ErrorType {
+    /// The number of virtual processors.
+    fn processor_count(&self) -> u16;
+
+    /// Starts to stop all processors; ends with [`Operation::StopProcessors`].
+    ///
+    /// # Errors
+    /// Fails when they cannot be stopped; they go on running then.
+    fn start_stop(&mut self) -> Result<(), Self::Error>;
+
+    /// Starts all processors; ends with [`Operation::ResumeProcessors`]. Overtakes a stop that is
+    /// under way, whose completion still comes.
+    ///
+    /// # Errors
+    /// Fails when they cannot be started; they stay stopped then.
+    fn start_resume(&mut self) -> Result<(), Self::Error>;
+
+    /// Writes the state of one processor into `image`. A processor that runs is captured at some
+    /// recent moment (a rehearsal); one that is stopped, exactly.
+    ///
+    /// # Errors
+    /// Fails when there is no such processor or its state cannot be read.
+    fn capture(
+        &mut self,
+        index: ProcessorIndex,
+        image: &mut ProcessorImage,
+    ) -> Result<(), Self::Error>;
+
+    /// Loads one stopped processor from `image`.
+    ///
+    /// # Errors
+    /// Fails when there is no such processor or it lacks what the image needs.
+    fn restore(
+        &mut self,
+        index: ProcessorIndex,
+        image: &ProcessorImage,
+    ) -> Result<(), Self::Error>;
+}
+
+/// What the monitor tells the guest, and hears from it.
+pub trait GuestEvents: ErrorType {
+    /// Tells the guest of `event`; ends with one [`Completion::Guest`], perhaps never when the
+    /// guest is silent: the machine keeps a deadline.
+    ///
+    /// # Errors
+    /// Fails when the guest cannot be told.
+    fn start_tell(&mut self, event: GuestEvent) -> Result<(), Self::Error>;
+}
+
+/// The devices of the VM: control path.
+pub trait DeviceControl: ErrorType {
+    /// Starts to assign the device to the VM on this SU, not yet usable; ends with
+    /// [`Operation::AssignDevice`].
+    ///
+    /// # Errors
+    /// Fails when the assignment cannot be tried.
+    fn start_assign(
+        &mut self,
+        slot: DeviceSlot,
+        device: &DeviceDescriptor,
+    ) -> Result<(), Self::Error>;
+
+    /// Lets started I/O of the device end and starts no new one; ends with
+    /// [`Operation::QuiesceDevice`] when nothing is in flight.
+    ///
+    /// # Errors
+    /// Fails when the device cannot be quiesced.
+    fn start_quiesce(&mut self, slot: DeviceSlot) -> Result<(), Self::Error>;
+
+    /// Makes the device usable by the VM on this SU under `epoch`, also after a quiesce; ends
+    /// with [`Operation::AttachDevice`].
+    ///
+    /// # Errors
+    /// Fails when the device cannot be attached.
+    fn start_attach(&mut self, slot: DeviceSlot, epoch: Epoch) -> Result<(), Self::Error>;
+
+    /// Takes the device away from the VM on this SU; ends with [`Operation::RemoveDevice`].
+    ///
+    /// # Errors
+    /// Fails when the device cannot be removed.
+    fn start_remove(&mut self, slot: DeviceSlot) -> Result<(), Self::Error>;
+
+    /// Writes the state of the device's subchannel into `image`, without changing it.
+    ///
+    /// # Errors
+    /// Fails when there is no such device.
+    fn capture_subchannel(
+        &mut self,
+        slot: DeviceSlot,
+        image: &mut SubchannelImage,
+    ) -> Result<(), Self::Error>;
+
+    /// Loads the state of the device's subchannel from `image`.
+    ///
+    /// # Errors
+    /// Fails when there is no such device or it cannot take the state.
+    fn restore_subchannel(
+        &mut self,
+        slot: DeviceSlot,
+        image: &SubchannelImage,
+    ) -> Result<(), Self::Error>;
+}

@@ -1,0 +1,145 @@
+//! Findings of the check before a move: every obstacle at once, each with its message code.
+//!
+//! Source of truth: VM2000 manual, CHECK-VM-MIGRATION (message VMS2404, insert REASON: the code
+//! of the underlying message, and the mnemonic of the device concerned). Invariant: the list is
+//! bounded; obstacles beyond the bound are counted.
+
+use heapless::Vec;
+
+use crate::{limits::FINDINGS_MAX, units::Mnemonic};
+
+/// One obstacle to a move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Finding {
+    /// What is in the way.
+    pub obstacle: Obstacle,
+    /// The device concerned; empty when it concerns no device.
+    pub device: Mnemonic,
+}
+
+/// What can be in the way of a move, with the number of its VMS message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[repr(u16)]
+pub enum Obstacle {
+    /// VMS2400: the target SU is not known or does not answer.
+    TargetUnknown = 2400,
+    /// VMS2402: the ownership record cannot be read or names another SU.
+    RecordUnusable = 2402,
+    /// VMS2405: the monitor VM cannot be migrated.
+    MonitorVm = 2405,
+    /// VMS2406: the SU serves another incoming or outgoing migration.
+    OtherMigration = 2406,
+    /// VMS2410: the two monitors have no version of the protocol in common, or lack a facility.
+    Incompatible = 2410,
+    /// VMS2437: the device is exclusively assigned to another VM on the target.
+    DeviceHeld = 2437,
+    /// VMS3042: the VM is being migrated already.
+    AlreadyMigrating = 3042,
+    /// VMS4000: there is no such VM.
+    VmUnknown = 4000,
+    /// VMS4011: the target has not enough main memory.
+    MemoryShort = 4011,
+    /// VMS4012: the VM index is taken on the target.
+    IndexTaken = 4012,
+    /// VMS4013: the VM name is taken on the target.
+    NameTaken = 4013,
+    /// VMS4014: the target has not a single processor for the VM.
+    NoProcessor = 4014,
+    /// VMS4034: the device is not generated on the target, or is another device there.
+    DeviceMissing = 4034,
+}
+
+impl Obstacle {
+    /// Every obstacle, in the order of the codes.
+    pub const ALL: [Self; 13] = [
+        Self::TargetUnknown,
+        Self::RecordUnusable,
+        Self::MonitorVm,
+        Self::OtherMigration,
+        Self::Incompatible,
+        Self::DeviceHeld,
+        Self::AlreadyMigrating,
+        Self::VmUnknown,
+        Self::MemoryShort,
+        Self::IndexTaken,
+        Self::NameTaken,
+        Self::NoProcessor,
+        Self::DeviceMissing,
+    ];
+
+    /// The number of the VMS message.
+    #[must_use]
+    #[expect(clippy::as_conversions, reason = "a fieldless enum with its own u16 values")]
+    pub const fn code(self) -> u16 {
+        self as u16
+    }
+
+    /// The obstacle of this message number, or `None`.
+    #[must_use]
+    pub fn from_code(code: u16) -> Option<Self> {
+        Self::ALL.into_iter().find(|obstacle| obstacle.code() == code)
+    }
+}
+
+/// All obstacles that one check found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Findings {
+    listed: Vec<Finding, FINDINGS_MAX>,
+    unlisted: u16,
+}
+
+impl Findings {
+    /// No finding yet.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { listed: Vec::new(), unlisted: 0 }
+    }
+
+    /// Adds an obstacle that concerns no device.
+    pub fn add(&mut self, obstacle: Obstacle) {
+        self.push(Finding { obstacle, device: Mnemonic::EMPTY });
+    }
+
+    /// Adds an obstacle that concerns a device.
+    pub fn add_device(&mut self, obstacle: Obstacle, device: Mnemonic) {
+        self.push(Finding { obstacle, device });
+    }
+
+    /// Adds a finding; beyond the bound it is only counted.
+    pub fn push(&mut self, finding: Finding) {
+        if self.listed.push(finding).is_err() {
+            self.unlisted = self.unlisted.saturating_add(1);
+        }
+    }
+
+    /// Notes that the peer found this many more than it listed.
+    pub const fn set_unlisted(&mut self, count: u16) {
+        self.unlisted = count;
+    }
+
+    /// The listed findings, in the order in which they were found.
+    #[must_use]
+    pub fn listed(&self) -> &[Finding] {
+        &self.listed
+    }
+
+    /// How many findings there were beyond the listed ones.
+    #[must_use]
+    pub const fn unlisted(&self) -> u16 {
+        self.unlisted
+    }
+
+    /// Whether nothing is in the way.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.listed.is_empty() && self.unlisted == 0
+    }
+
+    /// Forgets all findings.
+    pub fn clear(&mut self) {
+        self.listed.clear();
+        self.unlisted = 0;
+    }
+}

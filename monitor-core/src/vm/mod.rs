@@ -1,0 +1,22 @@
+//! Virtual machines as the monitor knows them: control blocks, states, table, ownership, outcome.
+//!
+//! Source of truth: VM2000 manual (CREATE-VM, VM states, MIGRATE-VM). Deliberately not here: the
+//! course of a migration, which is in [`crate::migrate`].
+
+mod block;
+mod finding;
+mod guest;
+mod operation;
+mod outcome;
+mod ownership;
+mod state;
+mod table;
+
+pub use block::{BlockError, Privileges, VmBlock};
+pub use finding::{Finding, Findings, Obstacle};
+pub use guest::{GuestAnswer, GuestEvent};
+pub use operation::Operation;
+pub use outcome::{Blame, Disposition, Reason};
+pub use ownership::{DirectoryAnswer, Ownership};
+pub use state::{Activity, MigrationMark, StateError, VmState};
+pub use table::{SharedVmTable, TableError, VmId, VmTable};

@@ -1,0 +1,75 @@
+//! Body of a DEFINITION frame: the VM's control block.
+//!
+//! Source of truth: PROTOCOL.md, "DEFINITION". Invariant: a definition that was parsed is a valid
+//! control block, all its values within `limits`; its state carries no migration mark.
+
+use super::error::{DecodeError, Fault, Field};
+use super::field::{Reader, Writer};
+use crate::{
+    units::{PageCount, VmIndex},
+    vm::{Activity, Privileges, VmBlock, VmState},
+};
+
+/// Writes `block`; gives the number of bytes, or `None` when there is not enough room.
+#[must_use]
+pub fn emit_definition(block: &VmBlock, target: &mut [u8]) -> Option<usize> {
+    let mut writer = Writer::new(target);
+    writer.u8(block.index().get());
+    writer.u8(block.state().activity().code());
+    writer.u16(block.processor_count());
+    writer.u16(block.cpu_quota_hundredths());
+    writer.u16(block.cpu_limit_hundredths());
+    writer.u16(block.privileges().bits());
+    writer.u8(u8::from(block.state().is_diff()));
+    writer.u8(0);
+    writer.u32(block.migration_count());
+    writer.u64(block.memory().get());
+    writer.text(&block.name());
+    writer.text(&block.group());
+    writer.text(&block.initial_configuration());
+    writer.finish()
+}
+
+/// Reads a DEFINITION body.
+///
+/// # Errors
+/// Names the field that is wrong.
+pub fn parse_definition(body: &[u8]) -> Result<VmBlock, DecodeError> {
+    let mut reader = Reader::new(body);
+    let unknown = |field| DecodeError::new(Fault::Unknown, field);
+    let range = |field| DecodeError::new(Fault::OutOfRange, field);
+    let index = VmIndex::new(reader.u8(Field::VmIndex)?).ok_or(range(Field::VmIndex))?;
+    let activity =
+        Activity::from_code(reader.u8(Field::VmState)?).ok_or(unknown(Field::VmState))?;
+    let processors = reader.u16(Field::ProcessorCount)?;
+    let quota = reader.u16(Field::Quota)?;
+    let limit = reader.u16(Field::Quota)?;
+    let privileges = Privileges::from_bits(reader.u16(Field::Privileges)?)
+        .ok_or(unknown(Field::Privileges))?;
+    let diff = match reader.u8(Field::VmState)? {
+        0 => false,
+        1 => true,
+        _ => return Err(unknown(Field::VmState)),
+    };
+    reader.reserved::<1>()?;
+    let migrations = reader.u32(Field::VmState)?;
+    let memory = PageCount::new(reader.u64(Field::PageCount)?);
+    let name = reader.text(Field::VmName)?;
+    let group = reader.text(Field::GroupName)?;
+    let configuration = reader.text(Field::Configuration)?;
+    reader.finish()?;
+    let state = VmState::new(activity).with_diff(diff);
+    VmBlock::new(index, name, memory, processors)
+        .map_err(|_| range(Field::PageCount))?
+        .with_cpu_quota_hundredths(quota)
+        .and_then(|block| block.with_cpu_limit_hundredths(limit))
+        .map_err(|_| range(Field::Quota))
+        .map(|block| {
+            block
+                .with_privileges(privileges)
+                .with_group(group)
+                .with_initial_configuration(configuration)
+                .with_migration_count(migrations)
+                .with_state(state)
+        })
+}
