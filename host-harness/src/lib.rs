@@ -9,4 +9,10 @@
 //! parameter; they know no thread, no clock and no socket. Deliberately not here: any decision
 //! about a migration, which the core takes.
 
+pub mod cluster;
+pub mod config;
+pub mod console;
+pub mod live;
 pub mod machine;
+pub mod plan;
+pub mod workload;

@@ -17,22 +17,24 @@ fn no_store_of_another_thread_slips_into_a_preserved_page() {
     let storage = Storage::new(PAGES);
     storage.fill(Fill::Random, 3);
     let mut former = vec![0; 64 * 4096];
-    storage.copy_out(ALL, &mut former).unwrap();
-    storage.start_preserve();
-    std::thread::scope(|scope| {
-        for thread in 0..4 {
-            let storage = &storage;
-            scope.spawn(move || {
-                for word in (0..64 * 512).rev() {
-                    storage.store((word ^ thread) * 8, thread).unwrap();
-                }
-            });
+    for round in 0..16 {
+        storage.copy_out(ALL, &mut former).unwrap();
+        storage.start_preserve();
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let storage = &storage;
+                scope.spawn(move || {
+                    for word in 0..64 * 512 {
+                        storage.store((word ^ thread) * 8, round << 32 | thread).unwrap();
+                    }
+                });
+            }
+        });
+        for number in 0..64 {
+            let mut content = [0; 4096];
+            storage.page_as_preserved(PageNumber::new(number), &mut content);
+            assert_eq!(content, former[number as usize * 4096..][..4096]);
         }
-    });
-    for number in 0..64 {
-        let mut content = [0; 4096];
-        storage.page_as_preserved(PageNumber::new(number), &mut content);
-        assert_eq!(content, former[number as usize * 4096..][..4096]);
     }
 }
 

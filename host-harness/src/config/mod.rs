@@ -290,7 +290,10 @@ impl Workload {
             WorkloadName::Sweep => Kind::Sweep { rate: self.sweep_rate },
             WorkloadName::SweepUnpaced => Kind::Sweep { rate: Rate::Unpaced },
             WorkloadName::KeyValue => {
-                Kind::KeyValue { slots: self.key_value_slots, rate: self.key_value_rate }
+                {
+                let slots = u64::from(self.key_value_slots);
+                Kind::KeyValue { slots, rate: self.key_value_rate }
+            }
             }
             WorkloadName::Journal => Kind::Journal { interval_us: self.journal_interval_us },
         };

@@ -16,6 +16,7 @@ mod channel;
 mod checksum;
 mod context;
 mod device;
+mod monitor;
 mod ports;
 mod preserve;
 mod processor;
@@ -28,6 +29,7 @@ pub use context::{ConditionCode, Context, Program};
 pub use device::{
     Access, Console, Device, Disk, DiskWrite, Fence, Lan, LineSink, MacAddress, Refusal,
 };
+pub use monitor::Monitor;
 pub use ports::{PortFailure, VmPorts};
 pub use processor::{Processor, Step};
 pub use storage::{AddressFault, Fill, Storage};

@@ -7,7 +7,7 @@
 //! completions are fetched. Deliberately not here: the ports of the monitor around the VM
 //! (definitions, directory, console, link).
 
-use super::{AddressFault, ChannelError, Machine, NoSuchProcessor};
+use super::{AddressFault, ChannelError, Machine, Monitor, NoSuchProcessor};
 use monitor_core::{
     channel::SubchannelImage,
     device::DeviceDescriptor,
@@ -75,17 +75,24 @@ impl From<ChannelError> for PortFailure {
 /// when it is ended; in between every port fails as not ready.
 #[derive(Debug, Default)]
 pub struct VmPorts {
-    machine: Option<Arc<Machine>>,
+    pub(super) monitor: Option<Box<dyn Monitor>>,
+    pub(super) machine: Option<Arc<Machine>>,
     completions: VecDeque<Completion>,
     quiescing: BTreeSet<DeviceSlot>,
     now: Tick,
 }
 
 impl VmPorts {
-    /// Ports without a machine.
+    /// Ports without a machine and without a monitor system.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The same with a monitor system around the VM.
+    #[must_use]
+    pub fn with_monitor(self, monitor: Box<dyn Monitor>) -> Self {
+        Self { monitor: Some(monitor), ..self }
     }
 
     /// Puts `machine` behind the ports.
@@ -126,7 +133,7 @@ impl VmPorts {
         if machine.is_running() { Err(RUNS) } else { Ok(machine) }
     }
 
-    fn done(&mut self, operation: Operation) {
+    pub(super) fn done(&mut self, operation: Operation) {
         self.completions.push_back(Completion::Done(operation));
     }
 
@@ -222,6 +229,8 @@ impl GuestProcessors for VmPorts {
     }
 
     fn start_resume(&mut self) -> Result<(), PortFailure> {
+        self.installed()?;
+        self.announce_resume();
         self.installed()?.resume(self.now);
         self.done(Operation::ResumeProcessors);
         Ok(())

@@ -49,6 +49,21 @@ fn at(tick: u64) -> Tick {
     Tick::new(tick)
 }
 
+fn descriptor() -> DeviceDescriptor {
+    DeviceDescriptor {
+        mnemonic: Mnemonic::new("9920").unwrap(),
+        number: DeviceNumber::new(0x9920),
+        kind: DeviceKind::Disk,
+        assignment: Assignment::Exclusive,
+        subchannel: SUBCHANNEL,
+        identity: 7,
+    }
+}
+
+fn attached(device: Arc<dyn Device>) -> AttachedDevice {
+    AttachedDevice { descriptor: descriptor(), device, latency: LATENCY }
+}
+
 fn machine_with(
     program: impl Fn(&mut Context<'_>, u32) -> Result<Step, AddressFault> + Send + Sync + 'static,
     device: Arc<dyn Device>,
@@ -57,16 +72,7 @@ fn machine_with(
     let index = VmIndex::new(12).unwrap();
     let block = VmBlock::new(index, name, PageCount::new(16), 2).unwrap();
     let configuration = ConfigurationName::new("390SU- 500-10B").unwrap();
-    let descriptor = DeviceDescriptor {
-        mnemonic: Mnemonic::new("9920").unwrap(),
-        number: DeviceNumber::new(0x9920),
-        kind: DeviceKind::Disk,
-        assignment: Assignment::Exclusive,
-        subchannel: SUBCHANNEL,
-        identity: 7,
-    };
-    let attached = AttachedDevice { descriptor, device, latency: LATENCY };
-    Machine::new(&block, configuration, Arc::new(Code(program)), vec![attached])
+    Machine::new(&block, configuration, Arc::new(Code(program)), vec![attached(device)])
 }
 
 fn machine(device: &Arc<Disk>) -> Machine {

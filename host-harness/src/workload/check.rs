@@ -46,11 +46,7 @@ struct View<'a> {
 
 impl<'a> View<'a> {
     fn new(storage: &'a Storage) -> Self {
-        Self {
-            storage,
-            page: None,
-            bytes: Box::new([0; PAGE as usize]),
-        }
+        Self { storage, page: None, bytes: Box::new([0; PAGE as usize]) }
     }
 
     /// The page at `address`, as it was at the first look since the last `forget`.
@@ -58,10 +54,7 @@ impl<'a> View<'a> {
         let number = address / PAGE;
         if self.page != Some(number) {
             let page = PageNumber::new(number);
-            let run = PageRun {
-                group: page.group(),
-                mask: 1 << (number % 64),
-            };
+            let run = PageRun { group: page.group(), mask: 1 << (number % 64) };
             self.storage.copy_out(run, &mut self.bytes[..])?;
             self.page = Some(number);
         }
@@ -71,10 +64,7 @@ impl<'a> View<'a> {
     fn word(&mut self, address: u64) -> Result<u64, AddressFault> {
         let offset = (address % PAGE) as usize;
         let page = self.page(address)?;
-        page[offset..]
-            .first_chunk()
-            .map(|word| u64::from_be_bytes(*word))
-            .ok_or(AddressFault)
+        page[offset..].first_chunk().map(|word| u64::from_be_bytes(*word)).ok_or(AddressFault)
     }
 
     fn words<const N: usize>(&mut self, address: u64) -> Result<[u64; N], AddressFault> {
@@ -105,9 +95,7 @@ struct Snapshot {
 fn registers(machine: &Machine, processor: u16) -> Result<ProcessorImage, AddressFault> {
     let mut image = ProcessorImage::initial();
     let index = ProcessorIndex::new(processor);
-    machine
-        .capture(index, &mut image)
-        .map_err(|_| AddressFault)?;
+    machine.capture(index, &mut image).map_err(|_| AddressFault)?;
     Ok(image)
 }
 
@@ -156,8 +144,7 @@ impl Case<'_> {
     /// Counts what the guest itself has found wrong.
     fn reported(&mut self, block: BlockName, number: u64, name: &'static str) -> Looked {
         let count = self.view.own(block, number)?;
-        self.verdict
-            .require(count == 0, Fault::Reported { name, count });
+        self.verdict.require(count == 0, Fault::Reported { name, count });
         Ok(())
     }
 }
@@ -171,19 +158,10 @@ fn judge(
     disk: Option<&Disk>,
     verdict: &mut Verdict,
 ) -> Looked {
-    let layout = Layout::new(
-        plan,
-        machine.storage.page_count(),
-        machine.processor_count(),
-    )
-    .map_err(|_| AddressFault)?;
+    let layout = Layout::new(plan, machine.storage.page_count(), machine.processor_count())
+        .map_err(|_| AddressFault)?;
     let before = Snapshot::take(machine)?;
-    let mut case = Case {
-        machine,
-        view: View::new(&machine.storage),
-        before,
-        verdict,
-    };
+    let mut case = Case { machine, view: View::new(&machine.storage), before, verdict };
     case.system(plan)?;
     for kind in &plan.kinds {
         if case.view.own(block_of(*kind), word::PRESENT)? != 1 {
@@ -227,11 +205,7 @@ impl Case<'_> {
     ) {
         let state = register::SWEEP_POSITION..=register::HOT_COUNT;
         let others = |image: &ProcessorImage| {
-            let kept = image
-                .general
-                .iter()
-                .zip(0..)
-                .filter(|(_, n)| !state.contains(n));
+            let kept = image.general.iter().zip(0..).filter(|(_, n)| !state.contains(n));
             kept.map(|(value, _)| *value).collect::<Vec<_>>()
         };
         let random = |state: usize, count: usize| {
@@ -240,33 +214,19 @@ impl Case<'_> {
         };
         for (name, holds) in [
             ("a general register", others(image) == others(right)),
-            (
-                "the store's random state",
-                random(register::STORE_RANDOM, register::STORE_COUNT),
-            ),
-            (
-                "the hot set's random state",
-                random(register::HOT_RANDOM, register::HOT_COUNT),
-            ),
+            ("the store's random state", random(register::STORE_RANDOM, register::STORE_COUNT)),
+            ("the hot set's random state", random(register::HOT_RANDOM, register::HOT_COUNT)),
             ("an access register", image.access == right.access),
             ("a control register", image.control == right.control),
             ("a vector register", image.vector == right.vector),
-            (
-                "the floating-point control",
-                image.floating_control == right.floating_control,
-            ),
+            ("the floating-point control", image.floating_control == right.floating_control),
             ("the prefix", image.prefix == right.prefix),
-            (
-                "the TOD programmable register",
-                image.tod_programmable == right.tod_programmable,
-            ),
-            (
-                "the program parameter",
-                image.program_parameter == right.program_parameter,
-            ),
+            ("the TOD programmable register", image.tod_programmable == right.tod_programmable),
+            ("the program parameter", image.program_parameter == right.program_parameter),
+            ("guarded storage", image.guarded_storage == right.guarded_storage),
+            ("the etoken", image.etoken == right.etoken),
         ] {
-            self.verdict
-                .require(holds, Fault::Register { processor, name });
+            self.verdict.require(holds, Fault::Register { processor, name });
         }
     }
 
@@ -293,18 +253,9 @@ impl Case<'_> {
         }
         let count = |snapshot: &Snapshot| snapshot.hot.general[register::HOT_COUNT];
         let after = Snapshot::take(self.machine)?;
-        self.verdict.within(
-            "dirtyings of the hot set",
-            sum,
-            count(&self.before),
-            count(&after),
-        );
+        self.verdict.within("dirtyings of the hot set", sum, count(&self.before), count(&after));
         self.verdict.counts.dirtyings = count(&after);
-        self.reported(
-            BlockName::HotSet,
-            hot_set::FAULTS,
-            "wrong pages met by the hot set",
-        )
+        self.reported(BlockName::HotSet, hot_set::FAULTS, "wrong pages met by the hot set")
     }
 
     fn sweep(&mut self, area: Area) -> Looked {
@@ -350,15 +301,10 @@ impl Case<'_> {
         let count = |snapshot: &Snapshot| snapshot.store.general[register::STORE_COUNT];
         let last = registers(self.machine, 0)?.general[register::STORE_COUNT];
         let (least, operations) = (count(&self.before), after.puts.wrapping_add(after.gets));
-        self.verdict
-            .within("operations of the store", operations, least, last);
+        self.verdict.within("operations of the store", operations, least, last);
         self.verdict.counts.puts = after.puts;
         self.verdict.counts.gets = after.gets;
-        self.reported(
-            BlockName::KeyValue,
-            key_value::FAULTS,
-            "broken slots met by the store",
-        )
+        self.reported(BlockName::KeyValue, key_value::FAULTS, "broken slots met by the store")
     }
 
     fn journal(&mut self, disk: Option<&Disk>) -> Looked {
@@ -372,30 +318,17 @@ impl Case<'_> {
         self.verdict.require(holds, Fault::Record);
         let mut last = 0;
         for entry in log.iter().flatten() {
-            let found = entry
-                .head
-                .first_chunk()
-                .map_or(0, |head| u64::from_be_bytes(*head));
+            let found = entry.head.first_chunk().map_or(0, |head| u64::from_be_bytes(*head));
             let expected = last + 1;
-            self.verdict
-                .require(found == expected, Fault::JournalOrder { expected, found });
+            self.verdict.require(found == expected, Fault::JournalOrder { expected, found });
             last = found;
         }
         let after = Snapshot::take(self.machine)?;
-        self.verdict.within(
-            "records on the disk",
-            last,
-            self.before.written,
-            after.started,
-        );
+        self.verdict.within("records on the disk", last, self.before.written, after.started);
         let view = &mut self.view;
         self.verdict.counts.records = after.written;
         self.verdict.counts.read_back = view.own(BlockName::Journal, journal::READ_BACK)?;
         self.verdict.counts.io_faults += view.own(BlockName::Journal, journal::IO_FAULTS)?;
-        self.reported(
-            BlockName::Journal,
-            journal::FAULTS,
-            "wrong records read back",
-        )
+        self.reported(BlockName::Journal, journal::FAULTS, "wrong records read back")
     }
 }

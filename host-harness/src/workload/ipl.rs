@@ -44,10 +44,7 @@ impl fmt::Display for IplError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::MemoryTooSmall { needed } => {
-                write!(
-                    formatter,
-                    "memory too small, the guest needs {needed} pages"
-                )
+                write!(formatter, "memory too small, the guest needs {needed} pages")
             }
             Self::KindTwice => formatter.write_str("a workload is named twice"),
             Self::NoJournalDisk => formatter.write_str("no disk for the journal"),
@@ -84,21 +81,15 @@ pub fn ipl(machine: &Machine, plan: &GuestPlan) -> Result<(), IplError> {
         define_workload(storage, plan, layout, *kind)?;
     }
     for processor in 0..processor_count {
-        let new = open_psw(code::MAIN)
-            .with_io(false)
-            .with_external(false);
-        for (offset, address) in [
-            (low_core::EXTERNAL_NEW, code::EXTERNAL),
-            (low_core::IO_NEW, code::IO),
-        ] {
+        let new = open_psw(code::MAIN).with_io(false).with_external(false);
+        for (offset, address) in
+            [(low_core::EXTERNAL_NEW, code::EXTERNAL), (low_core::IO_NEW, code::IO)]
+        {
             let psw = new.with_address(address);
             storage.store_bytes(prefix(processor) + offset, &psw.to_bytes())?;
         }
         machine
-            .restore(
-                ProcessorIndex::new(processor),
-                &initial_image(plan, processor),
-            )
+            .restore(ProcessorIndex::new(processor), &initial_image(plan, processor))
             .map_err(|_| IplError::MachineRefuses)?;
     }
     Ok(())

@@ -52,11 +52,7 @@ pub(super) fn define(block: Block<'_>, subchannel: SubchannelNumber) -> Result<(
 /// The disk's subchannel, if the guest keeps a journal.
 pub(super) fn subchannel(storage: &Storage) -> Result<Option<u64>, AddressFault> {
     let block = Block::new(storage, BlockName::Journal);
-    Ok(if block.is_present()? {
-        Some(block.get(SUBCHANNEL)?)
-    } else {
-        None
-    })
+    Ok(if block.is_present()? { Some(block.get(SUBCHANNEL)?) } else { None })
 }
 
 /// Starts the next request when it is due.
@@ -75,9 +71,7 @@ pub(super) fn run(context: &mut Context<'_>, _budget: u32) -> Result<Step, Addre
     let condition = if reads {
         transfer(context, block, request::READ, RECORD_IN, written)?
     } else {
-        context
-            .storage
-            .store_bytes(RECORD_OUT, &record(written + 1, now))?;
+        context.storage.store_bytes(RECORD_OUT, &record(written + 1, now))?;
         transfer(context, block, request::WRITE, RECORD_OUT, written + 1)?
     };
     match condition {
@@ -104,20 +98,10 @@ fn transfer(
     number: u64,
 ) -> Result<ConditionCode, AddressFault> {
     let disk_block = (number % BLOCKS) as u32;
-    context
-        .storage
-        .store_bytes(JOURNAL_PAGE + DATA, &disk_block.to_be_bytes())?;
+    context.storage.store_bytes(JOURNAL_PAGE + DATA, &disk_block.to_be_bytes())?;
     let commands = [
-        Command {
-            code: request::SELECT,
-            address: JOURNAL_PAGE + DATA,
-            byte_count: 4,
-        },
-        Command {
-            code,
-            address: page,
-            byte_count: PAGE as u16,
-        },
+        Command { code: request::SELECT, address: JOURNAL_PAGE + DATA, byte_count: 4 },
+        Command { code, address: page, byte_count: PAGE as u16 },
     ];
     let subchannel = SubchannelNumber::new(block.get(SUBCHANNEL)? as u16);
     request::start(context, subchannel, Owner::Journal, JOURNAL_PAGE, &commands)
@@ -159,9 +143,7 @@ fn record(number: u64, now: Tick) -> [u8; PAGE as usize] {
 /// The checksum of a record: over all words except for itself.
 fn checksum(words: &[[u8; 8]]) -> u64 {
     let others = words.iter().take(1).chain(words.iter().skip(2));
-    others.fold(0, |sum, word| {
-        mix(u64::rotate_left(sum, 9) ^ u64::from_be_bytes(*word))
-    })
+    others.fold(0, |sum, word| mix(u64::rotate_left(sum, 9) ^ u64::from_be_bytes(*word)))
 }
 
 /// The number of a record, if its checksum fits.

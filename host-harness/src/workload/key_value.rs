@@ -44,12 +44,7 @@ pub(super) struct Slot {
 impl Slot {
     /// The slot as it is after the put number `version`, which was of `key`.
     fn new(key: u64, version: u64) -> Self {
-        let mut slot = Self {
-            key,
-            version,
-            value: [0; VALUE_WORDS],
-            checksum: 0,
-        };
+        let mut slot = Self { key, version, value: [0; VALUE_WORDS], checksum: 0 };
         let mut state = key ^ mix(version);
         for target in &mut slot.value {
             *target = next_random(&mut state);
@@ -60,9 +55,7 @@ impl Slot {
 
     fn sum(&self) -> u64 {
         let start = mix(self.key ^ mix(self.version));
-        self.value
-            .iter()
-            .fold(start, |sum, item| mix(sum.rotate_left(7) ^ item))
+        self.value.iter().fold(start, |sum, item| mix(sum.rotate_left(7) ^ item))
     }
 
     /// The address of slot `index`.
@@ -73,12 +66,7 @@ impl Slot {
     /// The slot of these doublewords.
     pub(super) fn from_words(words: [u64; 8]) -> Self {
         let [key, version, value @ .., checksum] = words;
-        Self {
-            key,
-            version,
-            value,
-            checksum,
-        }
+        Self { key, version, value, checksum }
     }
 
     fn load(storage: &Storage, address: u64) -> Result<Self, AddressFault> {

@@ -92,10 +92,7 @@ pub(super) struct Block<'a> {
 impl<'a> Block<'a> {
     /// The control block of this name.
     pub(super) fn new(storage: &'a Storage, name: BlockName) -> Self {
-        Self {
-            storage,
-            origin: word_address(name, 0),
-        }
+        Self { storage, origin: word_address(name, 0) }
     }
 
     /// The doublewords that begin at `origin`.
@@ -131,8 +128,7 @@ impl<'a> Block<'a> {
     /// The text that [`Block::set_text`] has stored.
     pub(super) fn text<const N: usize>(self, word: u64) -> Result<String, AddressFault> {
         let mut bytes = [0; N];
-        self.storage
-            .load_bytes(self.origin + 8 * word, &mut bytes)?;
+        self.storage.load_bytes(self.origin + 8 * word, &mut bytes)?;
         let length = bytes.iter().position(|byte| *byte == 0).unwrap_or(N);
         Ok(String::from_utf8_lossy(&bytes[..length]).into_owned())
     }
@@ -260,11 +256,8 @@ impl Layout {
         memory: PageCount,
         processor_count: u16,
     ) -> Result<Self, IplError> {
-        let mut layout = Self {
-            hot_set: Area::default(),
-            key_value: Area::default(),
-            sweep: Area::default(),
-        };
+        let mut layout =
+            Self { hot_set: Area::default(), key_value: Area::default(), sweep: Area::default() };
         for kind in &plan.kinds {
             match *kind {
                 Kind::HotSet { window, .. } => layout.hot_set.pages = window.get().max(1),
@@ -282,9 +275,7 @@ impl Layout {
         let spare = memory
             .get()
             .checked_sub(needed)
-            .ok_or(IplError::MemoryTooSmall {
-                needed: PageCount::new(needed),
-            })?;
+            .ok_or(IplError::MemoryTooSmall { needed: PageCount::new(needed) })?;
         if layout.sweep.pages != 0 {
             layout.sweep.pages += spare;
         }
@@ -297,9 +288,7 @@ fn end_of(area: Area) -> Result<u64, IplError> {
     area.pages
         .checked_mul(PAGE)
         .and_then(|bytes| area.origin.checked_add(bytes))
-        .ok_or(IplError::MemoryTooSmall {
-            needed: PageCount::new(u64::MAX),
-        })
+        .ok_or(IplError::MemoryTooSmall { needed: PageCount::new(u64::MAX) })
 }
 
 /// The prefix of a processor; that of the number of processors is where the areas begin.

@@ -75,10 +75,6 @@ pub(super) fn start_text(
     let bytes = &text.as_bytes()[..text.len().min(TEXT_BYTES_MAX)];
     context.storage.store_bytes(page + DATA, bytes)?;
     let byte_count = bytes.len() as u16;
-    let command = Command {
-        code: WRITE,
-        address: page + DATA,
-        byte_count,
-    };
+    let command = Command { code: WRITE, address: page + DATA, byte_count };
     start(context, subchannel, owner, page, &[command])
 }

@@ -92,11 +92,7 @@ fn move_coming(step: u64, facts: Facts) -> Action {
 }
 
 fn unlock(facts: Facts) -> Action {
-    if facts.locked {
-        Action::Unlock
-    } else {
-        Action::Pass
-    }
+    if facts.locked { Action::Unlock } else { Action::Pass }
 }
 
 /// The line that goes with [`Action::Finish`].

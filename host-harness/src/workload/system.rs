@@ -91,14 +91,21 @@ fn line_entry(storage: &Storage, number: u64) -> Block<'_> {
     Block::at(storage, LINE_TABLE + number * LINE_BYTES)
 }
 
+/// External-interruption code of a service signal.
+const SERVICE_SIGNAL: [u8; 2] = [0x24, 0x01];
+
 /// The external-interruption handler: queues the event.
 pub(super) fn external_interruption(context: &mut Context<'_>) -> Result<(), AddressFault> {
     let block = Block::new(context.storage, BlockName::System);
+    let mut code = [0; 2];
+    let address = u64::from(context.state.prefix) + low_core::EXTERNAL_CODE;
+    context.storage.load_bytes(address, &mut code)?;
     let event = load_word(context, low_core::EXTERNAL_PARAMETER)?;
+    let is_known = code == SERVICE_SIGNAL && script::event_of(event).is_some();
     let queue = block.get(QUEUE)?;
     let used_bits = u64::BITS - queue.leading_zeros();
     match event.checked_shl(used_bits.next_multiple_of(4)) {
-        Some(entry) if script::event_of(event).is_some() => block.set(QUEUE, queue | entry)?,
+        Some(entry) if is_known => block.set(QUEUE, queue | entry)?,
         Some(_) | None => block.add(STRAYS, 1)?,
     }
     load_psw(context, low_core::EXTERNAL_OLD)
@@ -130,18 +137,14 @@ pub(super) fn io_interruption(context: &mut Context<'_>) -> Result<(), AddressFa
 /// The word (4 bytes) at an offset of the prefix area.
 fn load_word(context: &Context<'_>, offset: u64) -> Result<u64, AddressFault> {
     let mut bytes = [0; 4];
-    context
-        .storage
-        .load_bytes(u64::from(context.state.prefix) + offset, &mut bytes)?;
+    context.storage.load_bytes(u64::from(context.state.prefix) + offset, &mut bytes)?;
     Ok(u64::from(u32::from_be_bytes(bytes)))
 }
 
 /// LOAD PSW from an offset of the prefix area.
 fn load_psw(context: &mut Context<'_>, offset: u64) -> Result<(), AddressFault> {
     let mut bytes = [0; 16];
-    context
-        .storage
-        .load_bytes(u64::from(context.state.prefix) + offset, &mut bytes)?;
+    context.storage.load_bytes(u64::from(context.state.prefix) + offset, &mut bytes)?;
     context.state.psw = Psw::from_bytes(bytes);
     Ok(())
 }
@@ -173,10 +176,7 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<Step, AddressFault> {
     if step_script(context, block)? {
         Ok(super::worked(1, now))
     } else {
-        Ok(Step {
-            worked: 0,
-            next_due: Some(Tick::new(now.get() + RETRY_US)),
-        })
+        Ok(Step { worked: 0, next_due: Some(Tick::new(now.get() + RETRY_US)) })
     }
 }
 
@@ -220,19 +220,13 @@ fn step_script(context: &mut Context<'_>, block: Block<'_>) -> Result<bool, Addr
             let source = block.text::<NAME_BYTES>(CONFIGURATION)?;
             let initial = block.text::<NAME_BYTES>(INITIAL)?;
             let target = context.store_system_information();
-            say(
-                context,
-                block,
-                &script::finished(&source, target.as_str(), &initial),
-            )?
+            say(context, block, &script::finished(&source, target.as_str(), &initial))?
         }
         Action::Announce(number) => announce(context, number)?,
         Action::Report(number) => {
             let entry = line_entry(context.storage, number);
-            let text = script::active(
-                &entry.text::<LINE_NAME_BYTES>(0)?,
-                entry.get(LINE_VLAN)? != 0,
-            );
+            let text =
+                script::active(&entry.text::<LINE_NAME_BYTES>(0)?, entry.get(LINE_VLAN)? != 0);
             say(context, block, &text)?
         }
         Action::Pass => {

@@ -74,21 +74,10 @@ impl fmt::Display for Fault {
             Self::Ticks => formatter.write_str("tick count is broken"),
             Self::Record => formatter.write_str("latest journal record is broken or old"),
             Self::JournalOrder { expected, found } => {
-                write!(
-                    formatter,
-                    "journal record {found} where {expected} was expected"
-                )
+                write!(formatter, "journal record {found} where {expected} was expected")
             }
-            Self::Count {
-                name,
-                found,
-                least,
-                most,
-            } => {
-                write!(
-                    formatter,
-                    "{name}: {found} found, {least} to {most} expected"
-                )
+            Self::Count { name, found, least, most } => {
+                write!(formatter, "{name}: {found} found, {least} to {most} expected")
             }
             Self::Reported { name, count } => write!(formatter, "{name}: {count}"),
         }
@@ -155,15 +144,6 @@ impl Verdict {
     /// Notes a fault unless what was found is within bounds.
     pub(super) fn within(&mut self, name: &'static str, found: u64, least: u64, most: u64) {
         let holds = (least..=most).contains(&found);
-        self.require(
-            holds,
-            Fault::Count {
-                name,
-                found,
-                least,
-                most,
-            },
-        );
+        self.require(holds, Fault::Count { name, found, least, most });
     }
 }
-

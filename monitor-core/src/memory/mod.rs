@@ -20,7 +20,6 @@ mod word;
 #[expect(
     clippy::duplicate_mod,
     unreachable_pub,
-    dead_code,
     reason = "the same source, compiled a second time for nothing but its tests"
 )]
 mod narrow;

@@ -22,6 +22,7 @@
 //! bounded; an illegal pair of phase and input is an error and changes nothing. Deliberately not
 //! here: ports, threads, page bodies.
 
+mod admit;
 mod attempt;
 mod effect;
 mod input;
@@ -29,6 +30,7 @@ pub mod policy;
 mod source;
 mod target;
 
+pub use admit::admit;
 pub use attempt::{Attempt, Coordination, Limits, Reception, SourceLoan, TargetLoan};
 pub use effect::{Effect, STEP_EFFECTS};
 pub use input::{Arrival, Input, InputKind, LinkFault, StepError};

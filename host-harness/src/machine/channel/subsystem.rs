@@ -258,6 +258,12 @@ impl Subsystem {
         })
     }
 
+    /// The epoch under which the device is attached; `None` when it is not.
+    #[must_use]
+    pub fn epoch(&self, slot: DeviceSlot) -> Option<Epoch> {
+        self.at(slot).ok().and_then(|subchannel| subchannel.epoch)
+    }
+
     /// Whether no channel program is in flight; one that is held and not begun is not.
     #[must_use]
     pub fn quiet(&self, slot: DeviceSlot) -> bool {

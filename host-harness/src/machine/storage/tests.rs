@@ -164,3 +164,19 @@ fn page_and_key_are_preserved_as_they_were_at_the_beginning() {
     storage.page_as_preserved(page(1), &mut content);
     assert_eq!(content[..8], 0x0000_0000_0300_0002_u64.to_be_bytes(), "a second time");
 }
+
+#[test]
+fn bytes_across_pages_preserve_each_page() {
+    let storage = Storage::new(PAGES);
+    storage.fill(Fill::Random, 5);
+    let mut former = [0; 3 * 4096];
+    let run = PageRun { group: GroupNumber::new(0), mask: 0b111 };
+    storage.copy_out(run, &mut former).unwrap();
+    storage.start_preserve();
+    storage.store_bytes(4000, &[0; 4300]).unwrap();
+    for number in 0..3 {
+        let mut content = [0; 4096];
+        storage.page_as_preserved(page(number), &mut content);
+        assert_eq!(content, former[number as usize * 4096..][..4096]);
+    }
+}

@@ -143,16 +143,35 @@ fn held_start_moves_and_is_carried_out_once_on_the_target() {
 }
 
 #[test]
-fn released_start_is_carried_out_on_the_source() {
-    let disk = Arc::new(Disk::new());
-    let source = machine(&disk);
-    ready(&source, 1);
-    source.with_subsystem(|subsystem| subsystem.hold(SLOT)).unwrap();
-    start(&source, &put_program(&source, 0x01), 0);
-    source.with_subsystem(|subsystem| subsystem.release(SLOT)).unwrap();
-    assert_eq!(source.step_channel(at(500)), Some(at(700)));
-    source.step_channel(at(700));
-    assert_eq!(disk.log().len(), 1);
+fn held_start_is_carried_out_on_the_source_after_release_or_attach() {
+    let release = |subsystem: &mut Subsystem| subsystem.release(SLOT);
+    let attach = |subsystem: &mut Subsystem| subsystem.attach(SLOT, Epoch::new(1));
+    for give_back in [release, attach] {
+        let disk = Arc::new(Disk::new());
+        let source = machine(&disk);
+        ready(&source, 1);
+        source.with_subsystem(|subsystem| subsystem.hold(SLOT)).unwrap();
+        start(&source, &put_program(&source, 0x01), 0);
+        source.with_subsystem(give_back).unwrap();
+        assert_eq!(source.step_channel(at(500)), Some(at(700)));
+        source.step_channel(at(700));
+        assert_eq!(disk.log().len(), 1);
+    }
+}
+
+#[test]
+fn subchannel_number_of_another_slot_is_refused_and_a_new_one_is_taken() {
+    let mut one = attached(Arc::new(Disk::new()));
+    let mut other = attached(Arc::new(Disk::new()));
+    one.descriptor.subchannel = SubchannelNumber::new(1);
+    other.descriptor.subchannel = SubchannelNumber::new(2);
+    let mut subsystem = Subsystem::new(VmName::new("VM12PROD").unwrap(), vec![one, other]);
+    let image =
+        |number| SubchannelImage::idle(SubchannelNumber::new(number), DeviceNumber::new(0x9920));
+    assert_eq!(subsystem.restore(SLOT, &image(2)), Err(ChannelError::OtherDevice));
+    assert_eq!(subsystem.restore(SLOT, &image(3)), Ok(()));
+    let known = [1, 2, 3].map(|number| subsystem.store(SubchannelNumber::new(number)).is_some());
+    assert_eq!(known, [false, true, true]);
 }
 
 #[test]

@@ -81,14 +81,7 @@ fn processors_stop_and_resume_and_take_images_only_while_stopped() {
 #[test]
 fn device_is_assigned_only_if_it_is_the_same_one() {
     let (mut ports, machine) = ports(&Arc::new(Disk::new()));
-    let mut descriptor = DeviceDescriptor {
-        mnemonic: Mnemonic::new("9920").unwrap(),
-        number: DeviceNumber::new(0x9920),
-        kind: DeviceKind::Disk,
-        assignment: Assignment::Exclusive,
-        subchannel: SUBCHANNEL,
-        identity: 7,
-    };
+    let mut descriptor = descriptor();
     ports.start_assign(SLOT, &descriptor).unwrap();
     assert_eq!(ports.poll_completion(), Some(Completion::Done(Operation::AssignDevice(SLOT))));
     descriptor.identity = 8;

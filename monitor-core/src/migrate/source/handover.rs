@@ -103,6 +103,11 @@ enum DoubtStep {
 }
 
 impl Doubt {
+    /// Whether the record is known to be the target's.
+    pub(super) const fn is_lost(&self) -> bool {
+        matches!(self.step, DoubtStep::Lost)
+    }
+
     pub(super) const fn deadline(&self) -> Option<Tick> {
         match self.step {
             DoubtStep::Waiting { until } => Some(until),

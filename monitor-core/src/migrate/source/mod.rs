@@ -364,6 +364,16 @@ impl Source {
         self.out.link_open()
     }
 
+    /// Whether this end has learned all that the directory can tell it about a doubt: the record
+    /// is the target's, and only the target can say whether it runs the VM.
+    #[must_use]
+    pub const fn is_resolved(&self) -> bool {
+        match self.phase {
+            Phase::InDoubt(doubt) => doubt.is_lost(),
+            _ => true,
+        }
+    }
+
     /// Whether a whole step's effects find room; if not, effects must be polled first.
     #[must_use]
     pub fn takes_input(&self) -> bool {

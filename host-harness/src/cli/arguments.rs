@@ -1,0 +1,173 @@
+//! The arguments of `su390` and their help.
+//!
+//! Source of truth: this file is the reference of the command line. Invariants: every option has
+//! a key in the configuration, or says where output goes; values are read by
+//! [`crate::config::FromText`], as in the file. Deliberately not here: defaults, which the
+//! configuration has.
+
+use std::path::PathBuf;
+
+use anstream::ColorChoice;
+use clap::{
+    Args, Parser, Subcommand,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+use monitor_core::units::{Micros, PageCount, SuName};
+
+use crate::{
+    config::{
+        Bandwidth, Choice, Coordination, FromText, LinkKind, Overrides, VmSelector, WorkloadName,
+        choices, from_text,
+    },
+    machine::Fill,
+    workload::Manner,
+};
+
+choices! {
+    ColorChoice {
+        "auto" => Self::Auto,
+        "always" => Self::Always,
+        "never" => Self::Never,
+    }
+}
+
+/// Runs emulated /390 server units (SU) on this machine and moves running virtual machines (VM)
+/// between them.
+#[derive(Debug, Parser)]
+#[command(name = "su390", version, disable_help_subcommand = true)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// What `su390` can do.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Move a running VM from its SU to another one, and verify that nothing was lost.
+    #[command(after_help = AFTER_MIGRATE)]
+    Migrate(Box<MigrateCommand>),
+}
+
+/// The end of the help of `su390 migrate`.
+const AFTER_MIGRATE: &str = "\
+Without a configuration file, two SUs named ABGSE501 and ABGSE701 are set up, with VM 12, named
+VM12PROD, running on the first: 1 GiB of memory, 2 processors, 8 devices. While it runs, the
+consoles of both SUs' monitors and of the guest are shown, each line with its label. At the end
+an independent comparison says whether memory, registers, devices and I/O survived the move.
+
+Examples:
+  su390 migrate
+      Move the built-in VM, in a few seconds.
+  su390 migrate --memory 4GiB --workload hot-set --link-bandwidth 10Gbit
+      Move a larger VM over a slower link.
+  su390 migrate --guest refuse
+      See what happens when the guest does not want to be moved.
+  su390 migrate --config my.toml --vm VM12PROD --to ABGSE701 --out run --json run/report.json
+      Move a VM of your own configuration; keep the consoles and a report for programs.
+
+Exit status:
+  0  the move completed, and everything was verified
+  1  the move completed, but the verification failed
+  2  the command or the configuration is wrong, or output cannot be written
+  3  the check rejected the move; nothing was begun
+  4  the move was ended and undone; the guest is on the source
+  5  in doubt: the guest is held until it is certain which side may run it";
+
+/// Options of `su390 migrate`.
+#[derive(Debug, Args)]
+pub(super) struct MigrateCommand {
+    /// Configuration file (TOML); without it, the built-in example is used
+    #[arg(long, value_name = "FILE", help_heading = "What to move")]
+    pub(super) config: Option<PathBuf>,
+
+    /// VM to move, by index or name; without it, the configured one
+    #[arg(long, value_name = "INDEX|NAME", value_parser = from_text::<VmSelector>,
+        help_heading = "What to move")]
+    pub(super) vm: Option<VmSelector>,
+
+    /// SU to move it to; without it, the only other one
+    #[arg(long, value_name = "SU", value_parser = from_text::<SuName>,
+        help_heading = "What to move")]
+    pub(super) to: Option<SuName>,
+
+    /// Memory of the VM, as in 512MiB or 4GiB
+    ///
+    /// A multiple of 1 MiB. With the built-in example, the hot set's window is a quarter of it.
+    #[arg(long, value_name = "SIZE", value_parser = from_text::<PageCount>,
+        help_heading = "The guest")]
+    memory: Option<PageCount>,
+
+    /// What the guest does, one or several separated by commas
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = words::<WorkloadName>(),
+        help_heading = "The guest")]
+    workload: Option<Vec<WorkloadName>>,
+
+    /// What the memory holds at first
+    #[arg(long, value_name = "WHAT", value_parser = words::<Fill>(), help_heading = "The guest")]
+    fill: Option<Fill>,
+
+    /// How the guest answers when it is told of the move
+    #[arg(long, value_name = "HOW", value_parser = words::<Manner>(), help_heading = "The guest")]
+    guest: Option<Manner>,
+
+    /// Longest stop of the guest, as in 300ms; if it would take longer, the guest stays
+    #[arg(long, value_name = "TIME", value_parser = from_text::<Micros>,
+        help_heading = "The move")]
+    budget: Option<Micros>,
+
+    /// Whether a guest that refuses or is silent stays ("required") or is moved all the same
+    #[arg(long, value_name = "HOW", value_parser = words::<Coordination>(),
+        help_heading = "The move")]
+    coordination: Option<Coordination>,
+
+    /// Kind of connection between the monitors
+    #[arg(long, value_name = "KIND", value_parser = words::<LinkKind>(),
+        help_heading = "The move")]
+    link: Option<LinkKind>,
+
+    /// Slow the connection down to this, as in 1Gbit (per second)
+    #[arg(long, value_name = "RATE", value_parser = from_text::<Bandwidth>,
+        help_heading = "The move")]
+    link_bandwidth: Option<Bandwidth>,
+
+    /// Delay the connection by this in each direction, as in 1ms
+    #[arg(long, value_name = "TIME", value_parser = from_text::<Micros>,
+        help_heading = "The move")]
+    link_delay: Option<Micros>,
+
+    /// Write a report for programs (JSON); "-" is standard output, and all else goes to standard
+    /// error then
+    #[arg(long, value_name = "FILE|-", help_heading = "Output")]
+    pub(super) json: Option<PathBuf>,
+
+    /// Write the consoles to source-su.txt, target-su.txt and guest.txt in this directory
+    #[arg(long, value_name = "DIR", help_heading = "Output")]
+    pub(super) out: Option<PathBuf>,
+
+    /// When to use color; "auto" respects NO_COLOR
+    #[arg(long, value_name = "WHEN", value_parser = words::<ColorChoice>(), default_value = "auto",
+        help_heading = "Output")]
+    pub(super) color: ColorChoice,
+}
+
+/// Takes the words of a choice, and shows them in the help.
+fn words<T: Choice + FromText + Send + Sync>() -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(T::words()).try_map(|word| T::from_text(&word))
+}
+
+impl MigrateCommand {
+    /// What goes over the configuration.
+    pub(super) fn overrides(&self) -> Overrides {
+        Overrides {
+            memory: self.memory,
+            run: self.workload.clone(),
+            fill: self.fill,
+            manner: self.guest,
+            budget: self.budget,
+            coordination: self.coordination,
+            link: self.link,
+            bandwidth: self.link_bandwidth,
+            delay: self.link_delay,
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! A server unit: its VMs, its memory, and its monitor system as a VM's ports see it.
+//!
+//! Source of truth: VM2000 manual, MIGRATE-VM (preconditions). Invariants: the check reports
+//! every obstacle and changes nothing; memory that a VM has is not free. Deliberately not here:
+//! processors and storage, which are the machine's.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use monitor_core::{
+    channel::SubchannelImage,
+    device::DeviceDescriptor,
+    limits::VM_INDEX_MAX,
+    ports::ErrorKind,
+    processor::ProcessorImage,
+    units::{
+        ConfigurationName, DeviceNumber, DeviceSlot, PageCount, ProcessorIndex, SuName,
+        SubchannelNumber, VmIndex, VmName,
+    },
+    vm::{Findings, MigrationMark, Obstacle, VmBlock, VmId, VmTable},
+};
+
+use super::Cluster;
+use crate::{
+    config,
+    machine::{Machine, Monitor, PortFailure},
+    workload::Guest,
+};
+
+/// A server unit.
+#[derive(Debug)]
+pub struct Su {
+    name: SuName,
+    configuration: ConfigurationName,
+    processor_count: u16,
+    books: Mutex<Books>,
+}
+
+/// What changes on an SU.
+#[derive(Debug)]
+struct Books {
+    slots: Vec<Option<VmBlock>>,
+    free: PageCount,
+}
+
+impl Su {
+    /// The SU of a configuration, with its monitor VM and the other VMs.
+    #[must_use]
+    pub fn new(su: &config::Su) -> Self {
+        let slots = vec![None; usize::from(VM_INDEX_MAX)];
+        let this = Self {
+            name: su.name,
+            configuration: su.configuration,
+            processor_count: su.processor_count,
+            books: Mutex::new(Books { slots, free: su.memory }),
+        };
+        let monitor = VmName::new("VM0001").map(|name| (VmIndex::MONITOR, name));
+        let others = su.vms.iter().map(|vm| (vm.index, vm.name));
+        for (index, name) in monitor.into_iter().chain(others) {
+            if let Ok(block) = VmBlock::new(index, name, PageCount::new(1), 1) {
+                // A configuration with a name or index taken twice keeps the first.
+                this.adopt_entry(block);
+            }
+        }
+        this
+    }
+
+    /// Host name of its monitor system.
+    #[must_use]
+    pub const fn name(&self) -> SuName {
+        self.name
+    }
+
+    /// Designation of its hardware.
+    #[must_use]
+    pub const fn configuration(&self) -> ConfigurationName {
+        self.configuration
+    }
+
+    /// Enters a VM that is there from the beginning.
+    pub fn adopt(&self, block: VmBlock) {
+        let mut books = self.books();
+        if VmTable::new(&mut books.slots).insert(block).is_ok() {
+            books.free = PageCount::new(books.free.get().saturating_sub(block.memory().get()));
+        }
+    }
+
+    /// The VM with this identification.
+    #[must_use]
+    pub fn vm(&self, id: VmId) -> Option<VmBlock> {
+        self.with_table(|table| table.get(id).copied())
+    }
+
+    /// Changes a VM's control block.
+    pub fn update(&self, block: VmBlock) -> bool {
+        self.with_table(|table| table.update(block))
+    }
+
+    fn adopt_entry(&self, block: VmBlock) -> bool {
+        self.with_table(|table| table.insert(block)).is_ok()
+    }
+
+    fn with_table<T>(&self, action: impl FnOnce(&mut VmTable<'_>) -> T) -> T {
+        action(&mut VmTable::new(&mut self.books().slots))
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes memory and an entry for a VM.
+    fn reserve(&self, block: VmBlock) -> Result<(), PortFailure> {
+        const SHORT: PortFailure =
+            PortFailure { kind: ErrorKind::NoResource, text: "not enough free memory" };
+        const TAKEN: PortFailure =
+            PortFailure { kind: ErrorKind::Refused, text: "VM index or name is taken" };
+        let mut books = self.books();
+        let free = books.free.get().checked_sub(block.memory().get()).ok_or(SHORT)?;
+        VmTable::new(&mut books.slots).insert(block).map_err(|_| TAKEN)?;
+        books.free = PageCount::new(free);
+        Ok(())
+    }
+
+    /// Gives back memory and entry of a VM.
+    fn release(&self, name: VmName) {
+        let mut books = self.books();
+        if let Some(block) = VmTable::new(&mut books.slots).remove(VmId::Name(name)) {
+            books.free = PageCount::new(books.free.get() + block.memory().get());
+        }
+    }
+}
+
+/// The state of a machine at the moment before its processors ran, for the checkers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Witness {
+    /// The registers of each processor.
+    pub processors: Vec<ProcessorImage>,
+    /// The subchannel of each device.
+    pub subchannels: Vec<SubchannelImage>,
+}
+
+impl Witness {
+    /// Everything that can be told of a stopped machine.
+    #[must_use]
+    pub fn of(machine: &Machine) -> Self {
+        let processors = (0..machine.processor_count()).map(|index| {
+            let mut image = ProcessorImage::initial();
+            // The index is one of the machine's own.
+            let captured = machine.capture(ProcessorIndex::new(index), &mut image);
+            debug_assert!(captured.is_ok(), "a processor is missing");
+            image
+        });
+        let processors = processors.collect();
+        let subchannels = machine.with_subsystem(|subsystem| {
+            let image = |slot| {
+                let nothing = (SubchannelNumber::new(0), DeviceNumber::new(0));
+                let mut image = SubchannelImage::idle(nothing.0, nothing.1);
+                subsystem.capture(DeviceSlot::new(slot), &mut image).ok().map(|()| image)
+            };
+            (0..).map_while(image).collect()
+        });
+        Self { processors, subchannels }
+    }
+}
+
+/// Called with each machine that is set up, so that somebody steps it.
+pub type OnBuilt = Box<dyn Fn(&Arc<Machine>) + Send>;
+
+/// The monitor system of an SU, for one VM.
+pub struct SuMonitor {
+    cluster: Arc<Cluster>,
+    su: Arc<Su>,
+    vm: Option<VmBlock>,
+    on_built: OnBuilt,
+    witness: Arc<Mutex<Option<Witness>>>,
+}
+
+impl SuMonitor {
+    /// The monitor of `su`, for `vm` if it is there already.
+    #[must_use]
+    pub fn new(
+        cluster: Arc<Cluster>,
+        su: Arc<Su>,
+        vm: Option<VmBlock>,
+        on_built: OnBuilt,
+    ) -> Self {
+        Self { cluster, su, vm, on_built, witness: Arc::default() }
+    }
+
+    /// Where the state before the first step on this SU will be.
+    #[must_use]
+    pub fn witness(&self) -> Arc<Mutex<Option<Witness>>> {
+        Arc::clone(&self.witness)
+    }
+}
+
+impl fmt::Debug for SuMonitor {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("SuMonitor").field("su", &self.su.name).finish_non_exhaustive()
+    }
+}
+
+impl Monitor for SuMonitor {
+    fn check(
+        &mut self,
+        definition: &VmBlock,
+        devices: &mut dyn Iterator<Item = DeviceDescriptor>,
+        findings: &mut Findings,
+    ) {
+        if definition.memory() > self.su.books().free {
+            findings.add(Obstacle::MemoryShort);
+        }
+        if self.su.vm(VmId::Index(definition.index())).is_some() {
+            findings.add(Obstacle::IndexTaken);
+        }
+        if self.su.vm(VmId::Name(definition.name())).is_some() {
+            findings.add(Obstacle::NameTaken);
+        }
+        if self.su.processor_count == 0 {
+            findings.add(Obstacle::NoProcessor);
+        }
+        for device in devices {
+            match self.cluster.device_on(&self.su.name, device.mnemonic) {
+                Some((here, _)) if here.identity != device.identity || here.kind != device.kind => {
+                    findings.add_device(Obstacle::DeviceMissing, device.mnemonic);
+                }
+                Some((_, true)) => findings.add_device(Obstacle::DeviceHeld, device.mnemonic),
+                Some((_, false)) => {}
+                None => findings.add_device(Obstacle::DeviceMissing, device.mnemonic),
+            }
+        }
+    }
+
+    fn build(&mut self, definition: &VmBlock) -> Result<Arc<Machine>, PortFailure> {
+        let moved = definition.with_migration_count(definition.migration_count() + 1);
+        self.su.reserve(moved)?;
+        self.vm = Some(moved);
+        let devices = self.cluster.attached_devices(&self.su.name);
+        let program = Arc::new(Guest);
+        let machine =
+            Arc::new(Machine::new(definition, self.su.configuration, program, devices));
+        (self.on_built)(&machine);
+        Ok(machine)
+    }
+
+    fn destroyed(&mut self, machine: Option<Arc<Machine>>) {
+        if let Some(machine) = machine {
+            machine.stop();
+        }
+        if let Some(vm) = self.vm.take() {
+            self.su.release(vm.name());
+        }
+    }
+
+    fn mark(&mut self, mark: MigrationMark) -> Result<(), PortFailure> {
+        const STATE: PortFailure =
+            PortFailure { kind: ErrorKind::NotReady, text: "the VM's state does not admit this" };
+        let vm = self.vm.and_then(|vm| self.su.vm(VmId::Name(vm.name()))).ok_or(STATE)?;
+        let activity = vm.state().activity();
+        let state = match (vm.state().mark(), mark) {
+            (MigrationMark::Incoming, MigrationMark::None) => vm.state().arrive(activity),
+            (MigrationMark::None | MigrationMark::Outgoing | MigrationMark::Incoming, mark) => {
+                vm.state().with_mark(mark)
+            }
+        };
+        self.su.update(vm.with_state(state.map_err(|_| STATE)?));
+        Ok(())
+    }
+
+    fn resuming(&mut self, machine: &Machine) {
+        let mut witness = self.witness.lock().unwrap_or_else(PoisonError::into_inner);
+        if witness.is_none() {
+            *witness = Some(Witness::of(machine));
+            machine.storage.start_preserve();
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The judge: compares both sides after a move, from outside of the core.
+//!
+//! Source of truth: the frozen storage and registers of the source, and what the target kept of
+//! each page before its first store. Invariants: nothing is compared with what the core says;
+//! each answer can be false. Deliberately not here: timing.
+
+use monitor_core::{
+    limits::PAGE_BYTES,
+    memory::PageRun,
+    units::{Epoch, PageNumber, VmName},
+    vm::Ownership,
+};
+
+use super::{Cluster, Witness};
+use crate::{
+    console::Verified,
+    machine::Machine,
+    workload::{Fault, Verdict, check},
+};
+
+/// What the judge is shown.
+#[derive(Debug)]
+pub struct Judgement<'a> {
+    /// The cluster.
+    pub cluster: &'a Cluster,
+    /// The VM.
+    pub vm: VmName,
+    /// Who has to own it, under which epoch.
+    pub owner: Ownership,
+    /// The machine on the source, stopped for good.
+    pub source: &'a Machine,
+    /// The machine on the target, stopped for the comparison.
+    pub target: &'a Machine,
+    /// The target's state before its first step.
+    pub witness: Option<&'a Witness>,
+    /// Whether the guest ran, so that it has to have gone on.
+    pub guest_runs: bool,
+}
+
+/// Compares both sides.
+#[must_use]
+pub fn judge(case: &Judgement<'_>) -> Verified {
+    let frozen = Witness::of(case.source);
+    let restored = case.witness.cloned().unwrap_or_else(|| Witness::of(case.target));
+    let disk = case.cluster.journal_disk();
+    let before = check(case.source, &case.cluster.plan, None);
+    let after = check(case.target, &case.cluster.plan, disk.map(|disk| &**disk));
+    let journal = after.faults.iter().all(|fault| !is_of_journal(fault));
+    let went_on = !case.guest_runs || (case.target.fault().is_none() && has_worked(&before, &after));
+    Verified {
+        memory: same_memory(case.source, case.target),
+        keys: same_keys(case.source, case.target),
+        processors: same_processors(&frozen, &restored),
+        devices: same_devices(case, &frozen, &restored),
+        io: journal && no_write_behind_the_fence(case),
+        guest: after.faults.iter().all(is_of_journal) && went_on,
+    }
+}
+
+fn is_of_journal(fault: &Fault) -> bool {
+    match fault {
+        Fault::Record | Fault::JournalOrder { .. } => true,
+        Fault::Count { name, .. } | Fault::Reported { name, .. } => name.contains("journal"),
+        Fault::Unusable
+        | Fault::WorkloadLost(_)
+        | Fault::Register { .. }
+        | Fault::HotSetPage(_)
+        | Fault::SweepPage(_)
+        | Fault::Slot(_)
+        | Fault::Ticks => false,
+    }
+}
+
+/// Whether the guest has done more on the target than it had done on the source.
+fn has_worked(before: &Verdict, after: &Verdict) -> bool {
+    let (before, after) = (&before.counts, &after.counts);
+    let pairs = [
+        (before.ticks, after.ticks),
+        (before.dirtyings, after.dirtyings),
+        (before.swept, after.swept),
+        (before.puts + before.gets, after.puts + after.gets),
+        (before.records, after.records),
+    ];
+    let less = pairs.iter().any(|(before, after)| after < before);
+    let more = pairs.iter().any(|(before, after)| after > before);
+    let idle = pairs.iter().all(|(before, _)| *before == 0);
+    !less && (more || idle)
+}
+
+fn same_memory(source: &Machine, target: &Machine) -> bool {
+    let (mut here, mut there) = ([0; PAGE_BYTES], [0; PAGE_BYTES]);
+    pages(source).all(|page| {
+        let run = PageRun { group: page.group(), mask: 1 << (page.get() % 64) };
+        target.storage.page_as_preserved(page, &mut there);
+        source.storage.copy_out(run, &mut here).is_ok() && here == there
+    }) && source.storage.page_count() == target.storage.page_count()
+}
+
+fn same_keys(source: &Machine, target: &Machine) -> bool {
+    pages(source).all(|page| source.storage.key(page) == target.storage.key_as_preserved(page))
+}
+
+fn pages(machine: &Machine) -> impl Iterator<Item = PageNumber> {
+    (0..machine.storage.page_count().get()).map(PageNumber::new)
+}
+
+/// All registers, without the interruption by which the target itself tells the guest of the
+/// move.
+fn same_processors(frozen: &Witness, restored: &Witness) -> bool {
+    let told = |witness: &Witness| {
+        let mut processors = witness.processors.clone();
+        for processor in &mut processors {
+            processor.service_signal = None;
+        }
+        processors
+    };
+    !frozen.processors.is_empty() && told(frozen) == told(restored)
+}
+
+/// The subchannels are equal, the record names the right owner, and the target's devices work
+/// under its epoch while the source's are gone.
+fn same_devices(case: &Judgement<'_>, frozen: &Witness, restored: &Witness) -> bool {
+    let slots = || (0..).map(monitor_core::units::DeviceSlot::new).take(restored.subchannels.len());
+    let epoch = |machine: &Machine, slot| machine.with_subsystem(|it| it.epoch(slot));
+    frozen.subchannels == restored.subchannels
+        && case.cluster.directory().record(case.vm) == Some(case.owner)
+        && slots().all(|slot| epoch(case.target, slot) == Some(case.owner.epoch))
+        && slots().all(|slot| epoch(case.source, slot).is_none())
+}
+
+/// No device took I/O of an older epoch after it had taken some of a newer one.
+fn no_write_behind_the_fence(case: &Judgement<'_>) -> bool {
+    case.cluster.disks.values().all(|disk| {
+        let mut newest = Epoch::new(0);
+        disk.log().iter().filter(|write| write.vm == case.vm).all(|write| {
+            let in_order = write.epoch >= newest;
+            newest = newest.max(write.epoch);
+            in_order
+        })
+    })
+}

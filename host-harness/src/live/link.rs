@@ -1,0 +1,275 @@
+//! Sockets as links, and links that are made slower than they are.
+//!
+//! Source of truth: `monitor_core::ports::Link`. Invariants: nothing blocks but
+//! [`SocketLink::wait`], which is bounded; a delayed link holds back what it has received, a
+//! capped one what it sends. Deliberately not here: encryption, addresses of other machines.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    io::{self, ErrorKind, Read, Write},
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::net::UnixStream,
+    },
+    time::{Duration, Instant},
+};
+
+use monitor_core::ports::{self, ErrorType, Link, PortError};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::config::{self, LinkKind};
+
+/// Bytes that a delayed link holds back at most.
+const DELAYED_BYTES_MAX: usize = 64 << 20;
+
+/// A capped link may send so long in advance.
+const BURST: Duration = Duration::from_millis(2);
+
+/// Why a link failed.
+#[derive(Debug)]
+pub enum LinkError {
+    /// The other end closed the connection.
+    Closed,
+    /// The socket failed.
+    Socket(io::Error),
+}
+
+impl fmt::Display for LinkError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => formatter.write_str("the other end closed the connection"),
+            Self::Socket(error) => error.fmt(formatter),
+        }
+    }
+}
+
+impl std::error::Error for LinkError {}
+
+impl PortError for LinkError {
+    fn kind(&self) -> ports::ErrorKind {
+        ports::ErrorKind::Unreachable
+    }
+}
+
+/// A connected stream socket that never blocks.
+#[derive(Debug)]
+pub enum SocketLink {
+    /// TCP.
+    Tcp(TcpStream),
+    /// A UNIX socket.
+    Unix(UnixStream),
+}
+
+/// Two ends of a new connection on this machine.
+///
+/// # Errors
+/// Fails when the operating system gives none.
+pub fn connected(kind: LinkKind) -> io::Result<(SocketLink, SocketLink)> {
+    match kind {
+        LinkKind::Tcp => {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+            let here = TcpStream::connect(listener.local_addr()?)?;
+            let (there, _) = listener.accept()?;
+            for stream in [&here, &there] {
+                stream.set_nodelay(true)?;
+                stream.set_nonblocking(true)?;
+            }
+            Ok((SocketLink::Tcp(here), SocketLink::Tcp(there)))
+        }
+        LinkKind::Unix => {
+            let (here, there) = UnixStream::pair()?;
+            here.set_nonblocking(true)?;
+            there.set_nonblocking(true)?;
+            Ok((SocketLink::Unix(here), SocketLink::Unix(there)))
+        }
+    }
+}
+
+impl SocketLink {
+    /// Waits until there is something to receive, or room to send if that is wanted, or the time
+    /// has passed.
+    pub fn wait(&self, to_send: bool, time: Duration) {
+        let wanted = if to_send { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+        let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+        let timeout = Timespec { tv_sec: seconds, tv_nsec: i64::from(time.subsec_nanos()) };
+        let waited = poll(&mut [PollFd::new(self, wanted)], Some(&timeout));
+        // A wait that is interrupted or fails is a short one: the caller looks for itself.
+        debug_assert!(waited.is_ok() || time < Duration::from_secs(1), "poll fails for long");
+    }
+}
+
+impl AsFd for SocketLink {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
+        }
+    }
+}
+
+impl ErrorType for SocketLink {
+    type Error = LinkError;
+}
+
+impl Link for SocketLink {
+    fn try_send(&mut self, source: &[u8]) -> Result<usize, LinkError> {
+        let sent = match self {
+            Self::Tcp(stream) => stream.write(source),
+            Self::Unix(stream) => stream.write(source),
+        };
+        transferred(sent)
+    }
+
+    fn try_receive(&mut self, target: &mut [u8]) -> Result<usize, LinkError> {
+        let received = match self {
+            Self::Tcp(stream) => stream.read(target),
+            Self::Unix(stream) => stream.read(target),
+        };
+        match received {
+            Ok(0) if !target.is_empty() => Err(LinkError::Closed),
+            received => transferred(received),
+        }
+    }
+}
+
+fn transferred(result: io::Result<usize>) -> Result<usize, LinkError> {
+    match result {
+        Ok(count) => Ok(count),
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+            Ok(0)
+        }
+        Err(error) => Err(LinkError::Socket(error)),
+    }
+}
+
+/// How much slower than it is a link is to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shape {
+    /// Bytes per second, if capped.
+    pub bytes_per_second: Option<u64>,
+    /// Additional time that each byte takes.
+    pub delay: Duration,
+}
+
+impl Shape {
+    /// The shape of a configured link.
+    #[must_use]
+    pub fn of(link: &config::Link) -> Self {
+        Self {
+            bytes_per_second: link.bandwidth.map(|it| (it.bits_per_second / 8).max(1)),
+            delay: link.delay.map_or(Duration::ZERO, |it| Duration::from_micros(it.get())),
+        }
+    }
+}
+
+/// A socket with a shape.
+#[derive(Debug)]
+pub struct Shaped {
+    socket: SocketLink,
+    shape: Shape,
+    /// The moment up to which the sent bytes have used the capped bandwidth.
+    sent_until: Instant,
+    delayed: VecDeque<(Instant, Vec<u8>)>,
+    delayed_bytes: usize,
+    taken: usize,
+    closed: Option<LinkError>,
+}
+
+impl Shaped {
+    /// This socket in this shape.
+    #[must_use]
+    pub fn new(socket: SocketLink, shape: Shape) -> Self {
+        Self {
+            socket,
+            shape,
+            sent_until: Instant::now(),
+            delayed: VecDeque::new(),
+            delayed_bytes: 0,
+            taken: 0,
+            closed: None,
+        }
+    }
+
+    /// Waits as [`SocketLink::wait`] does, no longer than until the shape lets bytes through.
+    pub fn wait(&self, to_send: bool, time: Duration) {
+        let now = Instant::now();
+        let arrival = self.delayed.front().map(|(due, _)| due.saturating_duration_since(now));
+        let time = arrival.map_or(time, |arrival| time.min(arrival));
+        let room = self.sent_until.saturating_duration_since(now).saturating_sub(BURST);
+        if to_send && !room.is_zero() {
+            self.socket.wait(false, time.min(room));
+        } else {
+            self.socket.wait(to_send, time);
+        }
+    }
+
+    /// Moves what has arrived into the queue.
+    fn fill_delayed(&mut self) {
+        while self.closed.is_none() && self.delayed_bytes < DELAYED_BYTES_MAX {
+            let mut buffer = vec![0; 64 << 10];
+            match self.socket.try_receive(&mut buffer) {
+                Ok(0) => return,
+                Ok(count) => {
+                    buffer.truncate(count);
+                    self.delayed_bytes += count;
+                    self.delayed.push_back((Instant::now() + self.shape.delay, buffer));
+                }
+                Err(error) => self.closed = Some(error),
+            }
+        }
+    }
+}
+
+impl ErrorType for Shaped {
+    type Error = LinkError;
+}
+
+impl Link for Shaped {
+    fn try_send(&mut self, source: &[u8]) -> Result<usize, LinkError> {
+        let Some(rate) = self.shape.bytes_per_second else {
+            return self.socket.try_send(source);
+        };
+        let now = Instant::now();
+        self.sent_until = self.sent_until.max(now);
+        let free = (now + BURST).saturating_duration_since(self.sent_until);
+        let bytes = free.as_micros().saturating_mul(u128::from(rate)) / 1_000_000;
+        let count = usize::try_from(bytes).unwrap_or(usize::MAX).min(source.len());
+        if count == 0 {
+            return Ok(0);
+        }
+        let sent = self.socket.try_send(source.get(..count).unwrap_or(source))?;
+        let nanos = (sent as u128).saturating_mul(1_000_000_000) / u128::from(rate);
+        self.sent_until += Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+        Ok(sent)
+    }
+
+    fn try_receive(&mut self, target: &mut [u8]) -> Result<usize, LinkError> {
+        if self.shape.delay.is_zero() {
+            return self.socket.try_receive(target);
+        }
+        self.fill_delayed();
+        let Some((due, bytes)) = self.delayed.front() else {
+            return self.closed.take().map_or(Ok(0), |error| {
+                self.closed = Some(LinkError::Closed);
+                Err(error)
+            });
+        };
+        if *due > Instant::now() {
+            return Ok(0);
+        }
+        let rest = bytes.get(self.taken..).unwrap_or(&[]);
+        let count = rest.len().min(target.len());
+        for (to, from) in target.iter_mut().zip(rest) {
+            *to = *from;
+        }
+        self.taken += count;
+        if self.taken >= bytes.len() {
+            self.taken = 0;
+            self.delayed_bytes -= bytes.len();
+            self.delayed.pop_front();
+        }
+        Ok(count)
+    }
+}

@@ -1,0 +1,264 @@
+//! Live migrations: both SUs as threads with their own memory, joined by a real socket.
+//!
+//! Five kinds of threads: the monitor of the source, the monitor of the target, one for each
+//! virtual processor of either copy, and the caller's, which shows what the others report. The
+//! core, the machines and the guests are the same as in the simulator; only clocks, threads and
+//! sockets are here.
+//!
+//! Source of truth: `monitor_core::driver` for how a driver is run. Invariants: lines reach the
+//! observer in the order in which they were written; every thread ends before [`migrate`] does;
+//! every wait is bounded. Deliberately not here: decisions about a migration.
+
+mod clock;
+mod link;
+mod monitor;
+mod processors;
+mod report;
+
+pub use clock::Clock;
+pub use link::{Shape, Shaped, SocketLink, connected};
+
+use std::{
+    io,
+    sync::{Arc, Mutex, mpsc},
+    thread,
+};
+
+use monitor_core::{
+    migrate::{Reception, admit},
+    units::{Incarnation, PageCount, StreamId},
+    vm::{Disposition, Findings, Reason, VmBlock, VmId},
+};
+
+use self::{
+    monitor::{SourceEnd, TargetEnd},
+    processors::Processors,
+    report::Ends,
+};
+use crate::{
+    cluster::{Cluster, ConsoleHub, HubConsole, SuMonitor},
+    config::{Config, Request, VmSelector},
+    console::{ConsoleLine, ConsoleName, Observer, Outcome, Progress, Report, Stamp},
+    machine::Machine,
+    plan::{attempt, reception_limits, rejection_lines},
+    workload::IplError,
+};
+
+/// Why a migration could not even be tried.
+#[derive(Debug)]
+pub enum LiveError {
+    /// The guest does not fit its VM.
+    Guest(IplError),
+    /// There is no connection to be had on this machine.
+    Link(io::Error),
+}
+
+impl std::fmt::Display for LiveError {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Guest(error) => write!(formatter, "the guest cannot be started: {error}"),
+            Self::Link(error) => write!(formatter, "no link between the monitors: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for LiveError {}
+
+/// What the threads tell the caller's.
+#[derive(Debug)]
+enum Event {
+    Line(ConsoleLine),
+    Progress(Progress),
+    Finished,
+}
+
+/// A hub that stamps lines and passes them to the caller's thread.
+#[derive(Debug)]
+struct LiveHub {
+    events: Mutex<mpsc::Sender<Event>>,
+}
+
+impl ConsoleHub for LiveHub {
+    fn line(&self, console: ConsoleName, text: &str) {
+        let line = ConsoleLine { console, stamp: Stamp::now(), text: text.to_owned() };
+        send(&self.events, Event::Line(line));
+    }
+}
+
+/// Sends an event; nobody listens any more only when the migration is over.
+fn send(events: &Mutex<mpsc::Sender<Event>>, event: Event) {
+    let events = events.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    drop(events.send(event));
+}
+
+/// Runs one migration of the configured VM and judges it.
+///
+/// # Errors
+/// Fails when it cannot be tried at all; every end of an attempt is a [`Report`].
+pub fn migrate(
+    config: &Config,
+    request: &Request,
+    observer: &mut dyn Observer,
+) -> Result<Report, LiveError> {
+    let (sender, events) = mpsc::channel();
+    let hub = Arc::new(LiveHub { events: Mutex::new(sender.clone()) });
+    let hub: Arc<dyn ConsoleHub> = hub;
+    let cluster = Cluster::new(config, &hub);
+    let (block, machine) = cluster.create_vm(config).map_err(LiveError::Guest)?;
+    hub.line(ConsoleName::Source, &command_line(&block, request));
+    let report = match admitted(&cluster, config, request, &block) {
+        Err(findings) => {
+            for line in rejection_lines(config, request, &findings) {
+                hub.line(ConsoleName::Source, &line);
+            }
+            drop((hub, sender));
+            show(&events, observer);
+            rejected(config, request, &block, findings)
+        }
+        Ok(()) => run(config, request, &cluster, &hub, &block, &machine, (sender, events), observer)?,
+    };
+    Ok(report)
+}
+
+/// The command as the operator types it.
+fn command_line(block: &VmBlock, request: &Request) -> String {
+    let vm = match request.vm {
+        VmSelector::Index(index) => index.to_string(),
+        VmSelector::Name(name) if name == block.name() => block.index().to_string(),
+        VmSelector::Name(name) => name.to_string(),
+    };
+    format!("MIGRATE-VM VM-ID={vm},SERVER-UNIT-NAME={}", request.target)
+}
+
+/// The part of the check that the source makes alone.
+fn admitted(
+    cluster: &Cluster,
+    config: &Config,
+    request: &Request,
+    configured: &VmBlock,
+) -> Result<(), Findings> {
+    let id = match request.vm {
+        VmSelector::Index(index) => VmId::Index(index),
+        VmSelector::Name(name) => VmId::Name(name),
+    };
+    let mut findings = Findings::new();
+    let block = cluster.su(&config.vm.on).and_then(|su| su.vm(id));
+    let target_is_known = request.target != config.vm.on && cluster.su(&request.target).is_some();
+    admit(block.as_ref(), target_is_known, &mut findings);
+    // Other VMs of an SU only take their names; there is nothing of them to be moved.
+    let other = block.is_some_and(|block| {
+        block.index() != configured.index()
+            && block.index() != monitor_core::units::VmIndex::MONITOR
+    });
+    if other {
+        findings.add(monitor_core::vm::Obstacle::VmUnknown);
+    }
+    if findings.is_empty() { Ok(()) } else { Err(findings) }
+}
+
+fn rejected(config: &Config, request: &Request, block: &VmBlock, findings: Findings) -> Report {
+    let asked = match request.vm {
+        VmSelector::Index(index) if index == block.index() => block.name().to_string(),
+        VmSelector::Index(index) => index.to_string(),
+        VmSelector::Name(name) => name.to_string(),
+    };
+    let mut report = Report::new(Outcome::Rejected, asked, config.vm.on, request.target);
+    report.reason = Some(Reason::Rejected);
+    report.findings = findings;
+    report.guest = Some(crate::console::Guest::On(config.vm.on));
+    report.memory_bytes = block.memory().bytes().get();
+    report
+}
+
+/// The VM exists and the target is known: both monitors go to work.
+#[expect(clippy::too_many_arguments, reason = "it joins everything that was made before")]
+fn run(
+    config: &Config,
+    request: &Request,
+    cluster: &Arc<Cluster>,
+    hub: &Arc<dyn ConsoleHub>,
+    block: &VmBlock,
+    machine: &Arc<Machine>,
+    (sender, events): (mpsc::Sender<Event>, mpsc::Receiver<Event>),
+    observer: &mut dyn Observer,
+) -> Result<Report, LiveError> {
+    let clock = Clock::start();
+    let (here, there) = connected(config.link.kind).map_err(LiveError::Link)?;
+    let shape = Shape::of(&config.link);
+    let processors = Arc::new(Processors::new(clock));
+    processors.drive(machine);
+    if block.state().activity() == monitor_core::vm::Activity::Running {
+        machine.resume(clock.now());
+    }
+    let source_su = cluster.su(&config.vm.on).cloned();
+    let target_su = cluster.su(&request.target).cloned();
+    let (Some(source_su), Some(target_su)) = (source_su, target_su) else {
+        return Ok(rejected(config, request, block, Findings::new()));
+    };
+    let built = {
+        let processors = Arc::clone(&processors);
+        Box::new(move |machine: &Arc<Machine>| processors.drive(machine))
+    };
+    let target_monitor = SuMonitor::new(Arc::clone(cluster), target_su, None, built);
+    let source_monitor =
+        SuMonitor::new(Arc::clone(cluster), source_su, Some(*block), Box::new(|_| ()));
+    let witness = target_monitor.witness();
+    let stamp = clock::unique_stamp();
+    let mut reception =
+        Reception::new(request.target, Incarnation::new(stamp), PageCount::new(1 << 32));
+    reception.limits = reception_limits(config);
+    let ends = thread::scope(|scope| {
+        let target = TargetEnd {
+            reception,
+            monitor: target_monitor,
+            link: Shaped::new(there, shape),
+            console: HubConsole::new(Arc::clone(hub), ConsoleName::Target),
+            directory: Arc::clone(cluster.directory()),
+            processors: &processors,
+            clock,
+        };
+        let source = SourceEnd {
+            attempt: attempt(config, request, block, StreamId::new(stamp)),
+            block: *block,
+            monitor: source_monitor,
+            machine: Arc::clone(machine),
+            entries: cluster.entries(crate::cluster::FIRST_EPOCH),
+            link: Shaped::new(here, shape),
+            console: HubConsole::new(Arc::clone(hub), ConsoleName::Source),
+            directory: Arc::clone(cluster.directory()),
+            processors: &processors,
+            clock,
+            events: sender.clone(),
+        };
+        let target = scope.spawn(move || target.run());
+        let source = scope.spawn(move || {
+            let end = source.run();
+            // The caller's thread stops listening when the source has nothing more to say.
+            drop(sender.send(Event::Finished));
+            end
+        });
+        show(&events, observer);
+        Ends { source: source.join(), target: target.join() }
+    });
+    // What the guest still wrote while the threads came to their end.
+    while let Ok(Event::Line(line)) = events.try_recv() {
+        observer.line(&line);
+    }
+    Ok(report::finish(config, request, cluster, block, machine, &processors, &witness, ends))
+}
+
+/// Shows what the threads report, until the source has finished or all of them are gone.
+fn show(events: &mpsc::Receiver<Event>, observer: &mut dyn Observer) {
+    while let Ok(event) = events.recv() {
+        match event {
+            Event::Line(line) => observer.line(&line),
+            Event::Progress(progress) => observer.progress(&progress),
+            Event::Finished => break,
+        }
+    }
+}
+
+/// Whether the guest is where a disposition says, for whom only wants the SU.
+const fn is_at_target(disposition: Disposition) -> bool {
+    matches!(disposition, Disposition::RunsAtTarget | Disposition::HeldAtTarget)
+}

@@ -1,0 +1,164 @@
+//! The end of a live run: both ends are heard, both copies are judged.
+//!
+//! Source of truth: the two machines' dispositions for where the guest is, the judge for whether
+//! anything was lost. Invariants: the guest goes on for a moment after the move before it is
+//! judged; all threads have ended before the comparison. Deliberately not here: how it is shown.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use monitor_core::{
+    units::Micros,
+    vm::{Activity, Disposition, Ownership, Reason, VmBlock},
+};
+
+use super::{is_at_target, monitor::End, processors::Processors};
+use crate::{
+    cluster::{Cluster, FIRST_EPOCH, Judgement, Witness, judge},
+    config::{Config, Request},
+    console::{Guest, Outcome, Pass, Report},
+    machine::Machine,
+};
+
+/// How long the guest runs on before it is judged.
+const AFTERGLOW: Duration = Duration::from_millis(100);
+
+/// Both ends, unless a thread panicked.
+#[derive(Debug)]
+pub(super) struct Ends {
+    pub(super) source: thread::Result<End>,
+    pub(super) target: thread::Result<End>,
+}
+
+/// Makes the report. Ends the threads of all processors.
+#[expect(clippy::too_many_arguments, reason = "it hears everybody")]
+pub(super) fn finish(
+    config: &Config,
+    request: &Request,
+    cluster: &Cluster,
+    block: &VmBlock,
+    machine: &Arc<Machine>,
+    processors: &Processors,
+    witness: &Mutex<Option<Witness>>,
+    ends: Ends,
+) -> Report {
+    thread::sleep(AFTERGLOW);
+    let (source, target) = match (ends.source, ends.target) {
+        (Ok(source), Ok(target)) => (source, target),
+        (Err(panic), _) | (_, Err(panic)) => {
+            processors.end();
+            std::panic::resume_unwind(panic)
+        }
+    };
+    let outcome = outcome(&source);
+    let mut report = Report::new(outcome, shown(block), config.vm.on, request.target);
+    report.guest = Some(guest(&source, &target, config, request));
+    report.reason = source.reason;
+    report.findings = source.findings.clone();
+    report.total_ms = source.ended.since(source.began).get() / 1000;
+    report.memory_bytes = block.memory().bytes().get();
+    report.bytes_on_wire = source.bytes;
+    report.predicted_blackout_us = source.statistics.predicted.map(Micros::get);
+    report.passes = passes(&source);
+    report.detail = detail(&source);
+    if outcome == Outcome::Completed {
+        if let Some(target) = &target.machine {
+            report.blackout_us = blackout(machine, target, block);
+            target.stop();
+            processors.end();
+            let witness = witness.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            report.verified = Some(judge(&Judgement {
+                cluster,
+                vm: block.name(),
+                owner: Ownership { owner: request.target, epoch: FIRST_EPOCH.next() },
+                source: machine,
+                target,
+                witness: witness.as_ref(),
+                guest_runs: block.state().activity() == Activity::Running,
+            }));
+        }
+    }
+    machine.stop();
+    processors.end();
+    report
+}
+
+fn shown(block: &VmBlock) -> String {
+    format!("{} ({})", block.name(), block.index())
+}
+
+fn outcome(source: &End) -> Outcome {
+    match (source.disposition, source.reason) {
+        (Disposition::RunsAtTarget, _) => Outcome::Completed,
+        (Disposition::RunsAtSource, Some(Reason::Rejected)) => Outcome::Rejected,
+        (Disposition::RunsAtSource, _) => Outcome::Aborted,
+        (Disposition::HeldAtSource | Disposition::HeldAtTarget, _) => Outcome::InDoubt,
+    }
+}
+
+/// Where the guest is: a source in doubt is answered by the target's machine, which this program
+/// can see.
+fn guest(source: &End, target: &End, config: &Config, request: &Request) -> Guest {
+    match source.disposition {
+        Disposition::RunsAtTarget => Guest::On(request.target),
+        Disposition::RunsAtSource => Guest::On(config.vm.on),
+        Disposition::HeldAtSource | Disposition::HeldAtTarget => {
+            if target.disposition == Disposition::RunsAtTarget {
+                Guest::On(request.target)
+            } else if is_at_target(target.disposition) {
+                Guest::HeldAt(request.target)
+            } else {
+                Guest::HeldAt(config.vm.on)
+            }
+        }
+    }
+}
+
+fn passes(source: &End) -> Vec<Pass> {
+    let pass = |it: &monitor_core::migrate::policy::PassReport| Pass {
+        page_count: it.pages.get(),
+        byte_count: it.bytes.get(),
+        ms: it.time.get().div_ceil(1000),
+    };
+    source.statistics.passes.iter().map(pass).collect()
+}
+
+/// The figures behind a reason, where there are some.
+fn detail(source: &End) -> Option<String> {
+    let statistics = &source.statistics;
+    match source.reason? {
+        Reason::WillNotConverge => {
+            let last = statistics.passes.last()?;
+            let dirtied = last.left.get().saturating_mul(1_000_000).checked_div(last.time.get())?;
+            Some(format!(
+                "the guest changes {dirtied} pages/s ({} MiB/s), the link moves {} MiB/s; {} of \
+                 {} pages sent in pass {} were changed again",
+                dirtied / 256,
+                statistics.bandwidth.mean() >> 20,
+                last.left,
+                last.pages,
+                statistics.passes.len(),
+            ))
+        }
+        Reason::BudgetExceeded => {
+            let predicted = statistics.predicted?;
+            Some(format!(
+                "{} us of blackout were predicted; the budget was spent {} times before the \
+                 target was ready",
+                predicted, statistics.overruns,
+            ))
+        }
+        _ => None,
+    }
+}
+
+/// The stop of the guest: from its last step on the source to its first one on the target.
+fn blackout(source: &Machine, target: &Machine, block: &VmBlock) -> Option<u64> {
+    if block.state().activity() != Activity::Running {
+        return Some(0);
+    }
+    Some(target.first_step_at()?.since(source.last_step_at()?).get())
+}

@@ -1,0 +1,87 @@
+//! What the ports of a VM need of the monitor system around it, and the port made of that.
+//!
+//! Source of truth: `monitor_core::ports::VmHost`. Invariant: a machine is behind the ports from
+//! the end of its building to the begin of its destruction. Deliberately not here: what an SU is
+//! made of, which is in `cluster`.
+
+use super::{Machine, PortFailure, VmPorts};
+use monitor_core::{
+    device::DeviceDescriptor,
+    ports::{ErrorKind, Operation, VmHost},
+    vm::{Findings, MigrationMark, VmBlock},
+};
+use std::{fmt, sync::Arc};
+
+/// The monitor system of one SU, as one VM's ports see it.
+pub trait Monitor: Send + fmt::Debug {
+    /// Reports what is in the way of the announced VM; changes nothing.
+    fn check(
+        &mut self,
+        definition: &VmBlock,
+        devices: &mut dyn Iterator<Item = DeviceDescriptor>,
+        findings: &mut Findings,
+    );
+
+    /// Sets up the machine of the VM.
+    ///
+    /// # Errors
+    /// Fails when the SU cannot hold it; nothing is left behind then.
+    fn build(&mut self, definition: &VmBlock) -> Result<Arc<Machine>, PortFailure>;
+
+    /// The VM has ended on this SU.
+    fn destroyed(&mut self, machine: Option<Arc<Machine>>);
+
+    /// Shows a migration mark in the VM's state.
+    ///
+    /// # Errors
+    /// Fails when the state does not admit it.
+    fn mark(&mut self, mark: MigrationMark) -> Result<(), PortFailure>;
+
+    /// The processors of the machine are about to run here.
+    fn resuming(&mut self, machine: &Machine);
+}
+
+impl VmPorts {
+    fn monitor(&mut self) -> Result<&mut (dyn Monitor + 'static), PortFailure> {
+        const NONE: PortFailure =
+            PortFailure { kind: ErrorKind::NotReady, text: "there is no monitor system" };
+        self.monitor.as_deref_mut().ok_or(NONE)
+    }
+
+    /// Tells the monitor system that the processors are about to run.
+    pub(super) fn announce_resume(&mut self) {
+        if let (Some(monitor), Some(machine)) = (&mut self.monitor, &self.machine) {
+            monitor.resuming(machine);
+        }
+    }
+}
+
+impl VmHost for VmPorts {
+    fn check(
+        &mut self,
+        definition: &VmBlock,
+        devices: &mut dyn Iterator<Item = DeviceDescriptor>,
+        findings: &mut Findings,
+    ) -> Result<(), PortFailure> {
+        self.monitor()?.check(definition, devices, findings);
+        Ok(())
+    }
+
+    fn start_build(&mut self, definition: &VmBlock) -> Result<(), PortFailure> {
+        let machine = self.monitor()?.build(definition)?;
+        self.install(machine);
+        self.done(Operation::BuildVm);
+        Ok(())
+    }
+
+    fn start_destroy(&mut self) -> Result<(), PortFailure> {
+        let machine = self.remove();
+        self.monitor()?.destroyed(machine);
+        self.done(Operation::DestroyVm);
+        Ok(())
+    }
+
+    fn mark(&mut self, mark: MigrationMark) -> Result<(), PortFailure> {
+        self.monitor()?.mark(mark)
+    }
+}
