@@ -34,9 +34,8 @@ fn main() {
 
     println!("one sweep, 1 TiB guest     pages taken   three levels      flat map   ratio");
     let random = |count| pages(count).collect::<Vec<u64>>();
-    let clusters: Vec<u64> = pages(64)
-        .flat_map(|page| (0..4).map(move |n| (page & !3) + n))
-        .collect();
+    let clusters: Vec<u64> =
+        pages(64).flat_map(|page| (0..4).map(move |n| (page & !3) + n)).collect();
     sweeps("none", &map, &flat, &[]);
     sweeps("64 clusters of 4", &map, &flat, &clusters);
     sweeps("0.1 % random", &map, &flat, &random(PAGES / 1000));
@@ -45,13 +44,7 @@ fn main() {
     println!("\none mark                  three levels      flat map   ratio");
     marks("random, cold", &map, &flat, true, &random(MARKS));
     marks("random, marked before", &map, &flat, false, &random(MARKS));
-    marks(
-        "in order",
-        &map,
-        &flat,
-        true,
-        &(0..MARKS).collect::<Vec<_>>(),
-    );
+    marks("in order", &map, &flat, true, &(0..MARKS).collect::<Vec<_>>());
     ranges(&map, true);
     ranges(&map, false);
 }
@@ -71,8 +64,7 @@ fn best(mut round: impl FnMut() -> Duration) -> Duration {
 }
 
 fn mark(map: &DirtyBitmap<'_>, page: u64) {
-    map.mark(PageNumber::new(page))
-        .expect("the page is inside the guest");
+    map.mark(PageNumber::new(page)).expect("the page is inside the guest");
 }
 
 fn mark_flat(flat: &[AtomicU64], page: u64) {
@@ -137,10 +129,7 @@ fn marks(label: &str, map: &DirtyBitmap<'_>, flat: &[AtomicU64], clean: bool, di
         start.elapsed()
     });
     let (levels, plain) = (nanos(levels), nanos(plain));
-    println!(
-        "{label:24} {levels:11.2} ns {plain:10.2} ns {:7.3}",
-        levels / plain
-    );
+    println!("{label:24} {levels:11.2} ns {plain:10.2} ns {:7.3}", levels / plain);
 }
 
 fn ranges(map: &DirtyBitmap<'_>, clean: bool) {
@@ -151,16 +140,11 @@ fn ranges(map: &DirtyBitmap<'_>, clean: bool) {
         }
         let start = Instant::now();
         for n in 0..MARKS / 256 {
-            map.mark_range(PageNumber::new(n * 256), count)
-                .expect("it is inside the guest");
+            map.mark_range(PageNumber::new(n * 256), count).expect("it is inside the guest");
         }
         start.elapsed()
     });
     let nanos = span.as_secs_f64() * 1e9 / (MARKS / 256) as f64;
-    let label = if clean {
-        "range of 256, clean"
-    } else {
-        "range of 256, marked"
-    };
+    let label = if clean { "range of 256, clean" } else { "range of 256, marked" };
     println!("{label:24} {nanos:11.2} ns");
 }

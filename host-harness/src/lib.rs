@@ -15,4 +15,5 @@ pub mod console;
 pub mod live;
 pub mod machine;
 pub mod plan;
+pub mod sim;
 pub mod workload;

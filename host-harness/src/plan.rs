@@ -7,16 +7,13 @@
 use monitor_core::{
     message::{Notice, Parties, render},
     migrate::{Attempt, Coordination, Limits},
-    units::{StreamId, VmIndex, VmName},
+    units::{Epoch, StreamId, SuName, VmIndex, VmName},
     vm::{Findings, VmBlock},
 };
 
-use crate::{
-    cluster::FIRST_EPOCH,
-    config::{self, Config, Request, VmSelector},
-};
+use crate::config::{self, Config, Request, VmSelector};
 
-/// The limits of the source.
+/// The limits of both ends.
 #[must_use]
 pub const fn limits(config: &Config) -> Limits {
     let configured = &config.limits;
@@ -30,21 +27,28 @@ pub const fn limits(config: &Config) -> Limits {
     }
 }
 
-/// The limits of the target, which waits for the guest as long as the source does.
-#[must_use]
-pub const fn reception_limits(config: &Config) -> Limits {
-    limits(config)
+/// From where to where an attempt goes, and as which one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Course {
+    /// The SU where the VM is.
+    pub source: SuName,
+    /// The SU to which it is to go.
+    pub target: SuName,
+    /// The epoch under which it runs at the source.
+    pub epoch: Epoch,
+    /// The attempt's identity on the wire.
+    pub stream: StreamId,
 }
 
 /// The attempt to move the configured VM.
 #[must_use]
-pub fn attempt(config: &Config, request: &Request, block: &VmBlock, stream: StreamId) -> Attempt {
+pub const fn attempt(config: &Config, course: Course, block: &VmBlock) -> Attempt {
     Attempt {
-        stream,
+        stream: course.stream,
         vm: block.name(),
-        source: config.vm.on,
-        target: request.target,
-        epoch: FIRST_EPOCH,
+        source: course.source,
+        target: course.target,
+        epoch: course.epoch,
         activity: block.state().activity(),
         pages: block.memory(),
         processors: block.processor_count(),
@@ -66,10 +70,10 @@ pub fn rejection_lines(config: &Config, request: &Request, findings: &Findings) 
         VmSelector::Name(name) => (None, name),
     };
     let parties = Parties { index, name, source: config.vm.on, target: request.target };
-    let notices = findings.listed().iter().map(|finding| Notice::Rejected {
-        finding: *finding,
-        by_target: false,
-    });
+    let notices = findings
+        .listed()
+        .iter()
+        .map(|finding| Notice::Rejected { finding: *finding, by_target: false });
     notices
         .chain([Notice::NotPossible])
         .map(|notice| render(notice, &parties).as_str().to_owned())

@@ -64,11 +64,11 @@ pub const EFFECTS_MAX: usize = 8;
 /// The longest console line, without time stamp.
 pub const LINE_BYTES_MAX: usize = 240;
 
-const_assert!(GROUP_PAGES == u64::BITS as usize);
+const_assert!(GROUP_PAGES == 64);
 const_assert!(BODY_BYTES_MAX <= 1 << 20);
 const_assert!(CONTROL_BYTES_MAX <= BODY_BYTES_MAX);
 const_assert!(PROCESSOR_BYTES_MAX <= CONTROL_BYTES_MAX);
 const_assert!(SUBCHANNEL_BYTES_MAX <= CONTROL_BYTES_MAX);
 const_assert!(DEFINITION_BYTES_MAX <= CONTROL_BYTES_MAX);
 const_assert!(FINDINGS_MAX * 8 + 16 <= CONTROL_BYTES_MAX);
-const_assert!(GUEST_PAGES_MAX.is_multiple_of(GROUP_PAGES as u64));
+const_assert!(GUEST_PAGES_MAX.is_multiple_of(64));

@@ -22,18 +22,11 @@ const BODY_LINES_MAX: usize = 70;
 const LINE_CHARS_MAX: usize = 100;
 
 /// Words that mark unfinished work; put together here, so that this file is free of them.
-const MARKED_WORDS: [&str; 3] = [
-    concat!("TO", "DO"),
-    concat!("FIX", "ME"),
-    concat!("XX", "X"),
-];
+const MARKED_WORDS: [&str; 3] = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X")];
 
 /// Code that marks unfinished work or a test that does not run.
-const MARKED_CODE: [&str; 3] = [
-    concat!("unimplemented", "!"),
-    concat!("todo", "!"),
-    concat!("#[", "ignore"),
-];
+const MARKED_CODE: [&str; 3] =
+    [concat!("unimplemented", "!"), concat!("todo", "!"), concat!("#[", "ignore")];
 
 /// The layer of each module of monitor-core; a module uses its own layer and lower ones.
 const LAYERS: [(&str, u8); 13] = [
@@ -82,11 +75,7 @@ impl fmt::Display for Offender {
 
 impl File {
     fn offender(&self, line: usize, what: impl Into<String>) -> Offender {
-        Offender {
-            path: self.path.clone(),
-            line,
-            what: what.into(),
-        }
+        Offender { path: self.path.clone(), line, what: what.into() }
     }
 
     /// The lines with their numbers.
@@ -96,8 +85,7 @@ impl File {
 
     /// The lines with their numbers, without comments.
     fn code_lines(&self) -> impl Iterator<Item = (usize, &str)> {
-        self.lines()
-            .map(|(number, line)| (number, line.split("//").next().unwrap_or(line)))
+        self.lines().map(|(number, line)| (number, line.split("//").next().unwrap_or(line)))
     }
 }
 
@@ -124,11 +112,8 @@ fn long_file(file: &File) -> Vec<Offender> {
 /// A line fits the width that rustfmt keeps, which leaves strings and comments alone. The row of
 /// a table in a comment cannot be broken.
 fn long_lines(file: &File) -> Vec<Offender> {
-    let is_row = |line: &str| {
-        ["//! |", "/// |"]
-            .iter()
-            .any(|row| line.trim_start().starts_with(row))
-    };
+    let is_row =
+        |line: &str| ["//! |", "/// |"].iter().any(|row| line.trim_start().starts_with(row));
     file.lines()
         .filter(|(_, line)| !is_row(line))
         .map(|(number, line)| (number, line.chars().count()))
@@ -145,10 +130,7 @@ fn long_functions(file: &File) -> Vec<Offender> {
         .filter_map(|start| {
             let line_count = body_line_count(&lines[start..])?;
             (line_count > BODY_LINES_MAX).then(|| {
-                file.offender(
-                    start + 1,
-                    format!("{line_count} lines in the body of a function"),
-                )
+                file.offender(start + 1, format!("{line_count} lines in the body of a function"))
             })
         })
         .collect()
@@ -168,9 +150,7 @@ fn begins_function(line: &str) -> bool {
 /// of its signature and its closing brace at the indentation of its beginning.
 fn body_line_count(lines: &[&str]) -> Option<usize> {
     let indentation = indentation(lines[0]);
-    let mut at_margin = (0..)
-        .zip(lines)
-        .filter(|(_, line)| self::indentation(line) == indentation);
+    let mut at_margin = (0..).zip(lines).filter(|(_, line)| self::indentation(line) == indentation);
     let (open, _) = at_margin
         .find(|(_, line)| line.ends_with(['{', '}', ';']))
         .filter(|(_, line)| line.ends_with('{'))?;
@@ -186,12 +166,9 @@ fn indentation(line: &str) -> usize {
 fn unfinished(file: &File) -> Vec<Offender> {
     let marks = |line: &str| {
         let word = words(line).find(|word| MARKED_WORDS.contains(word));
-        word.or_else(|| MARKED_CODE.into_iter().find(|code| line.contains(code)))
-            .map(str::to_owned)
+        word.or_else(|| MARKED_CODE.into_iter().find(|code| line.contains(code))).map(str::to_owned)
     };
-    file.lines()
-        .filter_map(|(number, line)| Some(file.offender(number, marks(line)?)))
-        .collect()
+    file.lines().filter_map(|(number, line)| Some(file.offender(number, marks(line)?))).collect()
 }
 
 /// The words and names of a line.
@@ -219,10 +196,7 @@ fn layer_breaches(file: &File) -> Vec<Offender> {
 }
 
 fn layer(module: &str) -> Option<u8> {
-    LAYERS
-        .into_iter()
-        .find(|(name, _)| *name == module)
-        .map(|(_, layer)| layer)
+    LAYERS.into_iter().find(|(name, _)| *name == module).map(|(_, layer)| layer)
 }
 
 /// Whether `module` may use `import`. The ports are for the driver: all else exchanges values.
@@ -240,10 +214,7 @@ fn imports(file: &File) -> Vec<(usize, String)> {
         let start = position + prefix.len();
         let group = code[start..].strip_prefix('{');
         for offset in group.map_or(vec![start], |group| members(group, start + 1)) {
-            if let Some(name) = words(&code[offset..])
-                .next()
-                .filter(|name| !name.is_empty())
-            {
+            if let Some(name) = words(&code[offset..]).next().filter(|name| !name.is_empty()) {
                 let line = code[..offset].matches('\n').count() + 1;
                 imports.push((line, name.to_owned()));
             }
@@ -319,9 +290,8 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     }
     for entry in fs::read_dir(folder).expect("a folder of the repository is readable") {
         let path = entry.expect("an entry of a folder is readable").path();
-        let is_hidden = path
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        let is_hidden =
+            path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
         if path.is_symlink() || is_hidden {
             continue;
         }
@@ -336,15 +306,8 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
 /// Asserts that no file of the repository breaks the rule.
 fn assert_kept(rule: fn(&File) -> Vec<Offender>) {
     let offenders: Vec<Offender> = repository().iter().flat_map(rule).collect();
-    let list: String = offenders
-        .iter()
-        .map(|offender| format!("{offender}\n"))
-        .collect();
-    assert!(
-        offenders.is_empty(),
-        "{} offenders:\n{list}",
-        offenders.len()
-    );
+    let list: String = offenders.iter().map(|offender| format!("{offender}\n")).collect();
+    assert!(offenders.is_empty(), "{} offenders:\n{list}", offenders.len());
 }
 
 #[test]
@@ -356,10 +319,7 @@ fn walk_finds_every_crate() {
         "host-harness/src/lib.rs",
         "tests/tests/tidy.rs",
     ] {
-        assert!(
-            files.iter().any(|file| file.path.starts_with(path)),
-            "{path}"
-        );
+        assert!(files.iter().any(|file| file.path.starts_with(path)), "{path}");
     }
     assert!(!files.iter().any(|file| file.path.starts_with("target/")));
 }
@@ -405,10 +365,7 @@ mod rules {
 
     /// The numbers of the lines at which `rule` fires in a file of this path and text.
     fn fires(rule: fn(&File) -> Vec<Offender>, path: &str, text: &str) -> Vec<usize> {
-        let file = File {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        };
+        let file = File { path: path.to_owned(), text: text.to_owned() };
         rule(&file).iter().map(|offender| offender.line).collect()
     }
 
@@ -430,14 +387,7 @@ mod rules {
     fn long_line_is_found() {
         let text = format!("{}\n{}\n", "ä".repeat(100), "a".repeat(101));
         assert_eq!(fires(long_lines, "a.rs", &text), [2]);
-        assert_eq!(
-            fires(
-                long_lines,
-                "a.rs",
-                &format!("//! | {} |\n", "a".repeat(101))
-            ),
-            []
-        );
+        assert_eq!(fires(long_lines, "a.rs", &format!("//! | {} |\n", "a".repeat(101))), []);
     }
 
     #[test]
@@ -467,84 +417,42 @@ mod rules {
             let text = format!("fine\n    {mark}: later\n");
             assert_eq!(fires(unfinished, "a.rs", &text), [2], "{mark}");
         }
-        assert_eq!(
-            fires(unfinished, "a.rs", concat!("XX", "XX is a name\n")),
-            []
-        );
+        assert_eq!(fires(unfinished, "a.rs", concat!("XX", "XX is a name\n")), []);
     }
 
     #[test]
     fn higher_layer_is_found_in_every_form_of_import() {
         let breaches = |path, text| fires(layer_breaches, path, text);
+        assert_eq!(breaches("monitor-core/src/units.rs", "use crate::vm::VmBlock;\n"), [1]);
         assert_eq!(
-            breaches("monitor-core/src/units.rs", "use crate::vm::VmBlock;\n"),
-            [1]
-        );
-        assert_eq!(
-            breaches(
-                "monitor-core/src/vm/a.rs",
-                "//!\nlet a = crate::migrate::b();\n"
-            ),
+            breaches("monitor-core/src/vm/a.rs", "//!\nlet a = crate::migrate::b();\n"),
             [2]
         );
-        assert_eq!(
-            breaches("monitor-core/src/wire/a.rs", "use crate::ports::Link;\n"),
-            [1]
-        );
-        assert_eq!(
-            breaches("monitor-core/src/migrate/a.rs", "use crate::driver;\n"),
-            [1]
-        );
+        assert_eq!(breaches("monitor-core/src/wire/a.rs", "use crate::ports::Link;\n"), [1]);
+        assert_eq!(breaches("monitor-core/src/migrate/a.rs", "use crate::driver;\n"), [1]);
         let group =
             "use crate::{\n    limits,\n    vm::{Reason, Findings},\n    ports::Link,\n};\n";
         assert_eq!(breaches("monitor-core/src/migrate/mod.rs", group), [4]);
-        assert_eq!(
-            breaches("monitor-core/src/other/mod.rs", "//! Head.\n"),
-            [1]
-        );
+        assert_eq!(breaches("monitor-core/src/other/mod.rs", "//! Head.\n"), [1]);
     }
 
     #[test]
     fn lower_layer_may_be_used() {
         let group = "use crate::{\n    fmt::info,\n    vm::{migrate, driver},\n    wire,\n};\n";
-        assert_eq!(
-            fires(layer_breaches, "monitor-core/src/migrate/mod.rs", group),
-            []
-        );
+        assert_eq!(fires(layer_breaches, "monitor-core/src/migrate/mod.rs", group), []);
         let all = "use crate::{migrate::Effect, ports::Link, units::Tick};\n";
-        assert_eq!(
-            fires(layer_breaches, "monitor-core/src/driver/mod.rs", all),
-            []
-        );
+        assert_eq!(fires(layer_breaches, "monitor-core/src/driver/mod.rs", all), []);
         let comment = "//! The course is in [`crate::migrate`].\n";
-        assert_eq!(
-            fires(layer_breaches, "monitor-core/src/vm/mod.rs", comment),
-            []
-        );
-        assert_eq!(
-            fires(
-                layer_breaches,
-                "host-harness/src/lib.rs",
-                "use crate::live;\n"
-            ),
-            []
-        );
+        assert_eq!(fires(layer_breaches, "monitor-core/src/vm/mod.rs", comment), []);
+        assert_eq!(fires(layer_breaches, "host-harness/src/lib.rs", "use crate::live;\n"), []);
     }
 
     #[test]
     fn clocks_threads_and_hashing_are_found_outside_the_live_parts() {
         for name in UNSEEDED {
             let text = format!("use std::{name}::x;\n");
-            assert_eq!(
-                fires(unseeded, "host-harness/src/sim/mod.rs", &text),
-                [1],
-                "{name}"
-            );
-            assert_eq!(
-                fires(unseeded, "host-harness/src/live/mod.rs", &text),
-                [],
-                "{name}"
-            );
+            assert_eq!(fires(unseeded, "host-harness/src/sim/mod.rs", &text), [1], "{name}");
+            assert_eq!(fires(unseeded, "host-harness/src/live/mod.rs", &text), [], "{name}");
         }
         let comment = "// An Instant would differ.\nlet thread_count = 1;\n";
         assert_eq!(fires(unseeded, "host-harness/src/sim/mod.rs", comment), []);

@@ -10,7 +10,7 @@ use std::{
     path::Path,
 };
 
-use super::{Migrate, Status, Streams, arguments::MigrateCommand, complain};
+use super::{Migrate, Open, Status, Streams, arguments::MigrateCommand, complain};
 use crate::{
     config::{Choice, Config, Request, VmSelector},
     console::{
@@ -23,27 +23,91 @@ use crate::{
 struct Prepared {
     config: Config,
     request: Request,
-    transcripts: Option<Transcripts>,
-    json: Option<File>,
+    terminal: Terminal,
+    json: Option<Box<dyn Write>>,
 }
 
 /// Runs the subcommand.
-pub(super) fn run(command: &MigrateCommand, streams: Streams, migrate: Migrate<'_>) -> Status {
-    let Streams { mut out, mut err } = streams;
-    let prepared = match prepare(command) {
+pub(super) fn run(command: &MigrateCommand, open: Open<'_>, migrate: Migrate<'_>) -> Status {
+    let prepared = match prepare(command, open(command.color)) {
         Ok(prepared) => prepared,
         Err(problem) => {
-            complain(&mut err, &problem);
+            complain(&mut open(command.color).err, &problem);
             return Status::Usage;
         }
     };
-    let Prepared { config, request, transcripts, json } = prepared;
-    // With the report on standard output, people read on standard error.
-    let json_to_out = json.is_none() && command.json.is_some();
-    let report = if json_to_out {
-        watch(&config, &request, Terminal::new(err, transcripts), migrate)
-    } else {
-        watch(&config, &request, Terminal::new(out, transcripts), migrate)
+    let Prepared { config, request, mut terminal, json } = prepared;
+    terminal.note(&introduction(&config, &request));
+    terminal.line(&ConsoleLine {
+        console: ConsoleName::Source,
+        stamp: Stamp::now(),
+        text: format!("MIGRATE-VM VM-ID={},SERVER-UNIT-NAME={}", request.vm, request.target),
+    });
+    let report = migrate(&config, &request, &mut terminal);
+    let status = Status::of(&report);
+    let budget_us = config.limits.blackout_budget.get();
+    let shown = terminal.finish(|out| write_summary(out, &report, budget_us));
+    match shown.and(write_json(json, &report)) {
+        Ok(()) => status,
+        Err(error) => {
+            complain(&mut open(command.color).err, &format!("output cannot be written: {error}"));
+            // How the move ended is worth more than what became of the output.
+            if status == Status::Completed { Status::Usage } else { status }
+        }
+    }
+}
+
+/// Reads the configuration, finds out what is asked for, and opens the output.
+fn prepare(command: &MigrateCommand, streams: Streams) -> Result<Prepared, String> {
+    let config = Config::load(command.config.as_deref(), &command.overrides())
+        .map_err(|error| error.to_string())?;
+    let vm = command.vm.unwrap_or(VmSelector::Index(config.vm.index));
+    let Some(target) = command.to.or_else(|| config.only_target()) else {
+        let others = config.sus.iter().filter(|su| su.name != config.vm.on);
+        let others: Vec<&str> = others.map(|su| su.name.as_str()).collect();
+        return Err(format!("--to is needed: the VM can be moved to {}", others.join(" or ")));
     };
-    todo_split(report, json, json_to_out)
+    let transcripts = match &command.out {
+        Some(path) => Some(Transcripts::create(path).map_err(|error| not_created(path, &error))?),
+        None => None,
+    };
+    let (screen, json): (_, Option<Box<dyn Write>>) = match command.json.as_deref() {
+        None => (streams.out, None),
+        // The report has standard output for itself, and people read on standard error.
+        Some(path) if path == Path::new("-") => (streams.err, Some(streams.out)),
+        Some(path) => {
+            let file = File::create(path).map_err(|error| not_created(path, &error))?;
+            (streams.out, Some(Box::new(file)))
+        }
+    };
+    let terminal = Terminal::new(screen, transcripts);
+    Ok(Prepared { config, request: Request { vm, target }, terminal, json })
+}
+
+/// What is said of a file or directory that cannot be created.
+fn not_created(path: &Path, error: &io::Error) -> String {
+    format!("{}: cannot be created: {error}", path.display())
+}
+
+/// What is going to happen, in a sentence.
+fn introduction(config: &Config, request: &Request) -> String {
+    let vm = &config.vm;
+    let names: Vec<&str> = config.workload.run.iter().map(|name| name.word()).collect();
+    format!(
+        "Moving VM {} ({} of memory, running {}) from {} to {} over {}.",
+        request.vm_label(config),
+        amount::bytes(vm.memory.bytes().get()),
+        names.join(", "),
+        vm.on,
+        request.target,
+        config.link.kind.word()
+    )
+}
+
+/// Writes the report for programs.
+fn write_json(json: Option<Box<dyn Write>>, report: &Report) -> io::Result<()> {
+    json.map_or(Ok(()), |mut json| {
+        json.write_all(report.to_json().as_bytes())?;
+        json.flush()
+    })
 }

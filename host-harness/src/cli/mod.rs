@@ -29,6 +29,9 @@ pub use status::Status;
 /// How a migration is run: with real threads, or as a test has it.
 type Migrate<'a> = &'a dyn Fn(&Config, &Request, &mut dyn Observer) -> Report;
 
+/// How output is opened, as often as it is needed.
+type Open<'a> = &'a dyn Fn(ColorChoice) -> Streams;
+
 /// Where output goes.
 struct Streams {
     out: Box<dyn Write>,
@@ -47,25 +50,31 @@ impl Streams {
 
 /// Does what the arguments say, the first of which is the name of the program.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    run_with(arguments, Streams::standard, &stub::migrate).into()
+    run_with(arguments, &Streams::standard, &stub::migrate).into()
 }
 
 /// As [`run`], with the output and the migration given.
 fn run_with(
     arguments: impl IntoIterator<Item = OsString>,
-    open: impl Fn(ColorChoice) -> Streams,
+    open: Open<'_>,
     migrate: Migrate<'_>,
 ) -> Status {
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => {
+            let Streams { mut out, mut err } = open(ColorChoice::Auto);
+            let (stream, status) = if error.use_stderr() {
+                (&mut err, Status::Usage)
+            } else {
+                (&mut out, Status::Completed)
+            };
             // A closed output leaves nobody to tell.
-            let _closed = error.print();
-            return if error.use_stderr() { Status::Usage } else { Status::Completed };
+            let _closed = write!(stream, "{}", error.render().ansi());
+            return status;
         }
     };
     match arguments.command {
-        Command::Migrate(command) => migrate::run(&command, open(command.color), migrate),
+        Command::Migrate(command) => migrate::run(&command, open, migrate),
     }
 }
 

@@ -20,7 +20,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use monitor_core::{
     device::{DeviceDescriptor, DeviceEntry, DeviceKind},
     ports::{ErrorType, OperatorConsole},
-    units::{ConfigurationName, DeviceNumber, Epoch, Micros, Mnemonic, SubchannelNumber, SuName},
+    units::{ConfigurationName, DeviceNumber, Epoch, Micros, Mnemonic, SuName, SubchannelNumber},
     vm::{Ownership, VmBlock, VmState},
 };
 
@@ -257,7 +257,8 @@ fn guest_plan(config: &Config) -> GuestPlan {
     let first = |kind: DeviceKind| devices().find(|(_, device)| device.kind == kind);
     // The journal is written to a shared device if there is one, otherwise to the last disk.
     let disks = || devices().filter(|(_, device)| device.kind == DeviceKind::Disk);
-    let shared = disks().find(|(_, it)| it.assignment == monitor_core::device::Assignment::SharedDevice);
+    let shared =
+        disks().find(|(_, it)| it.assignment == monitor_core::device::Assignment::SharedDevice);
     let journal = shared.or_else(|| disks().last());
     let lines = devices().filter_map(|(number, device)| {
         let name = device.line?;

@@ -180,12 +180,7 @@ pub struct SuMonitor {
 impl SuMonitor {
     /// The monitor of `su`, for `vm` if it is there already.
     #[must_use]
-    pub fn new(
-        cluster: Arc<Cluster>,
-        su: Arc<Su>,
-        vm: Option<VmBlock>,
-        on_built: OnBuilt,
-    ) -> Self {
+    pub fn new(cluster: Arc<Cluster>, su: Arc<Su>, vm: Option<VmBlock>, on_built: OnBuilt) -> Self {
         Self { cluster, su, vm, on_built, witness: Arc::default() }
     }
 
@@ -239,8 +234,7 @@ impl Monitor for SuMonitor {
         self.vm = Some(moved);
         let devices = self.cluster.attached_devices(&self.su.name);
         let program = Arc::new(Guest);
-        let machine =
-            Arc::new(Machine::new(definition, self.su.configuration, program, devices));
+        let machine = Arc::new(Machine::new(definition, self.su.configuration, program, devices));
         (self.on_built)(&machine);
         Ok(machine)
     }

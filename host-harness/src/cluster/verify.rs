@@ -46,7 +46,8 @@ pub fn judge(case: &Judgement<'_>) -> Verified {
     let before = check(case.source, &case.cluster.plan, None);
     let after = check(case.target, &case.cluster.plan, disk.map(|disk| &**disk));
     let journal = after.faults.iter().all(|fault| !is_of_journal(fault));
-    let went_on = !case.guest_runs || (case.target.fault().is_none() && has_worked(&before, &after));
+    let went_on =
+        !case.guest_runs || (case.target.fault().is_none() && has_worked(&before, &after));
     Verified {
         memory: same_memory(case.source, case.target),
         keys: same_keys(case.source, case.target),

@@ -110,7 +110,8 @@ fn check_device(config: &Config, index: usize, device: &Device) -> Result<(), Pr
     require(device.is_generated_on(&on), path("generated-on"), message)?;
     if let Some(su) = &device.held_on {
         config.su(su).ok_or_else(|| unknown(path("held-on"), su, config))?;
-        let message = format!("the VM is on {on} and has the device, so no other VM holds it there");
+        let message =
+            format!("the VM is on {on} and has the device, so no other VM holds it there");
         require(*su != on, path("held-on"), message)?;
         let message = format!("{mnemonic} is not generated on {su}, so nobody can hold it there");
         require(device.is_generated_on(su), path("held-on"), message)?;
@@ -118,11 +119,9 @@ fn check_device(config: &Config, index: usize, device: &Device) -> Result<(), Pr
     let lan = device.kind == DeviceKind::Lan;
     let message = "a LAN device needs the name of its line, as in line = \"L#MANLO1\"";
     require(!lan || device.line.is_some(), path("line"), message.into())?;
-    for (key, given) in [
-        ("line", device.line.is_some()),
-        ("vlan", device.vlan),
-        ("mac", !device.macs.is_empty()),
-    ] {
+    for (key, given) in
+        [("line", device.line.is_some()), ("vlan", device.vlan), ("mac", !device.macs.is_empty())]
+    {
         require(lan || !given, path(key), String::from("is for devices of kind \"lan\" only"))?;
     }
     Ok(())
@@ -152,7 +151,7 @@ fn check_workload(config: &Config, overrides: &Overrides) -> Result<(), Problem>
     require(fits || !runs(WorkloadName::HotSet), "workload.hot-set-window".into(), message)?;
     for (key, value) in [
         ("journal-interval-us", workload.journal_interval_us),
-        ("key-value-slots", u64::from(workload.key_value_slots)),
+        ("key-value-slots", workload.key_value_slots),
     ] {
         require(value > 0, format!("workload.{key}"), "must not be zero".into())?;
     }

@@ -15,7 +15,7 @@ use toml::{
 /// One problem of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    place: Place,
+    place: Box<Place>,
     message: String,
 }
 
@@ -33,12 +33,12 @@ enum Place {
 impl ConfigError {
     /// A problem of the whole file.
     pub(crate) fn of_file(file: &str, message: String) -> Self {
-        Self { place: Place::File(file.to_owned()), message }
+        Self { place: Box::new(Place::File(file.to_owned())), message }
     }
 
     /// A problem of an option.
-    pub(crate) const fn of_option(option: &'static str, message: String) -> Self {
-        Self { place: Place::Option(option), message }
+    pub(crate) fn of_option(option: &'static str, message: String) -> Self {
+        Self { place: Box::new(Place::Option(option)), message }
     }
 
     /// A problem that the parser found.
@@ -70,14 +70,15 @@ impl ConfigError {
         let line = text.bytes().take(start).filter(|byte| *byte == b'\n').count();
         let excerpt = text.lines().nth(line).unwrap_or("").trim_end().to_owned();
         let (file, key) = (file.to_owned(), key.to_owned());
-        Self { place: Place::Line { file, line: line + 1, key, excerpt }, message }
+        let place = Place::Line { file, line: line + 1, key, excerpt };
+        Self { place: Box::new(place), message }
     }
 }
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let message = &self.message;
-        match &self.place {
+        match &*self.place {
             Place::File(file) => write!(formatter, "{file}: {message}"),
             Place::Option(option) => write!(formatter, "{option}: {message}"),
             Place::Line { file, line, key, excerpt } => {

@@ -30,8 +30,8 @@ use crate::{
 
 pub use error::ConfigError;
 pub use overrides::Overrides;
-pub(crate) use values::choices;
 pub use values::{Bandwidth, Choice, FromText, MEMORY_STEP_BYTES, Mac, VmSelector, from_text};
+pub(crate) use values::{choices, choose};
 
 /// The configuration that is built in.
 pub const EXAMPLE: &str = include_str!("../../example.toml");
@@ -46,6 +46,16 @@ pub struct Request {
     pub vm: VmSelector,
     /// The SU to move it to; the check finds out whether it exists.
     pub target: SuName,
+}
+
+impl Request {
+    /// What people call the VM: name and index, or as it was asked for if it is not configured.
+    #[must_use]
+    pub fn vm_label(&self, config: &Config) -> String {
+        let (index, name) = (config.vm.index, config.vm.name);
+        let known = self.vm == VmSelector::Index(index) || self.vm == VmSelector::Name(name);
+        if known { format!("{name} ({index})") } else { self.vm.to_string() }
+    }
 }
 
 /// Everything that is configured.
@@ -245,7 +255,7 @@ pub struct Workload {
     #[serde(deserialize_with = "values::field")]
     pub hot_set_rate: Rate,
     /// Slots of the key-value store.
-    pub key_value_slots: u32,
+    pub key_value_slots: u64,
     /// Operations per second of the key-value store.
     #[serde(deserialize_with = "values::field")]
     pub key_value_rate: Rate,
@@ -290,10 +300,7 @@ impl Workload {
             WorkloadName::Sweep => Kind::Sweep { rate: self.sweep_rate },
             WorkloadName::SweepUnpaced => Kind::Sweep { rate: Rate::Unpaced },
             WorkloadName::KeyValue => {
-                {
-                let slots = u64::from(self.key_value_slots);
-                Kind::KeyValue { slots, rate: self.key_value_rate }
-            }
+                Kind::KeyValue { slots: self.key_value_slots, rate: self.key_value_rate }
             }
             WorkloadName::Journal => Kind::Journal { interval_us: self.journal_interval_us },
         };
@@ -437,8 +444,8 @@ impl Config {
         overrides: &Overrides,
         scale: bool,
     ) -> Result<Self, ConfigError> {
-        let mut config: Self = toml::from_str(text)
-            .map_err(|error| ConfigError::of_parser(name, text, &error))?;
+        let mut config: Self =
+            toml::from_str(text).map_err(|error| ConfigError::of_parser(name, text, &error))?;
         overrides.apply(&mut config, scale);
         config.complete();
         check::check(&config, overrides).map_err(|problem| {

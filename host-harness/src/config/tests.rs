@@ -22,7 +22,11 @@ fn refusal(from: &str, to: &str) -> String {
     let line: usize = line.parse().unwrap();
     let first = EXAMPLE[..at].lines().count().max(1);
     let last = first + to.lines().count().max(1);
-    assert!((first..=last).contains(&line), "line {line} is not in {first}..={last}: {shown}");
+    // What is missing is told at the header of its table.
+    let header =
+        EXAMPLE[..at].rfind("\n[").map_or(0, |at| EXAMPLE[..=at].matches('\n').count() + 1);
+    let near = line == header || (first..=last).contains(&line);
+    assert!(near, "line {line} is neither {header} nor in {first}..={last}: {shown}");
     message.lines().next().unwrap().to_owned()
 }
 
@@ -134,7 +138,7 @@ fn taken_index_is_refused_on_the_source_and_kept_on_the_target() {
 
 #[test]
 fn one_su_is_no_cluster() {
-    let at = EXAMPLE.rfind("[[su]]").unwrap();
+    let at = EXAMPLE.rfind("\n[[su]]").unwrap();
     let end = EXAMPLE.find("# Other VMs").unwrap();
     let text = format!("{}{}", &EXAMPLE[..at], &EXAMPLE[end..]);
     let error = Config::parse("my.toml", &text, &Overrides::default(), false).unwrap_err();

@@ -55,13 +55,13 @@ pub trait Choice: Copy + PartialEq + 'static {
 /// Makes types readable by their list of words.
 macro_rules! choices {
     ($($name:ty { $($word:literal => $value:expr),+ $(,)? })+) => { $(
-        impl $crate::config::values::Choice for $name {
+        impl $crate::config::Choice for $name {
             const CHOICES: &'static [(&'static str, Self)] = &[$(($word, $value)),+];
         }
 
-        impl $crate::config::values::FromText for $name {
+        impl $crate::config::FromText for $name {
             fn from_text(text: &str) -> Result<Self, String> {
-                $crate::config::values::choose(text)
+                $crate::config::choose(text)
             }
         }
     )+ };
@@ -226,7 +226,9 @@ impl FromText for ConfigurationName {
     fn from_text(text: &str) -> Result<Self, String> {
         let configuration = Self::new(text).filter(|text| !text.is_empty());
         configuration.ok_or_else(|| {
-            String::from("a configuration is designated by 1 to 24 characters, as in \"390SU- 700-70\"")
+            String::from(
+                "a configuration is designated by 1 to 24 characters, as in \"390SU- 700-70\"",
+            )
         })
     }
 }

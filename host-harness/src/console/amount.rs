@@ -51,9 +51,9 @@ pub fn bytes(bytes: u64) -> String {
 pub fn span_us(span_us: u64) -> String {
     let value = span_us as f64;
     match span_us {
-        ..1000 => format!("{span_us} us"),
-        ..999_500 => format!("{} ms", decimal(value / 1e3)),
-        ..120_000_000 => format!("{} s", decimal(value / 1e6)),
+        0..1000 => format!("{span_us} us"),
+        1000..999_500 => format!("{} ms", decimal(value / 1e3)),
+        999_500..120_000_000 => format!("{} s", decimal(value / 1e6)),
         _ => format!("{} m {} s", span_us / 60_000_000, span_us / 1_000_000 % 60),
     }
 }

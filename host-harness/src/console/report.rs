@@ -77,14 +77,8 @@ pub struct Verified {
 
 impl Verified {
     /// Everything is as it was.
-    pub const ALL: Self = Self {
-        memory: true,
-        keys: true,
-        processors: true,
-        devices: true,
-        io: true,
-        guest: true,
-    };
+    pub const ALL: Self =
+        Self { memory: true, keys: true, processors: true, devices: true, io: true, guest: true };
 
     /// Each comparison with its name and what it is about.
     #[must_use]

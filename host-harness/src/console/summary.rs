@@ -43,7 +43,8 @@ fn write_completed(out: &mut dyn Write, report: &Report, budget_us: u64) -> io::
     writeln!(out, "{style}{word}{style:#}  {vm} has moved from {source} to {target}.")?;
     write_passes(out, report)?;
     let measured = report.blackout_us.map_or_else(|| "not measured".to_owned(), span_us);
-    let predicted = report.predicted_blackout_us.map_or_else(|| "not predicted".to_owned(), span_us);
+    let predicted =
+        report.predicted_blackout_us.map_or_else(|| "not predicted".to_owned(), span_us);
     writeln!(out)?;
     writeln!(out, "  total time   {}", span_us(report.total_ms.saturating_mul(1000)))?;
     let (wire, memory) = (bytes(report.bytes_on_wire), bytes(report.memory_bytes));

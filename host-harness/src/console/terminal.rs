@@ -43,6 +43,14 @@ impl Terminal {
         Self { out, bar, transcripts }
     }
 
+    /// Shows a sentence that belongs to no console.
+    pub fn note(&mut self, text: &str) {
+        let out = &mut self.out;
+        self.bar.suspend(|| {
+            let _closed = writeln!(out, "{text}\n");
+        });
+    }
+
     /// Takes the progress away and lets `write` add to the output.
     ///
     /// # Errors

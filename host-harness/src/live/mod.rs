@@ -40,7 +40,7 @@ use crate::{
     config::{Config, Request, VmSelector},
     console::{ConsoleLine, ConsoleName, Observer, Outcome, Progress, Report, Stamp},
     machine::Machine,
-    plan::{attempt, reception_limits, rejection_lines},
+    plan::{Course, attempt, limits, rejection_lines},
     workload::IplError,
 };
 
@@ -115,7 +115,9 @@ pub fn migrate(
             show(&events, observer);
             rejected(config, request, &block, findings)
         }
-        Ok(()) => run(config, request, &cluster, &hub, &block, &machine, (sender, events), observer)?,
+        Ok(()) => {
+            run(config, request, &cluster, &hub, &block, &machine, (sender, events), observer)?
+        }
     };
     Ok(report)
 }
@@ -206,7 +208,13 @@ fn run(
     let stamp = clock::unique_stamp();
     let mut reception =
         Reception::new(request.target, Incarnation::new(stamp), PageCount::new(1 << 32));
-    reception.limits = reception_limits(config);
+    reception.limits = limits(config);
+    let course = Course {
+        source: config.vm.on,
+        target: request.target,
+        epoch: crate::cluster::FIRST_EPOCH,
+        stream: StreamId::new(stamp),
+    };
     let ends = thread::scope(|scope| {
         let target = TargetEnd {
             reception,
@@ -218,7 +226,7 @@ fn run(
             clock,
         };
         let source = SourceEnd {
-            attempt: attempt(config, request, block, StreamId::new(stamp)),
+            attempt: attempt(config, course, block),
             block: *block,
             monitor: source_monitor,
             machine: Arc::clone(machine),

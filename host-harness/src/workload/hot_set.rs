@@ -6,7 +6,7 @@
 //!
 //! Source of truth: the working-set model of design, section 6. Invariant: the random numbers'
 //! state is the seed plus the count of dirtyings times a constant. Deliberately not here: the
-//! judgement ([`super::check`]).
+//! judgement ([`super::check()`]).
 
 use super::nucleus::{Area, Block, BlockName, PAGE, mix, next_random, register, word};
 use crate::machine::{AddressFault, Context, Step, Storage};

@@ -6,7 +6,7 @@
 //!
 //! Source of truth: this file. Invariants: at most one request is under way; a record whose
 //! write failed is written again under the same number. Deliberately not here: the judgement of
-//! what the disk holds ([`super::check`]).
+//! what the disk holds ([`super::check()`]).
 
 use monitor_core::units::{SubchannelNumber, Tick};
 

@@ -6,7 +6,7 @@
 //!
 //! Source of truth: this file. Invariants: the random numbers' state is the seed plus the count
 //! of operations times a constant; puts and gets add up to the operations. Deliberately not
-//! here: the judgement ([`super::check`]).
+//! here: the judgement ([`super::check()`]).
 
 use super::nucleus::{Area, Block, BlockName, PAGE, mix, next_random, register, word};
 use crate::machine::{AddressFault, Context, Step, Storage};

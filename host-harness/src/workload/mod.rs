@@ -3,7 +3,7 @@
 //! A guest is a small operating system and workloads. [`Guest`] is its code: a value without
 //! state. Everything that it remembers is in storage, registers and subchannels, so that a copy
 //! made of these goes on at another server unit, and a copy that lacks a page or a register is
-//! found out by [`check`].
+//! found out by [`check()`].
 //!
 //! Source of truth: `nucleus` for where things are; the file of each workload for what it does.
 //! Invariants: processor 0 runs the system and all workloads but the hot set; the hot set runs

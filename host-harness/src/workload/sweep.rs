@@ -5,7 +5,7 @@
 //! rounds are in registers of processor 0 and nowhere else, so a lost register shows as well.
 //!
 //! Source of truth: the migration test of QEMU uses the same oracle. Invariant: the other bytes
-//! of a page are not changed. Deliberately not here: the judgement ([`super::check`]).
+//! of a page are not changed. Deliberately not here: the judgement ([`super::check()`]).
 
 use super::nucleus::{Area, Block, BlockName, PAGE, register, word};
 use crate::machine::{AddressFault, Context, Step, Storage};

@@ -70,20 +70,17 @@ where
 {
     /// A driver for the VM of `definition`.
     #[must_use]
-    pub fn new(
-        definition: VmBlock,
-        memory: SourceMemory<'s>,
-        ports: Ports<V, L, D, C, K>,
-    ) -> Self {
+    pub fn new(definition: VmBlock, memory: SourceMemory<'s>, ports: Ports<V, L, D, C, K>) -> Self {
+        let SourceMemory { pages, keys, window, devices, outgoing, incoming } = memory;
         Self {
             machine: Source::new(),
             definition,
-            pages: memory.pages,
-            keys: memory.keys,
-            window: memory.window,
-            devices: memory.devices,
+            pages,
+            keys,
+            window,
+            devices,
             findings: Findings::new(),
-            stream: Stream::new(memory.outgoing, memory.incoming),
+            stream: Stream::new(outgoing, incoming),
             pending: None,
             ports,
         }
@@ -382,6 +379,10 @@ where
     }
 
     /// Writes a frame into the buffer; gives `false` when there is no room yet.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the wire layer writes all that is not bulk"
+    )]
     fn send(&mut self, now: Tick, sequence: Sequence, frame: Frame) -> bool {
         let identity = Identity { stream: self.machine.stream(), epoch: self.frame_epoch() };
         let body_bytes = match frame {

@@ -9,9 +9,7 @@ use crate::{
     migrate::LinkFault,
     ports::{Checksum, Link},
     units::{Epoch, Sequence, StreamId},
-    wire::{
-        DecodeError, FILLER_TYPE, Fault, Field, Frame, FrameFlags, Header, VERSION_MAX,
-    },
+    wire::{DecodeError, FILLER_TYPE, Fault, Field, Frame, FrameFlags, Header, VERSION_MAX},
 };
 
 /// Both directions of one connection.

@@ -66,12 +66,13 @@ where
         memory: TargetMemory<'s>,
         ports: Ports<V, L, D, C, K>,
     ) -> Self {
+        let TargetMemory { devices, outgoing, incoming } = memory;
         Self {
             machine: Target::new(reception),
             definition: None,
-            devices: memory.devices,
+            devices,
             findings: Findings::new(),
-            stream: Stream::new(memory.outgoing, memory.incoming),
+            stream: Stream::new(outgoing, incoming),
             pending: None,
             link_is_gone: false,
             ports,
@@ -218,6 +219,7 @@ where
     }
 
     /// Keeps what describes the VM; the machine decides afterwards whether it was in its place.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "only two frames describe the VM")]
     fn take_description(&mut self, frame: Frame) -> Result<(), DecodeError> {
         if self.machine.phase() != TargetPhase::Answering {
             return Ok(());
@@ -245,10 +247,10 @@ where
     /// of one step was reached before.
     fn perform_effects(&mut self, now: Tick) -> bool {
         for _ in 0..EFFECTS_PER_STEP {
-            if !self.link_is_gone {
-                if let Err(fault) = self.stream.flush(&mut self.ports.link) {
-                    self.lose_link(now, fault);
-                }
+            if !self.link_is_gone
+                && let Err(fault) = self.stream.flush(&mut self.ports.link)
+            {
+                self.lose_link(now, fault);
             }
             let next = match self.pending.take() {
                 Some(effect) => Some(effect),
@@ -314,12 +316,10 @@ where
                 Some(block) => vm.start_build(block),
                 None => return Some(Input::Failed(operation)),
             },
-            Operation::AssignDevice(slot) => {
-                match self.devices.get(usize::from(slot.get())) {
-                    Some(entry) => vm.start_assign(slot, &entry.descriptor),
-                    None => return Some(Input::Failed(operation)),
-                }
-            }
+            Operation::AssignDevice(slot) => match self.devices.get(usize::from(slot.get())) {
+                Some(entry) => vm.start_assign(slot, &entry.descriptor),
+                None => return Some(Input::Failed(operation)),
+            },
             Operation::AttachDevice(slot) => vm.start_attach(slot, epoch),
             Operation::RemoveDevice(slot) => vm.start_remove(slot),
             Operation::ResumeProcessors => vm.start_resume(),
@@ -364,6 +364,7 @@ where
     }
 
     /// Stores the bulk of the frame in the receive buffer.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "only what has bulk can be stored")]
     fn store(&mut self, sequence: u64, frame: Frame) -> Input {
         let vm = &mut self.ports.vm;
         let body = self.stream.body();
@@ -387,6 +388,10 @@ where
     }
 
     /// Writes a frame into the buffer; gives `false` when there is no room yet.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the wire layer writes all that is not bulk"
+    )]
     fn send(&mut self, sequence: Sequence, frame: Frame) -> bool {
         let identity = Identity { stream: self.machine.stream(), epoch: self.machine.epoch() };
         let body_bytes = if frame.is_bulk() { CONTROL_BYTES_MAX } else { 256 };

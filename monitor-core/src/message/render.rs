@@ -31,8 +31,7 @@ struct Cut<'a, const N: usize>(&'a mut String<N>);
 
 impl<const N: usize> Write for Cut<'_, N> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        text.chars()
-            .try_for_each(|character| self.write_char(character))
+        text.chars().try_for_each(|character| self.write_char(character))
     }
 
     fn write_char(&mut self, character: char) -> fmt::Result {
@@ -118,8 +117,7 @@ fn write_finding(line: &mut impl Write, finding: Finding) -> fmt::Result {
 
 /// Writes a text in capitals, as all messages of the monitor are.
 fn write_capitals(line: &mut impl Write, text: &str) -> fmt::Result {
-    text.chars()
-        .try_for_each(|character| line.write_char(character.to_ascii_uppercase()))
+    text.chars().try_for_each(|character| line.write_char(character.to_ascii_uppercase()))
 }
 
 #[cfg(test)]
@@ -150,14 +148,8 @@ mod tests {
     }
 
     fn rejected(obstacle: Obstacle, device: &str) -> Notice {
-        let finding = Finding {
-            obstacle,
-            device: mnemonic(device),
-        };
-        Notice::Rejected {
-            finding,
-            by_target: true,
-        }
+        let finding = Finding { obstacle, device: mnemonic(device) };
+        Notice::Rejected { finding, by_target: true }
     }
 
     /// Every notice, with every reason and every obstacle, and the longest inserts otherwise.
@@ -175,14 +167,8 @@ mod tests {
             Notice::HeldAtTarget,
             Notice::GuestLate,
             Notice::Created,
-            Notice::DeviceAssigned {
-                device,
-                shared_device: false
-            },
-            Notice::DeviceAssigned {
-                device,
-                shared_device: true
-            },
+            Notice::DeviceAssigned { device, shared_device: false },
+            Notice::DeviceAssigned { device, shared_device: true },
             Notice::DeviceRemoved { device },
             Notice::Terminated,
             Notice::MoreFindings(u16::MAX),
@@ -195,24 +181,15 @@ mod tests {
         }
         for obstacle in Obstacle::ALL {
             let finding = Finding { obstacle, device };
-            notices.push(Notice::Rejected {
-                finding,
-                by_target: false,
-            });
-            notices.push(Notice::Rejected {
-                finding,
-                by_target: true,
-            });
+            notices.push(Notice::Rejected { finding, by_target: false });
+            notices.push(Notice::Rejected { finding, by_target: true });
         }
         notices
     }
 
     /// The lines of `notices`, one below the other.
     fn lines(notices: &[Notice], parties: &Parties) -> Vec<std::string::String> {
-        notices
-            .iter()
-            .map(|notice| render(*notice, parties).to_string())
-            .collect()
+        notices.iter().map(|notice| render(*notice, parties).to_string()).collect()
     }
 
     const SOURCE_TRACE: &str = "\
@@ -243,15 +220,9 @@ mod tests {
         let notices = [
             Notice::MigrationStarted,
             Notice::SuspendedAtSource,
-            Notice::DeviceRemoved {
-                device: mnemonic("CS"),
-            },
-            Notice::DeviceRemoved {
-                device: mnemonic("FAA4"),
-            },
-            Notice::DeviceRemoved {
-                device: mnemonic("FAA5"),
-            },
+            Notice::DeviceRemoved { device: mnemonic("CS") },
+            Notice::DeviceRemoved { device: mnemonic("FAA4") },
+            Notice::DeviceRemoved { device: mnemonic("FAA5") },
             Notice::Terminated,
             Notice::MigrationCompleted,
         ];
@@ -263,18 +234,9 @@ mod tests {
         let notices = [
             Notice::IncomingStarted,
             Notice::Created,
-            Notice::DeviceAssigned {
-                device: mnemonic("CS"),
-                shared_device: false,
-            },
-            Notice::DeviceAssigned {
-                device: mnemonic("FAA4"),
-                shared_device: false,
-            },
-            Notice::DeviceAssigned {
-                device: mnemonic("FAA5"),
-                shared_device: true,
-            },
+            Notice::DeviceAssigned { device: mnemonic("CS"), shared_device: false },
+            Notice::DeviceAssigned { device: mnemonic("FAA4"), shared_device: false },
+            Notice::DeviceAssigned { device: mnemonic("FAA5"), shared_device: true },
             Notice::ResumedAtTarget,
             Notice::IncomingCompleted,
         ];
@@ -294,18 +256,9 @@ mod tests {
 
     #[test]
     fn rejection_names_the_su_that_found_the_obstacle() {
-        let finding = Finding {
-            obstacle: Obstacle::MonitorVm,
-            device: Mnemonic::EMPTY,
-        };
+        let finding = Finding { obstacle: Obstacle::MonitorVm, device: Mnemonic::EMPTY };
         assert_eq!(
-            render(
-                Notice::Rejected {
-                    finding,
-                    by_target: false
-                },
-                &example()
-            ),
+            render(Notice::Rejected { finding, by_target: false }, &example()),
             "% VMS2404 LIVE MIGRATION OF VM (12,VM12PROD) REJECTED BY SOURCE SU 'ABGSE501'. \
              REASON: VMS2405"
         );
@@ -319,19 +272,13 @@ mod tests {
              REASON: THE LINK TO THE OTHER SU WAS LOST"
         );
         for line in lines(&every_notice(), &example()) {
-            assert!(
-                !line.contains(|character: char| character.is_ascii_lowercase()),
-                "{line}"
-            );
+            assert!(!line.contains(|character: char| character.is_ascii_lowercase()), "{line}");
         }
     }
 
     #[test]
     fn unknown_index_is_a_blank() {
-        let unknown = Parties {
-            index: None,
-            ..example()
-        };
+        let unknown = Parties { index: None, ..example() };
         let line = render(Notice::Terminated, &unknown);
         assert_eq!(line, "% VMS4024 VIRTUAL MACHINE ( ,VM12PROD) TERMINATED");
     }
@@ -356,11 +303,7 @@ mod tests {
         for notice in every_notice() {
             let mut whole = String::<1024>::new();
             write_line(&mut whole, notice, &parties).unwrap();
-            assert!(
-                whole.len() <= LINE_BYTES_MAX,
-                "{} bytes: {whole}",
-                whole.len()
-            );
+            assert!(whole.len() <= LINE_BYTES_MAX, "{} bytes: {whole}", whole.len());
             assert_eq!(render(notice, &parties).as_str(), whole.as_str());
         }
     }

@@ -126,10 +126,10 @@ impl Outbox {
     pub(crate) fn give_up_link(&mut self) {
         self.link_open = false;
         for _ in 0..self.queue.len() {
-            if let Some(effect) = self.queue.pop_front() {
-                if !matches!(effect, Effect::Send { .. }) {
-                    self.push(effect);
-                }
+            if let Some(effect) = self.queue.pop_front()
+                && !matches!(effect, Effect::Send { .. })
+            {
+                self.push(effect);
             }
         }
     }

@@ -153,7 +153,7 @@ pub enum Decision {
 #[must_use]
 pub fn decide(passes: &[PassReport], prediction: &Prediction, budget: Micros) -> Decision {
     let fits = prediction.blackout() <= budget;
-    let shrinks = passes.last().is_some_and(|last| shrinks_clearly(last));
+    let shrinks = passes.last().is_some_and(shrinks_clearly);
     if fits {
         let fitting = passes.iter().rev().take_while(|pass| shrinks_clearly(pass)).count();
         // Copying goes on while it clearly pays: a page sent now is one less in the blackout.

@@ -66,11 +66,8 @@ pub trait GuestProcessors: ErrorType {
     ///
     /// # Errors
     /// Fails when there is no such processor or it lacks what the image needs.
-    fn restore(
-        &mut self,
-        index: ProcessorIndex,
-        image: &ProcessorImage,
-    ) -> Result<(), Self::Error>;
+    fn restore(&mut self, index: ProcessorIndex, image: &ProcessorImage)
+    -> Result<(), Self::Error>;
 }
 
 /// What the monitor tells the guest, and hears from it.

@@ -24,7 +24,7 @@ const QUOTA_HUNDREDTHS_MAX: u16 = 9_999;
 const LIMIT_HUNDREDTHS_MAX: u16 = 10_000;
 
 bitflags! {
-    /// Privileges of a VM (operand PRIVILEGES of MODIFY-VM-ATTRIBUTES).
+    /// Privileges of a VM (operands PRIVILEGES and ADMIN-PRIVILEGES of MODIFY-VM-ATTRIBUTES).
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct Privileges: u16 {
         /// The guest may reset the I/O system.
@@ -35,6 +35,11 @@ bitflags! {
         const AUTO_SNAP_ASSIGNMENT = 0x0004;
         /// The guest may assign devices to itself.
         const ASSIGN_BY_GUEST = 0x0008;
+        /// The VM's administrator has all administration commands (ADMIN-PRIVILEGES=*MAXIMUM).
+        const ADMIN_MAXIMUM = 0x0010;
+        /// The VM's administrator has the fewest (ADMIN-PRIVILEGES=*MINIMUM), which goes before
+        /// [`Self::ADMIN_MAXIMUM`]; neither bit is *STD.
+        const ADMIN_MINIMUM = 0x0020;
     }
 }
 

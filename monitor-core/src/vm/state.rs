@@ -3,7 +3,8 @@
 //! Source of truth: VM2000 manual, "VM states" (INIT-ONLY, RUNNING, IN HOLD, DOWN), MIGRATE-VM
 //! (suffix `(MIGR)`, target state `SETUP(MIGR)`), "Device configuration" (suffix `(DIFF)`) and the
 //! list of commands that are rejected with VMS3042 while a VM is being migrated. Invariant: a VM
-//! with a migration mark changes its activity by the migration alone.
+//! with a migration mark changes its activity by the migration alone. Deliberately not here: the
+//! wait states of VM2000's administrators, of which `IN HOLD` is the sum.
 
 use core::fmt;
 

@@ -12,16 +12,8 @@
 const POLYNOMIAL: u32 = 0x82F6_3B78;
 
 /// Table `k` holds, for each byte, the remainder of that byte followed by `k` zero bytes.
-static TABLES: [[u32; 256]; 8] = [
-    table(0),
-    table(1),
-    table(2),
-    table(3),
-    table(4),
-    table(5),
-    table(6),
-    table(7),
-];
+static TABLES: [[u32; 256]; 8] =
+    [table(0), table(1), table(2), table(3), table(4), table(5), table(6), table(7)];
 
 /// The remainders of all bytes, each followed by `zero_count` zero bytes.
 const fn table(zero_count: u32) -> [u32; 256] {

@@ -7,7 +7,7 @@ use super::error::{DecodeError, Fault, Field};
 use super::field::{Reader, Writer};
 use crate::{
     units::{PageCount, VmIndex},
-    vm::{Activity, Privileges, VmBlock, VmState},
+    vm::{Activity, BlockError, Privileges, VmBlock, VmState},
 };
 
 /// Writes `block`; gives the number of bytes, or `None` when there is not enough room.
@@ -43,16 +43,16 @@ pub fn parse_definition(body: &[u8]) -> Result<VmBlock, DecodeError> {
         Activity::from_code(reader.u8(Field::VmState)?).ok_or(unknown(Field::VmState))?;
     let processors = reader.u16(Field::ProcessorCount)?;
     let quota = reader.u16(Field::Quota)?;
-    let limit = reader.u16(Field::Quota)?;
-    let privileges = Privileges::from_bits(reader.u16(Field::Privileges)?)
-        .ok_or(unknown(Field::Privileges))?;
-    let diff = match reader.u8(Field::VmState)? {
+    let limit = reader.u16(Field::Limit)?;
+    let privileges =
+        Privileges::from_bits(reader.u16(Field::Privileges)?).ok_or(unknown(Field::Privileges))?;
+    let diff = match reader.u8(Field::Diff)? {
         0 => false,
         1 => true,
-        _ => return Err(unknown(Field::VmState)),
+        _ => return Err(unknown(Field::Diff)),
     };
     reader.reserved::<1>()?;
-    let migrations = reader.u32(Field::VmState)?;
+    let migrations = reader.u32(Field::MigrationCount)?;
     let memory = PageCount::new(reader.u64(Field::PageCount)?);
     let name = reader.text(Field::VmName)?;
     let group = reader.text(Field::GroupName)?;
@@ -60,10 +60,9 @@ pub fn parse_definition(body: &[u8]) -> Result<VmBlock, DecodeError> {
     reader.finish()?;
     let state = VmState::new(activity).with_diff(diff);
     VmBlock::new(index, name, memory, processors)
-        .map_err(|_| range(Field::PageCount))?
-        .with_cpu_quota_hundredths(quota)
+        .and_then(|block| block.with_cpu_quota_hundredths(quota))
         .and_then(|block| block.with_cpu_limit_hundredths(limit))
-        .map_err(|_| range(Field::Quota))
+        .map_err(|error| range(field_of(error)))
         .map(|block| {
             block
                 .with_privileges(privileges)
@@ -72,4 +71,15 @@ pub fn parse_definition(body: &[u8]) -> Result<VmBlock, DecodeError> {
                 .with_migration_count(migrations)
                 .with_state(state)
         })
+}
+
+/// The field that holds the attribute.
+const fn field_of(error: BlockError) -> Field {
+    match error {
+        BlockError::Name => Field::VmName,
+        BlockError::Memory => Field::PageCount,
+        BlockError::Processors => Field::ProcessorCount,
+        BlockError::Quota => Field::Quota,
+        BlockError::Limit => Field::Limit,
+    }
 }

@@ -233,9 +233,7 @@ impl Frame {
             }
             FrameType::Built => Self::Built(incarnation(&mut reader)?),
             FrameType::Ack => Self::Ack(reader.u64(Field::Sequence)?),
-            FrameType::Rehearsed => {
-                Self::Rehearsed(Micros::new(reader.u64(Field::RestoreTime)?))
-            }
+            FrameType::Rehearsed => Self::Rehearsed(Micros::new(reader.u64(Field::RestoreTime)?)),
             FrameType::Ready => Self::Ready(incarnation(&mut reader)?),
             FrameType::Running => Self::Running(incarnation(&mut reader)?),
             FrameType::Completed => Self::Completed,

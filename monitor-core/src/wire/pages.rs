@@ -58,10 +58,11 @@ pub fn begin_keys(run: PageRun, body: &mut [u8]) -> Option<&mut [u8]> {
     keys.get_mut(..count(run))
 }
 
-/// Reads group and mask of a PAGES or KEYS body and holds the length against them.
+/// Reads group and mask of a PAGES or KEYS body and holds the rest against them: its length, and
+/// that the keys of no page are zero.
 ///
 /// # Errors
-/// Names group, mask or length.
+/// Names group, mask, keys or page bodies.
 pub fn parse_run(body: &[u8], with_pages: bool) -> Result<PageRun, DecodeError> {
     let mut reader = Reader::new(body);
     let group = reader.u64(Field::Group)?;
@@ -74,11 +75,16 @@ pub fn parse_run(body: &[u8], with_pages: bool) -> Result<PageRun, DecodeError> 
     }
     let run = PageRun { group: GroupNumber::new(group), mask };
     let expected = if with_pages { pages_body_bytes(run) } else { keys_body_bytes() };
+    let last = if with_pages { Field::PageBody } else { Field::Keys };
     if body.len() < expected {
-        return Err(DecodeError::new(Fault::Truncated, Field::PageBody));
+        return Err(DecodeError::new(Fault::Truncated, last));
     }
     if body.len() > expected {
-        return Err(DecodeError::new(Fault::Trailing, Field::PageBody));
+        return Err(DecodeError::new(Fault::Trailing, last));
+    }
+    let keys = body.get(RUN_BYTES..PAGES_PREFIX_BYTES).unwrap_or(&[]);
+    if keys.iter().skip(count(run)).any(|key| *key != 0) {
+        return Err(DecodeError::new(Fault::NotZero, Field::Keys));
     }
     Ok(run)
 }

@@ -1,4 +1,7 @@
 //! What was altered, lost or mixed up is found by the check.
+//!
+//! Source of truth: [`super::super::check()`]. Invariant: the guest is clean before it is broken.
+//! Deliberately not here: guests to which nothing was done ([`super::course`]).
 
 use super::*;
 use crate::machine::Access;
@@ -204,8 +207,11 @@ fn guest_that_meets_a_broken_page_reports_it() {
     rig.run(200_000);
     let faults = rig.check().faults;
     for name in ["wrong pages met by the hot set", "broken slots met by the store"] {
-        let is_reported = |fault: &Fault| matches!(fault, Fault::Reported { name: met, count: 1.. } if *met == name);
-        assert!(faults.iter().any(is_reported), "{name}");
+        let count = faults.iter().find_map(|fault| match fault {
+            Fault::Reported { name: met, count } if *met == name => Some(*count),
+            _ => None,
+        });
+        assert!(count >= Some(1), "{name}");
     }
 }
 

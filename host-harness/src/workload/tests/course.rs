@@ -1,4 +1,7 @@
 //! What workloads do in a second, how they keep pace, and that they go on after a move.
+//!
+//! Source of truth: the head of each workload. Invariant: a course ends with a clean check.
+//! Deliberately not here: guests that were broken on purpose ([`super::broken`]).
 
 use super::*;
 

@@ -1,4 +1,8 @@
 //! What the guest says and answers when the monitor tells it of a migration.
+//!
+//! Source of truth: VM2000 manual, the guest's console of a live migration, to the letter.
+//! Invariant: the texts are written out here and not taken from the module under test.
+//! Deliberately not here: what workloads do meanwhile ([`super::course`]).
 
 use monitor_core::vm::{GuestAnswer, GuestEvent};
 

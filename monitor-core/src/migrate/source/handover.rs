@@ -193,25 +193,9 @@ impl Source {
                 self.abort(now, Reason::TrackingFailed);
                 Ok(())
             }
-            (step, Input::Frame(arrival)) => match (step, arrival.frame) {
-                (_, Frame::Ack(sequence)) => {
-                    if sequence > self.out.last_sequence().get() {
-                        return Err(StepError::Mismatch);
-                    }
-                    self.window.acknowledge(sequence, loan.window);
-                    Ok(())
-                }
-                (StopStep::Loading, Frame::Ready(incarnation)) => {
-                    if incarnation != suspended.incarnation {
-                        return Err(StepError::Mismatch);
-                    }
-                    self.commit(now, suspended);
-                    Ok(())
-                }
-                // READY of a load that was given up for its budget crossed RECOPY.
-                (StopStep::GivingBack | StopStep::Resuming, Frame::Ready(_)) => Ok(()),
-                (_, frame) => self.peer_ends(now, input, frame),
-            },
+            (_, Input::Frame(arrival)) => {
+                self.frame_in_suspended(now, suspended, input, arrival.frame, loan)
+            }
             (_, Input::Deadline) => {
                 self.late_in_suspended(now, suspended, loan);
                 Ok(())
@@ -226,6 +210,35 @@ impl Source {
                 | Input::Stored(_)
                 | Input::LinkLost(_),
             ) => Err(self.out_of_phase(input)),
+        }
+    }
+
+    fn frame_in_suspended(
+        &mut self,
+        now: Tick,
+        suspended: Suspended,
+        input: Input,
+        frame: Frame,
+        loan: &mut SourceLoan<'_, '_>,
+    ) -> Step {
+        match (suspended.step, frame) {
+            (_, Frame::Ack(sequence)) => {
+                if sequence > self.out.last_sequence().get() {
+                    return Err(StepError::Mismatch);
+                }
+                self.window.acknowledge(sequence, loan.window);
+                Ok(())
+            }
+            (StopStep::Loading, Frame::Ready(incarnation)) => {
+                if incarnation != suspended.incarnation {
+                    return Err(StepError::Mismatch);
+                }
+                self.commit(now, suspended);
+                Ok(())
+            }
+            // READY of a load that was given up for its budget crossed RECOPY.
+            (StopStep::GivingBack | StopStep::Resuming, Frame::Ready(_)) => Ok(()),
+            (_, frame) => self.peer_ends(now, input, frame),
         }
     }
 
@@ -248,12 +261,7 @@ impl Source {
     }
 
     /// All devices are where the step wanted them.
-    fn devices_settled(
-        &mut self,
-        now: Tick,
-        suspended: Suspended,
-        _loan: &SourceLoan<'_, '_>,
-    ) {
+    fn devices_settled(&mut self, now: Tick, suspended: Suspended, _loan: &SourceLoan<'_, '_>) {
         let step = match suspended.step {
             StopStep::Draining { .. } => {
                 // Order: I/O has ended, so what it changed can be collected now, for good.
@@ -413,18 +421,17 @@ impl Source {
     fn next_state(&self, step: StopStep, subchannels: usize) -> (Frame, StopStep) {
         let processors = self.attempt.as_ref().map_or(0, |attempt| attempt.processors);
         let subchannels = u16::try_from(subchannels).unwrap_or(u16::MAX);
-        let next_slot = match step {
-            StopStep::Processors(next) if next < processors => {
-                let index = ProcessorIndex::new(next);
-                let step = StopStep::Processors(next.saturating_add(1));
-                return (Frame::Processor { index, rehearsal: false }, step);
-            }
-            StopStep::Subchannels(next) => next,
-            _ => 0,
-        };
-        if next_slot < subchannels {
-            let step = StopStep::Subchannels(next_slot.saturating_add(1));
-            return (Frame::Subchannel(DeviceSlot::new(next_slot)), step);
+        if let StopStep::Processors(next) = step
+            && next < processors
+        {
+            let index = ProcessorIndex::new(next);
+            let behind = StopStep::Processors(next.saturating_add(1));
+            return (Frame::Processor { index, rehearsal: false }, behind);
+        }
+        let next = if let StopStep::Subchannels(next) = step { next } else { 0 };
+        if next < subchannels {
+            let behind = StopStep::Subchannels(next.saturating_add(1));
+            return (Frame::Subchannel(DeviceSlot::new(next)), behind);
         }
         (Frame::LoadEnd { processors, subchannels }, StopStep::Loading)
     }

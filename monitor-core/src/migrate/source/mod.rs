@@ -277,7 +277,7 @@ impl Source {
             | Phase::RolledBack(_) => None,
             Phase::Checking(checking) => self.next_in_checking(now, checking, loan),
             Phase::Preparing(_) => None,
-            Phase::Precopy(precopy) => self.next_in_precopy(now, precopy, loan),
+            Phase::Precopy(precopy) => self.next_in_precopy(precopy, loan),
             Phase::Suspended(suspended) => self.next_in_suspended(now, suspended, loan),
             Phase::Moved(moved) => self.next_in_moved(moved, loan),
             Phase::Undoing(undoing) => self.next_in_undoing(now, undoing, loan),
@@ -315,7 +315,15 @@ impl Source {
         match self.phase {
             Phase::RolledBack(reason) => Some(reason),
             Phase::Undoing(undoing) => Some(undoing.reason()),
-            _ => None,
+            Phase::Idle
+            | Phase::Checking(_)
+            | Phase::Preparing(_)
+            | Phase::Precopy(_)
+            | Phase::Suspended(_)
+            | Phase::Offered(_)
+            | Phase::InDoubt(_)
+            | Phase::Moved(_)
+            | Phase::Released => None,
         }
     }
 
@@ -368,10 +376,7 @@ impl Source {
     /// is the target's, and only the target can say whether it runs the VM.
     #[must_use]
     pub const fn is_resolved(&self) -> bool {
-        match self.phase {
-            Phase::InDoubt(doubt) => doubt.is_lost(),
-            _ => true,
-        }
+        if let Phase::InDoubt(doubt) = self.phase { doubt.is_lost() } else { true }
     }
 
     /// Whether a whole step's effects find room; if not, effects must be polled first.

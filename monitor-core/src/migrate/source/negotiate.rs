@@ -14,12 +14,10 @@ use crate::{
     migrate::{
         attempt::{Attempt, Coordination, Limits},
         effect::Effect,
-        input::Input,
+        input::{Arrival, Input},
     },
     units::{DeviceSlot, Incarnation, Tick},
-    vm::{
-        DirectoryAnswer, GuestAnswer, GuestEvent, MigrationMark, Obstacle, Operation, Reason,
-    },
+    vm::{DirectoryAnswer, GuestAnswer, GuestEvent, MigrationMark, Obstacle, Operation, Reason},
     wire::{Frame, Hello, VERSION_MAX, VERSION_MIN},
 };
 
@@ -102,30 +100,24 @@ impl Source {
                 self.phase = Phase::Checking(Checking { step: CheckStep::Greeting, since: now });
                 Ok(())
             }
-            (CheckStep::Greeting, Input::Frame(arrival)) => match arrival.frame {
-                Frame::Hello(peer) => self.greeted(now, checking, &attempt, &peer, loan),
-                frame => self.peer_ends(now, input, frame),
-            },
-            (CheckStep::Judged, Input::Frame(arrival)) => match arrival.frame {
-                Frame::Findings(_) => {
-                    if loan.findings.is_empty() {
-                        self.accepted(now);
-                    } else {
-                        self.reject(now, true);
-                    }
-                    Ok(())
+            (CheckStep::Greeting, Input::Frame(Arrival { frame: Frame::Hello(peer), .. })) => {
+                self.greeted(now, checking, &attempt, &peer, loan)
+            }
+            (CheckStep::Judged, Input::Frame(Arrival { frame: Frame::Findings(_), .. })) => {
+                if loan.findings.is_empty() {
+                    self.accepted(now);
+                } else {
+                    self.reject(now, true);
                 }
-                frame => self.peer_ends(now, input, frame),
-            },
+                Ok(())
+            }
             (_, Input::Deadline) => {
                 if checking.deadline(self, attempt.limits) <= now {
                     self.peer_is_silent(now);
                 }
                 Ok(())
             }
-            (CheckStep::Reading | CheckStep::Describing(_), Input::Frame(arrival)) => {
-                self.peer_ends(now, input, arrival.frame)
-            }
+            (_, Input::Frame(arrival)) => self.peer_ends(now, input, arrival.frame),
             (
                 _,
                 Input::Guest(_)
@@ -236,19 +228,19 @@ impl Source {
                 self.without_consent(now, Reason::GuestSilent);
                 Ok(())
             }
-            (PrepareStep::Building, Input::Frame(arrival)) => match arrival.frame {
-                Frame::Built(incarnation) => {
-                    // Order: the maps are emptied, tracking starts, all pages are marked; a
-                    // change of a key before tracking goes with its page in the first pass.
-                    loan.keys.clear_all();
-                    self.out.push(Effect::Start(Operation::TrackChanges));
-                    self.debts.insert(Debts::TRACKING);
-                    let step = PrepareStep::Tracking(incarnation);
-                    self.phase = Phase::Preparing(Preparing { step, since: now });
-                    Ok(())
-                }
-                frame => self.peer_ends(now, input, frame),
-            },
+            (
+                PrepareStep::Building,
+                Input::Frame(Arrival { frame: Frame::Built(incarnation), .. }),
+            ) => {
+                // Order: the map of keys is emptied, tracking starts, all pages are marked; a
+                // key that changed before tracking goes with its page in the first pass.
+                loan.keys.clear_all();
+                self.out.push(Effect::Start(Operation::TrackChanges));
+                self.debts.insert(Debts::TRACKING);
+                let step = PrepareStep::Tracking(incarnation);
+                self.phase = Phase::Preparing(Preparing { step, since: now });
+                Ok(())
+            }
             (PrepareStep::Tracking(incarnation), Input::Done(Operation::TrackChanges)) => {
                 loan.pages.mark_all();
                 self.enter(Phase::Precopy(Precopy::first(now, incarnation)));

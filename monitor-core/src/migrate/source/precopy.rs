@@ -5,10 +5,7 @@
 //! cleared immediately before its pages are copied; every cleared bit is in the window or carried
 //! until it is acknowledged; a pass has ended only when its last frame is acknowledged.
 
-use super::{
-    Phase, SentRun, Source, SourceLoan, Step, StepError,
-    handover::Suspended,
-};
+use super::{Phase, SentRun, Source, SourceLoan, Step, StepError, handover::Suspended};
 use crate::{
     limits::{HEADER_BYTES, PASSES_MAX},
     memory::{PageRun, Sweep},
@@ -19,7 +16,10 @@ use crate::{
     },
     units::{ByteCount, Incarnation, Micros, PageCount, ProcessorIndex, Sequence, Tick},
     vm::{Operation, Reason},
-    wire::{Frame, pages::{keys_body_bytes, pages_body_bytes}},
+    wire::{
+        Frame,
+        pages::{keys_body_bytes, pages_body_bytes},
+    },
 };
 
 /// Bytes of one sample of bandwidth.
@@ -80,42 +80,14 @@ impl Source {
     pub(super) fn in_precopy(
         &mut self,
         now: Tick,
-        mut precopy: Precopy,
+        precopy: Precopy,
         input: Input,
         loan: &mut SourceLoan<'_, '_>,
     ) -> Step {
         match input {
-            Input::Frame(arrival) => match arrival.frame {
-                Frame::Ack(sequence) => {
-                    self.acknowledged(now, &mut precopy, sequence, loan)?;
-                    self.phase = Phase::Precopy(precopy);
-                    if let PassStep::Draining(last) = precopy.step {
-                        if last.get() <= sequence {
-                            self.end_pass(now, precopy, loan);
-                        }
-                    }
-                    Ok(())
-                }
-                Frame::Rehearsed(_) => match precopy.step {
-                    PassStep::Restoring { since } => {
-                        let state = self.statistics.state.max(now.since(since));
-                        self.statistics.state = state;
-                        self.after_pass(now, precopy, loan);
-                        Ok(())
-                    }
-                    PassStep::Collecting
-                    | PassStep::Pages(_)
-                    | PassStep::Keys(_)
-                    | PassStep::Draining(_)
-                    | PassStep::Rehearsing { .. } => Err(self.out_of_phase(input)),
-                },
-                // The target begins another load after RECOPY.
-                Frame::Built(incarnation) => {
-                    self.phase = Phase::Precopy(Precopy { incarnation, ..precopy });
-                    Ok(())
-                }
-                frame => self.peer_ends(now, input, frame),
-            },
+            Input::Frame(arrival) => {
+                self.frame_in_precopy(now, precopy, input, arrival.frame, loan)
+            }
             Input::Failed(Operation::MoveState) => {
                 self.abort(now, Reason::StateUnavailable);
                 Ok(())
@@ -138,6 +110,39 @@ impl Source {
         }
     }
 
+    fn frame_in_precopy(
+        &mut self,
+        now: Tick,
+        mut precopy: Precopy,
+        input: Input,
+        frame: Frame,
+        loan: &mut SourceLoan<'_, '_>,
+    ) -> Step {
+        match (precopy.step, frame) {
+            (step, Frame::Ack(sequence)) => {
+                self.acknowledged(now, &mut precopy, sequence, loan)?;
+                self.phase = Phase::Precopy(precopy);
+                if let PassStep::Draining(last) = step
+                    && last.get() <= sequence
+                {
+                    self.end_pass(now, precopy, loan);
+                }
+                Ok(())
+            }
+            (PassStep::Restoring { since }, Frame::Rehearsed(_)) => {
+                self.statistics.state = self.statistics.state.max(now.since(since));
+                self.after_pass(now, precopy, loan);
+                Ok(())
+            }
+            // The target begins another load after RECOPY.
+            (_, Frame::Built(incarnation)) => {
+                self.phase = Phase::Precopy(Precopy { incarnation, ..precopy });
+                Ok(())
+            }
+            (_, frame) => self.peer_ends(now, input, frame),
+        }
+    }
+
     fn late_in_precopy(&mut self, now: Tick) {
         let Some(limits) = self.attempt.as_ref().map(|attempt| attempt.limits) else {
             return;
@@ -151,7 +156,6 @@ impl Source {
 
     pub(super) fn next_in_precopy(
         &mut self,
-        now: Tick,
         mut precopy: Precopy,
         loan: &mut SourceLoan<'_, '_>,
     ) -> Option<Effect> {
@@ -172,7 +176,7 @@ impl Source {
                 } else {
                     precopy.step = PassStep::Keys(Sweep::default());
                     self.phase = Phase::Precopy(precopy);
-                    return self.next_in_precopy(now, precopy, loan);
+                    return self.next_in_precopy(precopy, loan);
                 }
             }
             PassStep::Keys(mut sweep) => {
@@ -274,9 +278,7 @@ impl Source {
     }
 
     fn take_sample(&mut self, now: Tick, sample: &mut Sample) {
-        self.statistics
-            .bandwidth
-            .add(ByteCount::new(sample.bytes), now.since(sample.since));
+        self.statistics.bandwidth.add(ByteCount::new(sample.bytes), now.since(sample.since));
         *sample = Sample { bytes: 0, since: now };
     }
 

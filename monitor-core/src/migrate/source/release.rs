@@ -7,7 +7,10 @@ use super::{Phase, Source, SourceLoan, Step};
 use crate::{
     device::{Plan, Progress},
     message::Notice,
-    migrate::{effect::Effect, input::Input},
+    migrate::{
+        effect::Effect,
+        input::{Arrival, Input},
+    },
     units::Tick,
     vm::Operation,
     wire::Frame,
@@ -60,18 +63,19 @@ impl Source {
         loan: &mut SourceLoan<'_, '_>,
     ) -> Step {
         match (moved.step, input) {
-            (MovedStep::Awaiting, Input::Frame(arrival)) => match arrival.frame {
-                Frame::Completed => {
-                    self.target_is_on_its_own(moved);
-                    Ok(())
-                }
-                Frame::Running(_) | Frame::Ack(_) => Ok(()),
-                _ => Err(self.out_of_phase(input)),
-            },
-            (_, Input::Frame(arrival)) => match arrival.frame {
-                Frame::Running(_) | Frame::Completed | Frame::Ack(_) => Ok(()),
-                _ => Err(self.out_of_phase(input)),
-            },
+            (MovedStep::Awaiting, Input::Frame(Arrival { frame: Frame::Completed, .. })) => {
+                self.target_is_on_its_own(moved);
+                Ok(())
+            }
+            // What is repeated says nothing new.
+            (
+                _,
+                Input::Frame(Arrival {
+                    frame: Frame::Running(_) | Frame::Completed | Frame::Ack(_),
+                    ..
+                }),
+            ) => Ok(()),
+            (_, Input::Frame(_)) => Err(self.out_of_phase(input)),
             (MovedStep::Removing, Input::Done(operation)) => {
                 let progress = self.devices.handle_done(operation, loan.devices);
                 self.removed(progress.ok(), input)

@@ -71,16 +71,17 @@ impl Reason {
     /// The peer's own reason where it says something to an operator at this end as well.
     #[must_use]
     pub const fn unless_known(self, told: Self) -> Self {
-        match told {
+        let says_more = matches!(
+            told,
             Self::BuildFailed
-            | Self::DeviceUnavailable
-            | Self::VersionUnknown
-            | Self::StateUnavailable
-            | Self::StreamDamaged
-            | Self::PeerProtocol
-            | Self::NotOwner => told,
-            _ => self,
-        }
+                | Self::DeviceUnavailable
+                | Self::VersionUnknown
+                | Self::StateUnavailable
+                | Self::StreamDamaged
+                | Self::PeerProtocol
+                | Self::NotOwner
+        );
+        if says_more { told } else { self }
     }
 }
 
@@ -251,9 +252,11 @@ impl Source {
         }
         self.enter(Phase::RolledBack(undoing.reason));
         self.out.push(Effect::CloseLink);
-        Some(Effect::Notice(match undoing.reason {
-            Reason::Rejected => Notice::NotPossible,
-            reason => Notice::MigrationAborted(reason),
+        let rejected = undoing.reason == Reason::Rejected;
+        Some(Effect::Notice(if rejected {
+            Notice::NotPossible
+        } else {
+            Notice::MigrationAborted(undoing.reason)
         }))
     }
 }

@@ -1,0 +1,266 @@
+//! Tests of the command line: exit statuses, what goes where, and what is refused.
+//!
+//! Source of truth: the help of `su390 migrate`. Invariant: the migration is a given report, so
+//! that each outcome is tested by itself. Deliberately not here: how output looks.
+
+use std::{
+    fs,
+    sync::{Arc, Mutex},
+};
+
+use clap::CommandFactory;
+use monitor_core::vm::{Obstacle, Reason};
+
+use super::*;
+use crate::console::{ConsoleLine, ConsoleName, Guest, Outcome, Stamp, Verified};
+
+/// An output that can be looked at while somebody else owns it.
+#[derive(Clone, Default)]
+struct Shared(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Shared {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn text(&self) -> String {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        anstream::adapter::strip_str(&text).to_string()
+    }
+}
+
+/// What came of a command.
+struct Done {
+    status: Status,
+    out: String,
+    err: String,
+    /// Whether a migration was begun.
+    began: bool,
+}
+
+/// Runs a command line with a migration that ends as given.
+fn done(line: &str, end: impl Fn(&mut Report)) -> Done {
+    let (out, err) = (Shared::default(), Shared::default());
+    let began = std::cell::Cell::new(false);
+    let open = |_| Streams { out: Box::new(out.clone()), err: Box::new(err.clone()) };
+    let migrate = |config: &Config, request: &Request, observer: &mut dyn Observer| {
+        began.set(true);
+        let text = "% VMS2450 LIVE MIGRATION".to_owned();
+        let stamp = Stamp::from_seconds(420);
+        observer.line(&ConsoleLine { console: ConsoleName::Source, stamp, text });
+        let vm = request.vm_label(config);
+        let mut report = Report::new(Outcome::Completed, vm, config.vm.on, request.target);
+        report.guest = Some(Guest::On(request.target));
+        report.verified = Some(Verified::ALL);
+        end(&mut report);
+        report
+    };
+    let arguments = line.split_whitespace().map(OsString::from);
+    let status = run_with(arguments, &open, &migrate);
+    Done { status, out: out.text(), err: err.text(), began: began.get() }
+}
+
+fn verified(line: &str) -> Done {
+    done(line, |_| ())
+}
+
+#[test]
+fn definition_of_the_arguments_is_sound() {
+    Arguments::command().debug_assert();
+}
+
+#[test]
+fn each_outcome_has_its_exit_status() {
+    let line = "su390 migrate";
+    assert_eq!(verified(line).status as u8, 0);
+    let unequal = Some(Verified { memory: false, ..Verified::ALL });
+    assert_eq!(done(line, |report| report.verified = unequal).status as u8, 1);
+    assert_eq!(done(line, |report| report.outcome = Outcome::Rejected).status as u8, 3);
+    assert_eq!(done(line, |report| report.outcome = Outcome::Aborted).status as u8, 4);
+    assert_eq!(done(line, |report| report.outcome = Outcome::InDoubt).status as u8, 5);
+}
+
+#[test]
+fn wrong_usage_ends_with_2_before_anything_begins() {
+    for line in [
+        "su390",
+        "su390 emigrate",
+        "su390 migrate --sideways",
+        "su390 migrate --memory 1GB",
+        "su390 migrate --memory 1025KiB",
+        "su390 migrate --vm 100",
+        "su390 migrate --vm VM12PROD9",
+        "su390 migrate --to",
+        "su390 migrate --workload creep",
+        "su390 migrate --workload sweep,sweep-unpaced",
+        "su390 migrate --memory 65GiB",
+        "su390 migrate --fill ones",
+        "su390 migrate --budget 300",
+        "su390 migrate --link pigeon",
+        "su390 migrate --link-bandwidth 1GiB",
+        "su390 migrate --link-delay 0ms",
+        "su390 migrate --coordination never",
+        "su390 migrate --guest shout",
+        "su390 migrate --color blue",
+        "su390 migrate --config no-such.toml",
+        "su390 migrate --json no-such-directory/report.json",
+        "su390 migrate --out Cargo.toml/out",
+    ] {
+        let done = verified(line);
+        assert_eq!(done.status, Status::Usage, "{line}");
+        assert!(!done.began && done.out.is_empty(), "{line}: {}", done.out);
+        assert!(!done.err.is_empty(), "{line}");
+    }
+}
+
+#[test]
+fn help_is_no_mistake() {
+    let done = verified("su390 migrate --help");
+    assert_eq!(done.status, Status::Completed);
+    assert!(!done.began && done.err.is_empty(), "{}", done.err);
+    assert!(done.out.contains("Exit status:"), "{}", done.out);
+}
+
+#[test]
+fn configuration_mistake_is_told_with_its_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("my.toml");
+    let text = crate::config::EXAMPLE.replacen("memory = \"1GiB\"", "memory = \"1GB\"", 1);
+    fs::write(&file, text).unwrap();
+    let done = verified(&format!("su390 migrate --config {}", file.display()));
+    assert_eq!(done.status, Status::Usage);
+    assert!(done.err.starts_with("error: "), "{}", done.err);
+    assert!(done.err.contains("my.toml:37: vm.memory: \"GB\" is no unit"), "{}", done.err);
+}
+
+#[test]
+fn unknown_vm_and_su_are_left_to_the_check() {
+    let done = done("su390 migrate --vm 99 --to NOWHERE", |report| {
+        assert_eq!((report.vm.as_str(), report.target.as_str()), ("99", "NOWHERE"));
+        report.outcome = Outcome::Rejected;
+        report.guest = None;
+        report.findings.add(Obstacle::VmUnknown);
+    });
+    assert_eq!(done.status, Status::Rejected);
+    assert!(done.out.contains("VM-ID=99,SERVER-UNIT-NAME=NOWHERE"), "{}", done.out);
+    assert!(done.out.contains("VMS4000: there is no VM 99 on ABGSE501"), "{}", done.out);
+}
+
+#[test]
+fn target_is_needed_when_there_are_several() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("my.toml");
+    let third = "[[su]]\nname = \"THIRD\"\nconfiguration = \"390SU\"\nmemory = \"1GiB\"\n\
+                 processors = 1\n\n[vm]\n";
+    fs::write(&file, crate::config::EXAMPLE.replacen("[vm]\n", third, 1)).unwrap();
+    let done = verified(&format!("su390 migrate --config {}", file.display()));
+    assert_eq!(done.status, Status::Usage);
+    assert!(done.err.contains("--to is needed"), "{}", done.err);
+    assert!(done.err.contains("ABGSE701 or THIRD"), "{}", done.err);
+    let line = format!("su390 migrate --config {} --to third", file.display());
+    assert_eq!(verified(&line).status, Status::Completed);
+}
+
+#[test]
+fn options_reach_the_migration() {
+    let line = "su390 migrate --vm vm12prod --to abgse701 --memory 64MiB --workload idle,journal \
+                --fill zero --budget 20ms --link unix --link-bandwidth 1Gbit --link-delay 1ms \
+                --coordination if-possible --guest silent --color never";
+    let open = |_| Streams { out: Box::new(io::sink()), err: Box::new(io::sink()) };
+    let seen = std::cell::RefCell::new(None);
+    let migrate = |config: &Config, request: &Request, _: &mut dyn Observer| {
+        *seen.borrow_mut() = Some((config.clone(), *request));
+        stub_report(config, request)
+    };
+    run_with(line.split_whitespace().map(OsString::from), &open, &migrate);
+    let (config, request) = seen.into_inner().unwrap();
+    assert_eq!(request.vm.to_string(), "VM12PROD");
+    assert_eq!(config.vm.memory.bytes().get(), 64 << 20);
+    assert_eq!(config.workload.kinds().len(), 2);
+    assert_eq!(config.workload.fill, crate::machine::Fill::Zero);
+    assert_eq!(config.workload.manner, crate::workload::Manner::Silent);
+    assert_eq!(config.limits.blackout_budget.get(), 20_000);
+    assert_eq!(config.limits.coordination, crate::config::Coordination::IfPossible);
+    assert_eq!(config.link.kind, crate::config::LinkKind::Unix);
+    assert_eq!(config.link.bandwidth.unwrap().bits_per_second, 1_000_000_000);
+    assert_eq!(config.link.delay.unwrap().get(), 1000);
+}
+
+fn stub_report(config: &Config, request: &Request) -> Report {
+    Report::new(Outcome::Aborted, request.vm_label(config), config.vm.on, request.target)
+}
+
+#[test]
+fn json_on_standard_output_is_alone_there() {
+    let done = verified("su390 migrate --json -");
+    let json: serde_json::Value = serde_json::from_str(&done.out).expect("nothing but JSON");
+    assert_eq!(json["outcome"], "completed");
+    assert_eq!(json["guest"], "ABGSE701");
+    assert!(done.err.contains("VMS2450") && done.err.contains("COMPLETED"), "{}", done.err);
+}
+
+#[test]
+fn files_are_written_and_begin_with_the_command() {
+    let directory = tempfile::tempdir().unwrap();
+    let (out, json) = (directory.path().join("run"), directory.path().join("report.json"));
+    let line = format!("su390 migrate --out {} --json {}", out.display(), json.display());
+    let done = done(&line, |report| {
+        report.outcome = Outcome::Aborted;
+        report.reason = Some(Reason::LinkLost);
+    });
+    assert_eq!(done.status, Status::Aborted);
+    let json: serde_json::Value = serde_json::from_str(&fs::read_to_string(json).unwrap()).unwrap();
+    assert_eq!(json["reason"], "the link to the other SU was lost");
+    let source = fs::read_to_string(out.join("source-su.txt")).unwrap();
+    let lines: Vec<&str> = source.lines().collect();
+    assert_eq!(lines.len(), 2);
+    assert_eq!(&lines[0][6..], " MIGRATE-VM VM-ID=12,SERVER-UNIT-NAME=ABGSE701");
+    assert!(lines[0][..6].bytes().all(|byte| byte.is_ascii_digit()));
+    assert_eq!(lines[1], "000700 % VMS2450 LIVE MIGRATION");
+    assert_eq!(fs::read_to_string(out.join("guest.txt")).unwrap(), "");
+}
+
+#[test]
+fn output_that_cannot_be_written_is_no_success() {
+    struct Full;
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let err = Shared::default();
+    let open = |_| Streams { out: Box::new(Full), err: Box::new(err.clone()) };
+    let run = |outcome| {
+        let migrate = |config: &Config, request: &Request, _: &mut dyn Observer| {
+            let mut report = stub_report(config, request);
+            report.outcome = outcome;
+            report.verified = Some(Verified::ALL);
+            report
+        };
+        run_with(["su390", "migrate"].map(OsString::from), &open, &migrate)
+    };
+    assert_eq!(run(Outcome::Completed), Status::Usage);
+    assert_eq!(run(Outcome::InDoubt), Status::InDoubt);
+    assert!(err.text().contains("output cannot be written"), "{}", err.text());
+}
+
+#[test]
+fn help_names_every_exit_status_and_workload() {
+    let mut command = Arguments::command();
+    let help = command.find_subcommand_mut("migrate").unwrap().render_long_help().to_string();
+    for part in ["  0  ", "  1  ", "  2  ", "  3  ", "  4  ", "  5  ", "su390 migrate --guest"] {
+        assert!(help.contains(part), "no {part:?} in\n{help}");
+    }
+    for name in ["idle", "hot-set", "sweep", "sweep-unpaced", "key-value", "journal"] {
+        assert!(help.contains(name), "no {name} in\n{help}");
+    }
+}
