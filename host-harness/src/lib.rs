@@ -9,6 +9,7 @@
 //! parameter; they know no thread, no clock and no socket. Deliberately not here: any decision
 //! about a migration, which the core takes.
 
+pub mod cli;
 pub mod cluster;
 pub mod config;
 pub mod console;

@@ -1,8 +1,8 @@
 //! `su390 migrate`: one move, from the command to the report.
 //!
 //! Source of truth: the help of the subcommand. Invariants: configuration and output files are
-//! opened before anything is started, so that a mistake costs nothing; the console of the source
-//! begins with the command as its operator would enter it. Deliberately not here: the move.
+//! opened before anything is started, so that a mistake costs nothing. Deliberately not here: the
+//! move itself.
 
 use std::{
     fs::File,
@@ -13,10 +13,7 @@ use std::{
 use super::{Migrate, Open, Status, Streams, arguments::MigrateCommand, complain};
 use crate::{
     config::{Choice, Config, Request, VmSelector},
-    console::{
-        ConsoleLine, ConsoleName, Observer, Report, Stamp, Terminal, Transcripts, amount,
-        write_summary,
-    },
+    console::{Report, Terminal, Transcripts, amount, write_summary},
 };
 
 /// What is set up before the move.
@@ -38,12 +35,15 @@ pub(super) fn run(command: &MigrateCommand, open: Open<'_>, migrate: Migrate<'_>
     };
     let Prepared { config, request, mut terminal, json } = prepared;
     terminal.note(&introduction(&config, &request));
-    terminal.line(&ConsoleLine {
-        console: ConsoleName::Source,
-        stamp: Stamp::now(),
-        text: format!("MIGRATE-VM VM-ID={},SERVER-UNIT-NAME={}", request.vm, request.target),
-    });
-    let report = migrate(&config, &request, &mut terminal);
+    let report = match migrate(&config, &request, &mut terminal) {
+        Ok(report) => report,
+        Err(error) => {
+            // What was shown of the start is all that there is.
+            let _shown = terminal.finish(|_| Ok(()));
+            complain(&mut open(command.color).err, &error);
+            return Status::Usage;
+        }
+    };
     let status = Status::of(&report);
     let budget_us = config.limits.blackout_budget.get();
     let shown = terminal.finish(|out| write_summary(out, &report, budget_us));
@@ -92,16 +92,13 @@ fn not_created(path: &Path, error: &io::Error) -> String {
 /// What is going to happen, in a sentence.
 fn introduction(config: &Config, request: &Request) -> String {
     let vm = &config.vm;
-    let names: Vec<&str> = config.workload.run.iter().map(|name| name.word()).collect();
-    format!(
-        "Moving VM {} ({} of memory, running {}) from {} to {} over {}.",
-        request.vm_label(config),
-        amount::bytes(vm.memory.bytes().get()),
-        names.join(", "),
-        vm.on,
-        request.target,
-        config.link.kind.word()
-    )
+    let mut text = format!("Moving {}", request.vm_label(config));
+    if request.is_configured(config) {
+        let names: Vec<&str> = config.workload.run.iter().map(|name| name.word()).collect();
+        let memory = amount::bytes(vm.memory.bytes().get());
+        text += &format!(", {memory}, running {},", names.join(" + "));
+    }
+    text + &format!(" from {} to {} over {}.", vm.on, request.target, config.link.kind.word())
 }
 
 /// Writes the report for programs.

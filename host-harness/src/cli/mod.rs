@@ -7,7 +7,6 @@
 mod arguments;
 mod migrate;
 mod status;
-mod stub;
 
 use std::{
     ffi::OsString,
@@ -22,12 +21,13 @@ use clap::Parser;
 use crate::{
     config::{Config, Request},
     console::{Observer, Report},
+    live::{self, LiveError},
 };
 use arguments::{Arguments, Command};
 pub use status::Status;
 
 /// How a migration is run: with real threads, or as a test has it.
-type Migrate<'a> = &'a dyn Fn(&Config, &Request, &mut dyn Observer) -> Report;
+type Migrate<'a> = &'a dyn Fn(&Config, &Request, &mut dyn Observer) -> Result<Report, LiveError>;
 
 /// How output is opened, as often as it is needed.
 type Open<'a> = &'a dyn Fn(ColorChoice) -> Streams;
@@ -50,7 +50,7 @@ impl Streams {
 
 /// Does what the arguments say, the first of which is the name of the program.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    run_with(arguments, &Streams::standard, &stub::migrate).into()
+    run_with(arguments, &Streams::standard, &live::migrate).into()
 }
 
 /// As [`run`], with the output and the migration given.

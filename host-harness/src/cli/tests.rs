@@ -59,7 +59,7 @@ fn done(line: &str, end: impl Fn(&mut Report)) -> Done {
         report.guest = Some(Guest::On(request.target));
         report.verified = Some(Verified::ALL);
         end(&mut report);
-        report
+        Ok(report)
     };
     let arguments = line.split_whitespace().map(OsString::from);
     let status = run_with(arguments, &open, &migrate);
@@ -142,14 +142,14 @@ fn configuration_mistake_is_told_with_its_place() {
 #[test]
 fn unknown_vm_and_su_are_left_to_the_check() {
     let done = done("su390 migrate --vm 99 --to NOWHERE", |report| {
-        assert_eq!((report.vm.as_str(), report.target.as_str()), ("99", "NOWHERE"));
+        assert_eq!((report.vm.as_str(), report.target.as_str()), ("VM 99", "NOWHERE"));
         report.outcome = Outcome::Rejected;
         report.guest = None;
         report.findings.add(Obstacle::VmUnknown);
     });
     assert_eq!(done.status, Status::Rejected);
-    assert!(done.out.contains("VM-ID=99,SERVER-UNIT-NAME=NOWHERE"), "{}", done.out);
-    assert!(done.out.contains("VMS4000: there is no VM 99 on ABGSE501"), "{}", done.out);
+    assert!(done.out.contains("Moving VM 99 from ABGSE501 to NOWHERE"), "{}", done.out);
+    assert!(done.out.contains("VMS4000: ABGSE501 has no VM of this index or name"), "{}", done.out);
 }
 
 #[test]
@@ -176,7 +176,7 @@ fn options_reach_the_migration() {
     let seen = std::cell::RefCell::new(None);
     let migrate = |config: &Config, request: &Request, _: &mut dyn Observer| {
         *seen.borrow_mut() = Some((config.clone(), *request));
-        stub_report(config, request)
+        Ok(given_report(config, request))
     };
     run_with(line.split_whitespace().map(OsString::from), &open, &migrate);
     let (config, request) = seen.into_inner().unwrap();
@@ -192,7 +192,7 @@ fn options_reach_the_migration() {
     assert_eq!(config.link.delay.unwrap().get(), 1000);
 }
 
-fn stub_report(config: &Config, request: &Request) -> Report {
+fn given_report(config: &Config, request: &Request) -> Report {
     Report::new(Outcome::Aborted, request.vm_label(config), config.vm.on, request.target)
 }
 
@@ -206,7 +206,7 @@ fn json_on_standard_output_is_alone_there() {
 }
 
 #[test]
-fn files_are_written_and_begin_with_the_command() {
+fn consoles_and_report_are_written_to_files() {
     let directory = tempfile::tempdir().unwrap();
     let (out, json) = (directory.path().join("run"), directory.path().join("report.json"));
     let line = format!("su390 migrate --out {} --json {}", out.display(), json.display());
@@ -218,11 +218,7 @@ fn files_are_written_and_begin_with_the_command() {
     let json: serde_json::Value = serde_json::from_str(&fs::read_to_string(json).unwrap()).unwrap();
     assert_eq!(json["reason"], "the link to the other SU was lost");
     let source = fs::read_to_string(out.join("source-su.txt")).unwrap();
-    let lines: Vec<&str> = source.lines().collect();
-    assert_eq!(lines.len(), 2);
-    assert_eq!(&lines[0][6..], " MIGRATE-VM VM-ID=12,SERVER-UNIT-NAME=ABGSE701");
-    assert!(lines[0][..6].bytes().all(|byte| byte.is_ascii_digit()));
-    assert_eq!(lines[1], "000700 % VMS2450 LIVE MIGRATION");
+    assert_eq!(source, "000700 % VMS2450 LIVE MIGRATION\n");
     assert_eq!(fs::read_to_string(out.join("guest.txt")).unwrap(), "");
 }
 
@@ -241,16 +237,28 @@ fn output_that_cannot_be_written_is_no_success() {
     let open = |_| Streams { out: Box::new(Full), err: Box::new(err.clone()) };
     let run = |outcome| {
         let migrate = |config: &Config, request: &Request, _: &mut dyn Observer| {
-            let mut report = stub_report(config, request);
+            let mut report = given_report(config, request);
             report.outcome = outcome;
             report.verified = Some(Verified::ALL);
-            report
+            Ok(report)
         };
         run_with(["su390", "migrate"].map(OsString::from), &open, &migrate)
     };
     assert_eq!(run(Outcome::Completed), Status::Usage);
     assert_eq!(run(Outcome::InDoubt), Status::InDoubt);
     assert!(err.text().contains("output cannot be written"), "{}", err.text());
+}
+
+#[test]
+fn migration_that_cannot_be_tried_ends_with_2() {
+    let err = Shared::default();
+    let open = |_| Streams { out: Box::new(io::sink()), err: Box::new(err.clone()) };
+    let refused = |_: &Config, _: &Request, _: &mut dyn Observer| {
+        Err(LiveError::Link(io::ErrorKind::AddrInUse.into()))
+    };
+    let status = run_with(["su390", "migrate"].map(OsString::from), &open, &refused);
+    assert_eq!(status, Status::Usage);
+    assert!(err.text().starts_with("error: no link between the monitors"), "{}", err.text());
 }
 
 #[test]

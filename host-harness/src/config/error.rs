@@ -46,7 +46,9 @@ impl ConfigError {
         let (table, _) = DeTable::parse_recoverable(text);
         let start = error.span().map_or(0, |span| span.start);
         let mut path = Vec::new();
-        find_offset(table.get_ref(), start, &mut path);
+        if !find_offset(table.get_ref(), start, &mut path) {
+            path = written_path(text, start);
+        }
         let message = error.message().trim_end().replace('\n', ": ");
         Self::of_line(file, text, start, &path.join("."), message)
     }
@@ -108,6 +110,24 @@ fn find_offset(table: &DeTable<'_>, offset: usize, path: &mut Vec<String>) -> bo
     let found = nearest.is_some();
     path.extend(nearest);
     found
+}
+
+/// The keys as they are written in the line at `offset` and the table header above it: for what
+/// the parser could not take into its table.
+fn written_path(text: &str, offset: usize) -> Vec<String> {
+    let line = text.bytes().take(offset).filter(|byte| *byte == b'\n').count();
+    let mut header = None;
+    let mut key = None;
+    for line in text.lines().take(line + 1) {
+        let line = line.trim();
+        if line.starts_with('[') {
+            header = Some(line.split(']').next().unwrap_or(line).trim_start_matches('['));
+            key = None;
+        } else {
+            key = line.split_once('=').map(|(key, _)| key.trim());
+        }
+    }
+    header.into_iter().chain(key).map(str::to_owned).collect()
 }
 
 /// As [`find_offset`], for the tables below a value.

@@ -49,12 +49,23 @@ pub struct Request {
 }
 
 impl Request {
+    /// Whether the VM is the one that is configured.
+    #[must_use]
+    pub fn is_configured(&self, config: &Config) -> bool {
+        match self.vm {
+            VmSelector::Index(index) => index == config.vm.index,
+            VmSelector::Name(name) => name == config.vm.name,
+        }
+    }
+
     /// What people call the VM: name and index, or as it was asked for if it is not configured.
     #[must_use]
     pub fn vm_label(&self, config: &Config) -> String {
-        let (index, name) = (config.vm.index, config.vm.name);
-        let known = self.vm == VmSelector::Index(index) || self.vm == VmSelector::Name(name);
-        if known { format!("{name} ({index})") } else { self.vm.to_string() }
+        if self.is_configured(config) {
+            format!("{} ({})", config.vm.name, config.vm.index)
+        } else {
+            format!("VM {}", self.vm)
+        }
     }
 }
 

@@ -113,7 +113,7 @@ fn each_mistake_is_told_with_file_line_and_key() {
         ("# delay = \"1ms\"", "delay = 1", "link.delay: the unit is missing"),
         ("drain = \"1s\"", "drain = \"0s\"", "limits.drain: a span of time must not be zero"),
         ("drain = \"1s\"", "drain = \"1s\"\ndrain = \"2s\"", "limits.drain: duplicate key"),
-        ("[limits]", "[limit]", "limit: unknown field `limit`"),
+        ("[limits]\n", "[limit]\n", "limit: unknown field `limit`"),
         ("drain = \"1s\"", "drain = ", "limits.drain: "),
     ];
     for (from, to, expected) in cases {

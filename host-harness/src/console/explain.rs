@@ -7,7 +7,7 @@
 use monitor_core::vm::{Finding, Obstacle, Reason};
 
 use super::{
-    Report,
+    Outcome, Report,
     report::{Guest, code},
 };
 
@@ -43,9 +43,10 @@ pub(super) fn finding(finding: &Finding, report: &Report) -> String {
         Obstacle::AlreadyMigrating => {
             (format!("{vm} is being migrated already"), "wait for the end of that".to_owned())
         }
-        Obstacle::VmUnknown => {
-            (format!("there is no VM {vm} on {source}"), "check the index or name".to_owned())
-        }
+        Obstacle::VmUnknown => (
+            format!("{source} has no VM of this index or name"),
+            "check the index or name, and where the VM is".to_owned(),
+        ),
         Obstacle::MemoryShort => (
             format!("{target} has not enough free main memory for {vm}"),
             format!("end or shrink other VMs on {target}"),
@@ -113,7 +114,10 @@ pub(super) const fn next_step(reason: Reason) -> &'static str {
 /// Where the guest is, as a sentence.
 pub(super) fn whereabouts(report: &Report) -> String {
     match report.guest {
-        None => format!("There is no VM {}; nothing has changed.", report.vm),
+        None => "There is no such VM; nothing has changed.".to_owned(),
+        Some(Guest::On(su)) if report.outcome == Outcome::Rejected => {
+            format!("The guest is on {su} as before.")
+        }
         Some(Guest::On(su)) if su == report.source => {
             format!("The guest is on {su} as before; nothing of the attempt is left.")
         }
@@ -128,7 +132,7 @@ pub(super) fn whereabouts(report: &Report) -> String {
 mod tests {
     use monitor_core::units::{Mnemonic, SuName};
 
-    use super::{super::Outcome, *};
+    use super::*;
 
     fn report() -> Report {
         let name = |text| SuName::new(text).unwrap();
@@ -159,7 +163,7 @@ mod tests {
     #[test]
     fn guest_is_said_to_be_where_it_is() {
         let mut report = report();
-        assert!(whereabouts(&report).contains("There is no VM"));
+        assert!(whereabouts(&report).contains("There is no such VM"));
         report.guest = Some(Guest::On(report.source));
         assert!(whereabouts(&report).contains("on ABGSE501 as before"));
         report.guest = Some(Guest::HeldAt(report.target));

@@ -81,7 +81,9 @@ impl Observer for Terminal {
     }
 
     fn progress(&mut self, progress: &Progress) {
-        let sent = progress.pages_total.saturating_sub(progress.pages_left);
+        // Before the first pass nothing is left to be sent because nothing was begun.
+        let begun = if progress.pass == 0 { 0 } else { progress.pages_total };
+        let sent = begun.saturating_sub(progress.pages_left);
         self.bar.set_length(progress.pages_total.max(1));
         self.bar.set_position(sent);
         self.bar.set_prefix(progress.phase);

@@ -106,20 +106,17 @@ pub fn migrate(
     let cluster = Cluster::new(config, &hub);
     let (block, machine) = cluster.create_vm(config).map_err(LiveError::Guest)?;
     hub.line(ConsoleName::Source, &command_line(&block, request));
-    let report = match admitted(&cluster, config, request, &block) {
-        Err(findings) => {
-            for line in rejection_lines(config, request, &findings) {
-                hub.line(ConsoleName::Source, &line);
-            }
-            drop((hub, sender));
-            show(&events, observer);
-            rejected(config, request, &block, findings)
-        }
-        Ok(()) => {
-            run(config, request, &cluster, &hub, &block, &machine, (sender, events), observer)?
-        }
-    };
-    Ok(report)
+    let findings = admitted(&cluster, config, request, &block);
+    if findings.is_empty() {
+        return run(config, request, &cluster, &hub, &block, &machine, (sender, events), observer);
+    }
+    for line in rejection_lines(config, request, &findings) {
+        hub.line(ConsoleName::Source, &line);
+    }
+    // Nobody has anything more to say: the last senders go, so that showing ends.
+    drop((cluster, machine, hub, sender));
+    show(&events, observer);
+    Ok(rejected(config, request, &block, findings))
 }
 
 /// The command as the operator types it.
@@ -132,13 +129,13 @@ fn command_line(block: &VmBlock, request: &Request) -> String {
     format!("MIGRATE-VM VM-ID={vm},SERVER-UNIT-NAME={}", request.target)
 }
 
-/// The part of the check that the source makes alone.
+/// What the part of the check finds that the source makes alone.
 fn admitted(
     cluster: &Cluster,
     config: &Config,
     request: &Request,
     configured: &VmBlock,
-) -> Result<(), Findings> {
+) -> Findings {
     let id = match request.vm {
         VmSelector::Index(index) => VmId::Index(index),
         VmSelector::Name(name) => VmId::Name(name),
@@ -155,14 +152,14 @@ fn admitted(
     if other {
         findings.add(monitor_core::vm::Obstacle::VmUnknown);
     }
-    if findings.is_empty() { Ok(()) } else { Err(findings) }
+    findings
 }
 
 fn rejected(config: &Config, request: &Request, block: &VmBlock, findings: Findings) -> Report {
     let asked = match request.vm {
         VmSelector::Index(index) if index == block.index() => block.name().to_string(),
-        VmSelector::Index(index) => index.to_string(),
-        VmSelector::Name(name) => name.to_string(),
+        VmSelector::Index(index) => format!("VM {index}"),
+        VmSelector::Name(name) => format!("VM {name}"),
     };
     let mut report = Report::new(Outcome::Rejected, asked, config.vm.on, request.target);
     report.reason = Some(Reason::Rejected);

@@ -28,6 +28,9 @@ use crate::{
 /// The longest wait between two steps.
 const WAIT_MAX: Duration = Duration::from_micros(200);
 
+/// The longest wait while the guest stands still.
+const WAIT_STOPPED_MAX: Duration = Duration::from_micros(20);
+
 /// Time between two reports of progress.
 const PROGRESS_US: u64 = 50_000;
 
@@ -110,7 +113,8 @@ impl SourceEnd<'_> {
                 reported = now;
                 drop(self.events.send(Event::Progress(progress(&driver))));
             }
-            pause(&driver.ports().link, wait, self.clock);
+            let stopped = driver.machine().disposition() == Disposition::HeldAtSource;
+            pause(&driver.ports().link, wait, self.clock, stopped);
         }
         let (sent, received) = driver.bytes();
         End {
@@ -186,7 +190,8 @@ impl TargetEnd<'_> {
             if wait.finished || dropped_at.as_ref().is_some_and(farewell) {
                 break;
             }
-            pause(&driver.ports().link, wait, self.clock);
+            let stopped = driver.machine().disposition() == Disposition::HeldAtTarget;
+            pause(&driver.ports().link, wait, self.clock, stopped);
         }
         End {
             disposition: driver.machine().disposition(),
@@ -209,11 +214,13 @@ fn wake_if_resumed(machine: &Machine, runs: &mut bool, processors: &Processors) 
     *runs = runs_now;
 }
 
-fn pause(link: &Shaped, wait: Wait, clock: Clock) {
+/// Waits for the link, the deadline, or a completion, which comes without a sign.
+fn pause(link: &Shaped, wait: Wait, clock: Clock, guest_stands_still: bool) {
     if wait.busy {
         return;
     }
-    let time = wait.deadline.map_or(WAIT_MAX, |deadline| clock.until(deadline)).min(WAIT_MAX);
+    let most = if guest_stands_still { WAIT_STOPPED_MAX } else { WAIT_MAX };
+    let time = wait.deadline.map_or(most, |deadline| clock.until(deadline)).min(most);
     link.wait(wait.sending, time);
 }
 

@@ -64,22 +64,22 @@ pub(super) fn finish(
     report.predicted_blackout_us = source.statistics.predicted.map(Micros::get);
     report.passes = passes(&source);
     report.detail = detail(&source);
-    if outcome == Outcome::Completed {
-        if let Some(target) = &target.machine {
-            report.blackout_us = blackout(machine, target, block);
-            target.stop();
-            processors.end();
-            let witness = witness.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            report.verified = Some(judge(&Judgement {
-                cluster,
-                vm: block.name(),
-                owner: Ownership { owner: request.target, epoch: FIRST_EPOCH.next() },
-                source: machine,
-                target,
-                witness: witness.as_ref(),
-                guest_runs: block.state().activity() == Activity::Running,
-            }));
-        }
+    if outcome == Outcome::Completed
+        && let Some(target) = &target.machine
+    {
+        report.blackout_us = blackout(machine, target, block);
+        target.stop();
+        processors.end();
+        let witness = witness.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        report.verified = Some(judge(&Judgement {
+            cluster,
+            vm: block.name(),
+            owner: Ownership { owner: request.target, epoch: FIRST_EPOCH.next() },
+            source: machine,
+            target,
+            witness: witness.as_ref(),
+            guest_runs: block.state().activity() == Activity::Running,
+        }));
     }
     machine.stop();
     processors.end();

@@ -19,6 +19,9 @@ const SAMPLES: usize = 16;
 /// Passes beyond the first that fits the budget, if each leaves clearly less than the one before.
 const POLISH_PASSES: usize = 4;
 
+/// Passes after which a guest of which most is still dirty is given up.
+const COLD_PASSES_MAX: usize = 6;
+
 /// What one pass over the memory did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -149,30 +152,43 @@ pub enum Decision {
     GiveUp,
 }
 
-/// Decides after a pass. `passes` ends with the pass that has just ended.
+/// Decides after a pass. `passes` ends with the pass that has just ended; `guest` is the whole
+/// storage of the VM.
 #[must_use]
-pub fn decide(passes: &[PassReport], prediction: &Prediction, budget: Micros) -> Decision {
-    let fits = prediction.blackout() <= budget;
-    let shrinks = passes.last().is_some_and(shrinks_clearly);
-    if fits {
+pub fn decide(
+    passes: &[PassReport],
+    prediction: &Prediction,
+    budget: Micros,
+    guest: PageCount,
+) -> Decision {
+    let stuck = is_stuck(passes);
+    // Most of such a guest would be copied while it stands still. That is no live migration, and
+    // all of the prediction would hang on the bandwidth: it is given up whatever the budget says.
+    let mostly_cold = prediction.pages.get() > guest.get() / 2;
+    if mostly_cold && (stuck || passes.len() >= COLD_PASSES_MAX) {
+        return Decision::GiveUp;
+    }
+    if prediction.blackout() <= budget {
         let fitting = passes.iter().rev().take_while(|pass| shrinks_clearly(pass)).count();
         // Copying goes on while it clearly pays: a page sent now is one less in the blackout.
         let pays = transfer(prediction.pages, prediction.bandwidth) > prediction.state;
-        if shrinks && pays && fitting <= POLISH_PASSES && passes.len() < PASSES_MAX {
-            return Decision::AnotherPass;
-        }
-        return Decision::Stop;
+        let polishes = fitting > 0 && fitting <= POLISH_PASSES && passes.len() < PASSES_MAX;
+        return if pays && polishes { Decision::AnotherPass } else { Decision::Stop };
     }
-    let stuck = passes.iter().rev().take(2).filter(|pass| !shrinks_at_all(pass)).count();
-    if stuck >= 2 || passes.len() >= PASSES_MAX {
-        return Decision::GiveUp;
-    }
-    Decision::AnotherPass
+    if stuck || passes.len() >= PASSES_MAX { Decision::GiveUp } else { Decision::AnotherPass }
 }
 
 /// Whether a pass left at most three quarters of what it sent.
 const fn shrinks_clearly(pass: &PassReport) -> bool {
     pass.left.get().saturating_mul(4) <= pass.pages.get().saturating_mul(3)
+}
+
+/// Whether the last two passes together left nine tenths of what they sent, or more.
+fn is_stuck(passes: &[PassReport]) -> bool {
+    let last = || passes.iter().rev().take(2);
+    let sent = last().fold(0_u64, |sum, pass| sum.saturating_add(pass.pages.get()));
+    let left = last().fold(0_u64, |sum, pass| sum.saturating_add(pass.left.get()));
+    passes.len() >= 2 && left.saturating_mul(10) >= sent.saturating_mul(9)
 }
 
 /// Whether a pass left less than nine tenths of what it sent.
@@ -271,27 +287,36 @@ mod tests {
         assert_eq!(transfer(PageCount::new(0), 0), Micros::new(0));
     }
 
+    /// Decides for a guest of 1 GiB.
+    fn after(passes: &[PassReport], left: u64, budget: Micros) -> Decision {
+        decide(passes, &prediction(left), budget, PageCount::new(262_144))
+    }
+
     #[test]
     fn a_guest_that_changes_everything_is_given_up_after_two_passes() {
         let first = [pass(262_144, 262_000)];
-        assert_eq!(decide(&first, &prediction(262_000), BUDGET), Decision::AnotherPass);
         let second = [pass(262_144, 262_000), pass(262_000, 261_000)];
-        assert_eq!(decide(&second, &prediction(261_000), BUDGET), Decision::GiveUp);
+        for budget in [BUDGET, Micros::from_millis(60_000)] {
+            assert_ne!(after(&first, 262_000, budget), Decision::GiveUp);
+            assert_eq!(after(&second, 261_000, budget), Decision::GiveUp);
+        }
+    }
+
+    #[test]
+    fn a_small_hot_set_is_stopped_when_it_fits_and_given_up_when_it_does_not() {
+        let stuck = [pass(20_000, 20_000), pass(20_000, 20_000)];
+        assert_eq!(after(&stuck, 20_000, BUDGET), Decision::Stop);
+        assert_eq!(after(&stuck, 20_000, Micros::from_millis(20)), Decision::GiveUp);
     }
 
     #[test]
     fn passes_go_on_while_they_pay_and_stop_when_they_do_not() {
-        assert_eq!(
-            decide(&[pass(262_144, 40_000)], &prediction(40_000), BUDGET),
-            Decision::AnotherPass
-        );
-        assert_eq!(decide(&[pass(40_000, 100)], &prediction(100), BUDGET), Decision::Stop);
-        assert_eq!(
-            decide(&[pass(262_144, 40_000), pass(40_000, 39_000)], &prediction(39_000), BUDGET),
-            Decision::Stop
-        );
+        assert_eq!(after(&[pass(262_144, 40_000)], 40_000, BUDGET), Decision::AnotherPass);
+        assert_eq!(after(&[pass(40_000, 100)], 100, BUDGET), Decision::Stop);
+        let shrunk_no_more = [pass(262_144, 40_000), pass(40_000, 39_000)];
+        assert_eq!(after(&shrunk_no_more, 39_000, BUDGET), Decision::Stop);
         let shrinking = [pass(262_144, 90_000), pass(90_000, 80_000)];
-        assert_eq!(decide(&shrinking, &prediction(90_000), BUDGET), Decision::AnotherPass);
+        assert_eq!(after(&shrinking, 90_000, BUDGET), Decision::AnotherPass);
     }
 
     #[test]

@@ -312,7 +312,8 @@ impl Source {
         if let Some(last) = self.statistics.passes.last() {
             self.statistics.forecast = Some(forecast(last, &prediction, budget));
         }
-        match decide(&self.statistics.passes, &prediction, budget) {
+        let guest = loan.pages.page_count();
+        match decide(&self.statistics.passes, &prediction, budget, guest) {
             Decision::AnotherPass if self.statistics.passes.len() < PASSES_MAX => {
                 self.enter(Phase::Precopy(Precopy::first(now, precopy.incarnation)));
             }

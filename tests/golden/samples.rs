@@ -1,0 +1,305 @@
+//! The values of the golden frames, and the fields of which their bodies consist.
+//!
+//! Source of truth: PROTOCOL.md. Each frame is one of the move of VM12PROD from ABGSE501 to
+//! ABGSE701. Invariant: a body has exactly the fields that are named here, in this order.
+//! Deliberately not here: how the fields are encoded, which is the core's business.
+
+use monitor_core::{
+    channel::{DeviceStatus, Orb, Scsw, ScswControl, SubchannelImage, SubchannelStatus},
+    device::{Assignment, DeviceDescriptor, DeviceKind},
+    memory::PageRun,
+    processor::{CpuState, ProcessorImage, Psw, TodEpoch},
+    units::{
+        ConfigurationName, DeviceNumber, DeviceSlot, GroupNumber, Incarnation, Micros, Mnemonic,
+        PageCount, PoolName, ProcessorIndex, SuName, SubchannelNumber, VmIndex, VmName,
+    },
+    vm::{Activity, Findings, Obstacle, Privileges, Reason, VmBlock, VmState},
+    wire::{Frame, Hello},
+};
+
+use super::codec::Content;
+
+/// The width of a field in bytes, and what it is.
+pub(crate) type Layout = Vec<(usize, &'static str)>;
+
+/// One golden frame.
+pub(crate) struct Sample {
+    /// Its number in its direction.
+    pub(crate) sequence: u64,
+    pub(crate) content: Content,
+    /// The fields of its body.
+    pub(crate) layout: Layout,
+}
+
+const INCARNATION: Incarnation = Incarnation::new(0x00DF_1A2B_3C4D_5E6F);
+
+/// The golden frames, in the order of the numbers of their types.
+pub(crate) fn samples() -> Vec<Sample> {
+    let of = |sequence, content, layout| Sample { sequence, content, layout };
+    let plain = |sequence, frame, layout: &[_]| of(sequence, Content::Plain(frame), layout.into());
+    let incarnation: &[_] = &[(8, "incarnation")];
+    let load_end = Frame::LoadEnd { processors: 2, subchannels: 12 };
+    let aborted = Frame::Aborted { incarnation: INCARNATION, reason: Reason::BuildFailed };
+    let run = PageRun { group: GroupNumber::new(3), mask: 0b1001 };
+    let keys = vec![0x16, 0x38];
+    let pages = [[0; 4096], [0xC1; 4096]].concat();
+    vec![
+        of(1, Content::Plain(hello()), hello_layout()),
+        plain(9, Frame::Abort(Reason::Cancelled), &[(2, "reason 2: cancelled")]),
+        of(2, Content::Definition(definition()), definition_layout()),
+        of(3, Content::Device(DeviceSlot::new(0), device()), device_layout()),
+        plain(15, Frame::Check(12), &[(2, "number of devices")]),
+        plain(16, Frame::Build, &[]),
+        of(17, Content::Pages { run, keys: keys.clone(), pages }, pages_layout(true)),
+        of(18, Content::Keys { run, keys }, pages_layout(false)),
+        plain(19, Frame::PassEnd(1), &[(2, "number of the pass")]),
+        of(20, processor(), processor_layout()),
+        of(21, subchannel(), subchannel_layout()),
+        plain(22, Frame::RehearsalEnd(2), &[(2, "number of processors")]),
+        plain(23, load_end, &[(2, "number of processors"), (2, "number of subchannels")]),
+        plain(24, Frame::Recopy, &[]),
+        plain(25, Frame::Commit(INCARNATION), incarnation),
+        plain(26, Frame::Released, &[]),
+        of(2, Content::Findings(Box::new(findings())), findings_layout()),
+        plain(3, Frame::Built(INCARNATION), incarnation),
+        plain(4, Frame::Ack(17), &[(8, "number of the frame up to which all is stored")]),
+        plain(5, Frame::Rehearsed(Micros::new(750)), &[(8, "microseconds")]),
+        plain(6, Frame::Ready(INCARNATION), incarnation),
+        plain(7, Frame::Running(INCARNATION), incarnation),
+        plain(8, Frame::Completed, &[]),
+        plain(9, aborted, &[(8, "incarnation"), (2, "reason 13: the VM could not be set up")]),
+        of(27, Content::Skipped, Vec::new()),
+    ]
+}
+
+fn hello() -> Frame {
+    Frame::Hello(Hello {
+        version_min: 1,
+        version_max: 1,
+        frame_bytes_max: 262_272,
+        window: 64,
+        pages: PageCount::new(0x1_0000),
+        vm: VmName::new("VM12PROD").unwrap(),
+        source: SuName::new("ABGSE501").unwrap(),
+        target: SuName::new("ABGSE701").unwrap(),
+    })
+}
+
+fn hello_layout() -> Layout {
+    vec![
+        (2, "oldest version"),
+        (2, "newest version"),
+        (4, "longest frame"),
+        (4, "window"),
+        (8, "pages"),
+        (1, "length of the VM's name"),
+        (8, "VM's name: VM12PROD"),
+        (1, "length of the source's name"),
+        (64, "source's name: ABGSE501"),
+        (1, "length of the target's name"),
+        (64, "target's name: ABGSE701"),
+    ]
+}
+
+fn definition() -> VmBlock {
+    let index = VmIndex::new(12).unwrap();
+    VmBlock::new(index, VmName::new("VM12PROD").unwrap(), PageCount::new(0x1_0000), 2)
+        .unwrap()
+        .with_cpu_quota_hundredths(1250)
+        .unwrap()
+        .with_cpu_limit_hundredths(7500)
+        .unwrap()
+        .with_privileges(Privileges::IO_PRIORITY | Privileges::ASSIGN_BY_GUEST)
+        .with_group(PoolName::new("PROD").unwrap())
+        .with_initial_configuration(ConfigurationName::new("390SU- 700-70").unwrap())
+        .with_migration_count(3)
+        .with_state(VmState::new(Activity::Running).with_diff(true))
+}
+
+fn definition_layout() -> Layout {
+    vec![
+        (1, "VM index"),
+        (1, "activity 2: running"),
+        (2, "number of processors"),
+        (2, "CPU quota 12.50"),
+        (2, "CPU limit 75.00 percent"),
+        (2, "privileges: I/O priority, assignment by guest"),
+        (1, "I/O configuration differs"),
+        (1, "reserved"),
+        (4, "number of migrations"),
+        (8, "pages"),
+        (1, "length of the VM's name"),
+        (8, "VM's name: VM12PROD"),
+        (1, "length of the group's name"),
+        (8, "group's name: PROD"),
+        (1, "length of the configuration"),
+        (24, "configuration: 390SU- 700-70"),
+    ]
+}
+
+fn device() -> DeviceDescriptor {
+    DeviceDescriptor {
+        mnemonic: Mnemonic::new("CS").unwrap(),
+        number: DeviceNumber::new(0x9920),
+        kind: DeviceKind::Disk,
+        assignment: Assignment::SharedDevice,
+        subchannel: SubchannelNumber::new(0x0012),
+        identity: u64::from_be_bytes(*b"\0\0PUB001"),
+    }
+}
+
+fn device_layout() -> Layout {
+    vec![
+        (2, "slot"),
+        (4, "mnemonic: CS"),
+        (1, "kind 2: disk"),
+        (1, "assignment 3: shared device"),
+        (2, "reserved"),
+        (2, "device number"),
+        (2, "subchannel number"),
+        (4, "reserved"),
+        (8, "identity: volume PUB001"),
+    ]
+}
+
+fn pages_layout(with_pages: bool) -> Layout {
+    let mut layout = vec![
+        (8, "group: pages 192 to 255"),
+        (8, "mask: pages 192 and 195"),
+        (1, "key of page 192"),
+        (1, "key of page 195"),
+        (62, "keys of no page"),
+    ];
+    if with_pages {
+        layout.extend([(4096, "page 192"), (4096, "page 195")]);
+    }
+    layout
+}
+
+fn processor() -> Content {
+    let mut image = ProcessorImage::initial();
+    image.psw = Psw::new(0x0705_2001_8000_0000, 0x0000_0000_0012_3456);
+    image.state = CpuState::Operating;
+    image.general = core::array::from_fn(|n| 0x1111_1111_1111_1111 * n as u64);
+    image.access[1] = 0x0001_0203;
+    image.control[1] = 0x0000_0000_0ABC_D003;
+    image.vector[0] = 0x4010_0000_0000_0000 << 64;
+    image.vector[31] = 0x1F;
+    image.floating_control = 0x0008_0000;
+    image.prefix = 0x0000_8000;
+    image.tod_programmable = 0x0000_1234;
+    image.cpu_timer = -2;
+    image.clock_comparator = 0xDF1A_2B3C_4D5E_6F70;
+    image.breaking_event = 0x0000_0000_0012_3400;
+    image.program_parameter = 0x8000_0000_0000_0001;
+    image.tod_epoch = TodEpoch { index: -1, difference: 0xFFFF_FFFF_FF00_0000 };
+    image.external_call = Some(1);
+    image.emergency_signals = 0b10;
+    image.service_signal = Some(0x0000_8001);
+    image.pfault_token = 0x0000_0001_2345_6780;
+    image.pfault_select = 0x0001_0000_0000_0000;
+    image.pfault_compare = 0x0001_0000_0000_0000;
+    Content::Processor { index: ProcessorIndex::new(0), rehearsal: true, image: Box::new(image) }
+}
+
+fn block(tag: &'static str, fields: &[(usize, &'static str)]) -> Layout {
+    let head = [(2, tag), (2, "version of the block"), (4, "length of the block")];
+    [&head, fields].concat()
+}
+
+fn processor_layout() -> Layout {
+    let blocks = [
+        block(
+            "tag: execution",
+            &[(8, "PSW, mask"), (8, "PSW, address"), (1, "state 2: operating"), (1, "SIGP order")],
+        ),
+        block("tag: general registers", &[(128, "general registers 0 to 15")]),
+        block("tag: access registers", &[(64, "access registers 0 to 15")]),
+        block("tag: control registers", &[(128, "control registers 0 to 15")]),
+        block("tag: vector registers", &[(512, "vector registers 0 to 31")]),
+        block("tag: floating-point control", &[(4, "floating-point control register")]),
+        block(
+            "tag: clocks",
+            &[
+                (4, "prefix"),
+                (4, "TOD programmable register"),
+                (8, "CPU timer"),
+                (8, "clock comparator"),
+                (8, "breaking-event address"),
+                (8, "program parameter"),
+            ],
+        ),
+        block("tag: TOD", &[(1, "epoch index"), (8, "epoch difference")]),
+        block(
+            "tag: local interruptions",
+            &[
+                (1, "external call is pending"),
+                (2, "its CPU address"),
+                (8, "emergency signals"),
+                (1, "restart is pending"),
+            ],
+        ),
+        block("tag: service signal", &[(4, "parameter")]),
+        block("tag: pfault", &[(8, "token"), (8, "select mask"), (8, "compare mask")]),
+    ];
+    [vec![(2, "processor"), (2, "rehearsal")], blocks.concat()].concat()
+}
+
+fn subchannel() -> Content {
+    let number = SubchannelNumber::new(0x0012);
+    let mut image = SubchannelImage::idle(number, DeviceNumber::new(0x9920));
+    image.schib.pmcw = image.schib.pmcw.with_enabled(true).with_interruption_subclass(3);
+    image.schib.pmcw.interruption_parameter = 0x1122_3344;
+    image.schib.scsw = Scsw {
+        flags: 0x5080,
+        control: ScswControl::START_FUNCTION
+            | ScswControl::ALERT_STATUS
+            | ScswControl::STATUS_PENDING,
+        program_address: 0x0004_2008,
+        device_status: DeviceStatus::CHANNEL_END | DeviceStatus::UNIT_CHECK,
+        subchannel_status: SubchannelStatus::empty(),
+        residual_count: 0x0777,
+    };
+    image.sense[0] = 0x80;
+    image.orb = Some(Orb::of_program(0x0004_2000, 0x1122_3344).with_key(5));
+    Content::Subchannel { slot: DeviceSlot::new(0), image: Box::new(image) }
+}
+
+fn subchannel_layout() -> Layout {
+    let schib = [
+        (28, "path-management-control word"),
+        (12, "subchannel-status word"),
+        (8, "measurement-block address"),
+        (4, "model-dependent area"),
+    ];
+    let blocks = [
+        block("tag: identity", &[(2, "subchannel number"), (2, "device number")]),
+        block("tag: subchannel-information block", &schib),
+        block("tag: sense", &[(32, "sense data")]),
+        block("tag: operation-request block", &[(32, "operation-request block")]),
+    ];
+    [vec![(2, "slot")], blocks.concat()].concat()
+}
+
+fn findings() -> Findings {
+    let mut findings = Findings::new();
+    findings.add(Obstacle::MemoryShort);
+    findings.add_device(Obstacle::DeviceMissing, Mnemonic::new("FAA4").unwrap());
+    findings.set_unlisted(1);
+    findings
+}
+
+fn findings_layout() -> Layout {
+    vec![
+        (2, "number of findings listed"),
+        (2, "number of findings not listed"),
+        (2, "code 4011: memory"),
+        (1, "length of the mnemonic"),
+        (4, "no mnemonic"),
+        (1, "reserved"),
+        (2, "code 4034: device missing"),
+        (1, "length of the mnemonic"),
+        (4, "mnemonic: FAA4"),
+        (1, "reserved"),
+    ]
+}

@@ -1,0 +1,263 @@
+//! The wire format, byte by byte: golden frames against the core, and PROTOCOL.md against both.
+//!
+//! Source of truth: PROTOCOL.md and the files in `tests/golden`. With `OVERWRITE=1` in the
+//! environment the golden files and the examples of PROTOCOL.md are written anew; what changes in
+//! them then is a change of the protocol. Invariants: each type has a golden file, and each file
+//! is a whole frame. Deliberately not here: what is refused, which `wire_garbage` has.
+
+#[path = "../golden/codec.rs"]
+mod codec;
+#[path = "../golden/samples.rs"]
+mod samples;
+
+use std::{
+    env,
+    fmt::{Debug, Write},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use codec::{decode, golden, golden_path, header, seal, types};
+use monitor_core::{
+    limits::HEADER_BYTES,
+    vm::{Activity, Obstacle, Reason},
+    wire::{Fault, MAGIC},
+};
+use samples::{Layout, Sample, samples};
+
+/// Lines between which PROTOCOL.md has the golden frames.
+const EXAMPLES_BEGIN: &str = "<!-- examples: written by the test wire_golden -->\n";
+const EXAMPLES_END: &str = "<!-- end of the examples -->\n";
+
+/// Bytes that are equal so often in a row are written once, with their number.
+const RUN_BYTES_MIN: usize = 8;
+
+/// The most bytes that are written without a space.
+const WORD_BYTES_MAX: usize = 16;
+
+fn overwrites() -> bool {
+    env::var_os("OVERWRITE").is_some()
+}
+
+fn protocol_path() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../PROTOCOL.md")
+}
+
+fn protocol() -> String {
+    fs::read_to_string(protocol_path()).expect("PROTOCOL.md is readable")
+}
+
+/// Each golden type with its sample.
+fn named_samples() -> Vec<(String, Sample)> {
+    let types = types();
+    let samples = samples();
+    assert_eq!(samples.len(), types.len(), "each type has one sample");
+    for ((code, name), sample) in types.iter().zip(&samples) {
+        assert_eq!(sample.content.type_code(), *code, "the sample of {name} is of its type");
+    }
+    types.into_iter().map(|(_, name)| name).zip(samples).collect()
+}
+
+fn header_layout() -> Layout {
+    vec![
+        (4, "magic: VMLM"),
+        (2, "version"),
+        (2, "type"),
+        (2, "flags"),
+        (2, "reserved"),
+        (4, "length of the body"),
+        (8, "stream"),
+        (8, "epoch"),
+        (8, "sequence"),
+        (4, "check value of the body"),
+        (4, "check value of the header"),
+    ]
+}
+
+/// The golden file of a sample: its bytes, field by field, each with its offset and its name.
+fn render(name: &str, sample: &Sample) -> String {
+    let body = sample.content.body();
+    let code = sample.content.type_code();
+    let head = header(code, sample.sequence, &body).emit();
+    let mut text = format!("# {name}: header\n");
+    render_fields(&mut text, &head, &header_layout());
+    if !body.is_empty() {
+        text.push_str("# body\n");
+        render_fields(&mut text, &body, &sample.layout);
+    }
+    text
+}
+
+fn render_fields(text: &mut String, bytes: &[u8], layout: &Layout) {
+    let width: usize = layout.iter().map(|(width, _)| width).sum();
+    assert_eq!(width, bytes.len(), "the fields are as long as the bytes");
+    let mut offset = 0;
+    for (width, label) in layout {
+        let lines = hex_lines(&bytes[offset..offset + width]);
+        for (position, line) in lines.iter().enumerate() {
+            if position == 0 {
+                writeln!(text, "{line:<36}# {offset:>4} {label}").expect("a string takes all");
+            } else {
+                writeln!(text, "{line}").expect("a string takes all");
+            }
+        }
+        offset += width;
+    }
+}
+
+/// The bytes in words; a line has one or a few of them.
+fn hex_lines(bytes: &[u8]) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in hex_words(bytes) {
+        let line = lines.last_mut().expect("there is a first line");
+        if line.is_empty() {
+            *line = word;
+        } else if line.len() + 1 + word.len() <= 2 * WORD_BYTES_MAX {
+            line.push(' ');
+            line.push_str(&word);
+        } else {
+            lines.push(word);
+        }
+    }
+    lines
+}
+
+fn hex_words(bytes: &[u8]) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut open = String::new();
+    for run in bytes.chunk_by(|one, next| one == next) {
+        if run.len() > RUN_BYTES_MIN {
+            words.extend(Some(std::mem::take(&mut open)).filter(|word| !word.is_empty()));
+            words.push(format!("{:02x}*{}", run[0], run.len()));
+            continue;
+        }
+        for byte in run {
+            if open.len() == 2 * WORD_BYTES_MAX {
+                words.push(std::mem::take(&mut open));
+            }
+            write!(open, "{byte:02x}").expect("a string takes all");
+        }
+    }
+    words.extend(Some(open).filter(|word| !word.is_empty()));
+    words
+}
+
+/// The examples of PROTOCOL.md.
+fn examples() -> String {
+    let mut text = String::new();
+    for (name, sample) in named_samples() {
+        let code = sample.content.type_code();
+        let file = render(&name, &sample);
+        write!(text, "\n### Example {name} ({code:#06x})\n\n```text\n{file}```\n")
+            .expect("a string takes all");
+    }
+    text.push('\n');
+    text
+}
+
+/// What stands before the examples, the examples, and what stands behind them.
+fn split_protocol(text: &str) -> (&str, &str, &str) {
+    let (before, rest) = text.split_once(EXAMPLES_BEGIN).expect("the examples begin");
+    let (between, after) = rest.split_once(EXAMPLES_END).expect("the examples end");
+    (before, between, after)
+}
+
+#[test]
+fn golden_files_are_the_samples_field_by_field() {
+    for (name, sample) in named_samples() {
+        let text = render(&name, &sample);
+        let path = golden_path(&name);
+        if overwrites() {
+            fs::write(&path, &text).expect("a golden file is writable");
+        }
+        let file = fs::read_to_string(&path).unwrap_or_default();
+        assert_eq!(file, text, "{}", path.display());
+    }
+}
+
+#[test]
+fn each_value_encodes_to_its_golden_bytes() {
+    for (name, sample) in named_samples() {
+        let body = sample.content.body();
+        let frame = seal(sample.content.type_code(), sample.sequence, &body);
+        assert_eq!(frame, golden(&name), "{name}");
+    }
+}
+
+#[test]
+fn golden_bytes_decode_to_their_value() {
+    for (name, sample) in named_samples() {
+        let bytes = golden(&name);
+        let (header, content) = decode(&bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(content, sample.content, "{name}");
+        assert_eq!(header.sequence.get(), sample.sequence, "{name}");
+        assert_eq!(header.type_code, sample.content.type_code(), "{name}");
+        assert_eq!(HEADER_BYTES + header.body_bytes(), bytes.len(), "{name}");
+    }
+}
+
+#[test]
+fn golden_folder_holds_one_file_a_type_and_nothing_else() {
+    let folder = golden_path("x");
+    let folder = folder.parent().expect("the files lie in a folder");
+    let entries = fs::read_dir(folder).expect("the folder is readable");
+    let mut found: Vec<PathBuf> = entries
+        .map(|entry| entry.expect("an entry is readable").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "hex"))
+        .collect();
+    let mut expected: Vec<PathBuf> = types().iter().map(|(_, name)| golden_path(name)).collect();
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn examples_of_the_protocol_are_the_golden_files() {
+    let text = protocol();
+    let (before, between, after) = split_protocol(&text);
+    let examples = examples();
+    if overwrites() {
+        let whole = [before, EXAMPLES_BEGIN, &examples, EXAMPLES_END, after].concat();
+        fs::write(protocol_path(), whole).expect("PROTOCOL.md is writable");
+        return;
+    }
+    for (line, (found, expected)) in (1..).zip(between.lines().zip(examples.lines())) {
+        assert_eq!(found, expected, "line {line} of the examples");
+    }
+    assert_eq!(between, examples);
+}
+
+#[test]
+fn protocol_has_a_row_for_every_type_reason_and_obstacle() {
+    let text = protocol();
+    let has_row = |code: String, name: &dyn Debug| {
+        let row = format!("| {code} |");
+        assert!(text.lines().any(|line| line.starts_with(&row)), "row `{row}` for {name:?}");
+    };
+    for (code, name) in types() {
+        has_row(format!("{code:#06x} | {name}"), &name);
+    }
+    for reason in Reason::ALL {
+        has_row(format!("{} | {}", reason.code(), reason), &reason);
+    }
+    for obstacle in Obstacle::ALL {
+        has_row(obstacle.code().to_string(), &obstacle);
+    }
+    for activity in Activity::ALL {
+        has_row(format!("{} | {}", activity.code(), activity.text()), &activity);
+    }
+}
+
+#[test]
+fn magic_is_four_letters() {
+    assert_eq!(MAGIC.to_be_bytes(), *b"VMLM");
+}
+
+#[test]
+fn hex_of_repeated_bytes_is_short_and_of_others_is_whole() {
+    assert_eq!(hex_lines(&[0; 4096]), ["00*4096"]);
+    assert_eq!(hex_lines(&[1, 2, 2, 2]), ["01020202"]);
+    let mixed: Vec<u8> = [vec![7; 9], (0..20).collect()].concat();
+    assert_eq!(hex_lines(&mixed), ["07*9", "000102030405060708090a0b0c0d0e0f", "10111213"]);
+    assert!(decode(&mixed).is_err_and(|error| error.fault == Fault::Truncated));
+}
