@@ -199,6 +199,13 @@ fn processor() -> Content {
     image.pfault_token = 0x0000_0001_2345_6780;
     image.pfault_select = 0x0001_0000_0000_0000;
     image.pfault_compare = 0x0001_0000_0000_0000;
+    image.guarded_storage =
+        [0, 0x0000_0002_0000_0019, 0x8000_0000_0000_0000, 0x0000_0000_0002_F000];
+    image.runtime_instrumentation = core::array::from_fn(|n| 0xA0 ^ n as u8);
+    image.execute_target = 0x0000_0000_0012_3460;
+    image.prediction_blocked = true;
+    image.etoken = [0x0102_0304_0506_0708, 0x090A_0B0C_0D0E_0F10];
+    image.control_program = 0x0500_0000_0000_0001;
     Content::Processor { index: ProcessorIndex::new(0), rehearsal: true, image: Box::new(image) }
 }
 
@@ -208,7 +215,12 @@ fn block(tag: &'static str, fields: &[(usize, &'static str)]) -> Layout {
 }
 
 fn processor_layout() -> Layout {
-    let blocks = [
+    let head = vec![(2, "processor"), (2, "rehearsal")];
+    [head, mandatory_blocks().concat(), optional_blocks().concat()].concat()
+}
+
+fn mandatory_blocks() -> [Layout; 9] {
+    [
         block(
             "tag: execution",
             &[(8, "PSW, mask"), (8, "PSW, address"), (1, "state 2: operating"), (1, "SIGP order")],
@@ -239,10 +251,22 @@ fn processor_layout() -> Layout {
                 (1, "restart is pending"),
             ],
         ),
+    ]
+}
+
+fn optional_blocks() -> [Layout; 7] {
+    [
         block("tag: service signal", &[(4, "parameter")]),
         block("tag: pfault", &[(8, "token"), (8, "select mask"), (8, "compare mask")]),
-    ];
-    [vec![(2, "processor"), (2, "rehearsal")], blocks.concat()].concat()
+        block(
+            "tag: guarded storage",
+            &[(8, "reserved"), (8, "designation"), (8, "section mask"), (8, "parameter list")],
+        ),
+        block("tag: runtime instrumentation", &[(64, "controls")]),
+        block("tag: execute target", &[(8, "address")]),
+        block("tag: speculation", &[(1, "branch prediction is blocked"), (16, "etoken")]),
+        block("tag: control program", &[(8, "what it said of itself")]),
+    ]
 }
 
 fn subchannel() -> Content {

@@ -2,4 +2,11 @@
 //!
 //! Source of truth: the tests. Deliberately not here: assertions.
 
+pub mod explore;
+pub mod machines;
 pub mod worlds;
+
+/// The examples of the README, compiled as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -15,11 +15,16 @@ use std::{
     fmt::{Debug, Write},
     fs,
     path::{Path, PathBuf},
+    sync::Once,
 };
 
 use codec::{decode, golden, golden_path, header, seal, types};
 use monitor_core::{
-    limits::HEADER_BYTES,
+    limits::{
+        BODY_BYTES_MAX, CONTROL_BYTES_MAX, DEVICES_MAX, FINDINGS_MAX, FRAME_BYTES_MAX,
+        GUEST_PAGES_MAX, HEADER_BYTES, PASSES_MAX, PROCESSOR_BYTES_MAX, PROCESSORS_MAX,
+        SUBCHANNEL_BYTES_MAX, VM_INDEX_MAX,
+    },
     vm::{Activity, Obstacle, Reason},
     wire::{Fault, MAGIC},
 };
@@ -35,16 +40,32 @@ const RUN_BYTES_MIN: usize = 8;
 /// The most bytes that are written without a space.
 const WORD_BYTES_MAX: usize = 16;
 
-fn overwrites() -> bool {
-    env::var_os("OVERWRITE").is_some()
-}
-
 fn protocol_path() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../PROTOCOL.md")
 }
 
+/// PROTOCOL.md, written anew first if that is asked for.
 fn protocol() -> String {
+    overwrite_once();
     fs::read_to_string(protocol_path()).expect("PROTOCOL.md is readable")
+}
+
+/// Writes the golden files and the examples of PROTOCOL.md, if that is asked for and not done.
+fn overwrite_once() {
+    static WRITTEN: Once = Once::new();
+    WRITTEN.call_once(|| {
+        if env::var_os("OVERWRITE").is_none() {
+            return;
+        }
+        for (name, sample) in named_samples() {
+            let text = render(&name, &sample);
+            fs::write(golden_path(&name), text).expect("a golden file is writable");
+        }
+        let text = fs::read_to_string(protocol_path()).expect("PROTOCOL.md is readable");
+        let (before, _, after) = split_protocol(&text);
+        let whole = [before, EXAMPLES_BEGIN, &examples(), EXAMPLES_END, after].concat();
+        fs::write(protocol_path(), whole).expect("PROTOCOL.md is writable");
+    });
 }
 
 /// Each golden type with its sample.
@@ -148,7 +169,7 @@ fn examples() -> String {
     for (name, sample) in named_samples() {
         let code = sample.content.type_code();
         let file = render(&name, &sample);
-        write!(text, "\n### Example {name} ({code:#06x})\n\n```text\n{file}```\n")
+        write!(text, "\n### Example {name} (0x{code:04X})\n\n```text\n{file}```\n")
             .expect("a string takes all");
     }
     text.push('\n');
@@ -164,12 +185,10 @@ fn split_protocol(text: &str) -> (&str, &str, &str) {
 
 #[test]
 fn golden_files_are_the_samples_field_by_field() {
+    overwrite_once();
     for (name, sample) in named_samples() {
         let text = render(&name, &sample);
         let path = golden_path(&name);
-        if overwrites() {
-            fs::write(&path, &text).expect("a golden file is writable");
-        }
         let file = fs::read_to_string(&path).unwrap_or_default();
         assert_eq!(file, text, "{}", path.display());
     }
@@ -177,6 +196,7 @@ fn golden_files_are_the_samples_field_by_field() {
 
 #[test]
 fn each_value_encodes_to_its_golden_bytes() {
+    overwrite_once();
     for (name, sample) in named_samples() {
         let body = sample.content.body();
         let frame = seal(sample.content.type_code(), sample.sequence, &body);
@@ -186,6 +206,7 @@ fn each_value_encodes_to_its_golden_bytes() {
 
 #[test]
 fn golden_bytes_decode_to_their_value() {
+    overwrite_once();
     for (name, sample) in named_samples() {
         let bytes = golden(&name);
         let (header, content) = decode(&bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -198,6 +219,7 @@ fn golden_bytes_decode_to_their_value() {
 
 #[test]
 fn golden_folder_holds_one_file_a_type_and_nothing_else() {
+    overwrite_once();
     let folder = golden_path("x");
     let folder = folder.parent().expect("the files lie in a folder");
     let entries = fs::read_dir(folder).expect("the folder is readable");
@@ -214,13 +236,8 @@ fn golden_folder_holds_one_file_a_type_and_nothing_else() {
 #[test]
 fn examples_of_the_protocol_are_the_golden_files() {
     let text = protocol();
-    let (before, between, after) = split_protocol(&text);
+    let (_, between, _) = split_protocol(&text);
     let examples = examples();
-    if overwrites() {
-        let whole = [before, EXAMPLES_BEGIN, &examples, EXAMPLES_END, after].concat();
-        fs::write(protocol_path(), whole).expect("PROTOCOL.md is writable");
-        return;
-    }
     for (line, (found, expected)) in (1..).zip(between.lines().zip(examples.lines())) {
         assert_eq!(found, expected, "line {line} of the examples");
     }
@@ -235,7 +252,7 @@ fn protocol_has_a_row_for_every_type_reason_and_obstacle() {
         assert!(text.lines().any(|line| line.starts_with(&row)), "row `{row}` for {name:?}");
     };
     for (code, name) in types() {
-        has_row(format!("{code:#06x} | {name}"), &name);
+        has_row(format!("0x{code:04X} | {name}"), &name);
     }
     for reason in Reason::ALL {
         has_row(format!("{} | {}", reason.code(), reason), &reason);
@@ -249,8 +266,37 @@ fn protocol_has_a_row_for_every_type_reason_and_obstacle() {
 }
 
 #[test]
-fn magic_is_four_letters() {
+fn protocol_states_the_limits_of_the_library() {
+    let text = protocol();
     assert_eq!(MAGIC.to_be_bytes(), *b"VMLM");
+    let bytes = |count: usize| with_commas(u64::try_from(count).expect("a limit fits"));
+    for line in [
+        format!("| 12 | 4 | Length | bytes of the body, at most {} |", bytes(BODY_BYTES_MAX)),
+        format!("| pages of a VM | 1 to {} |", with_commas(GUEST_PAGES_MAX)),
+        format!("| groups | 0 to {} |", with_commas(GUEST_PAGES_MAX / 64 - 1)),
+        format!("| processors of a VM | 1 to {PROCESSORS_MAX} |"),
+        format!("| devices of a VM | 0 to {} |", with_commas(DEVICES_MAX.into())),
+        format!("| VM index | 1 to {VM_INDEX_MAX} |"),
+        format!("| findings listed | {FINDINGS_MAX} |"),
+        format!("| passes | {PASSES_MAX} |"),
+        format!("| processor image | {} bytes |", bytes(PROCESSOR_BYTES_MAX)),
+        format!("| subchannel image | {} bytes |", bytes(SUBCHANNEL_BYTES_MAX)),
+        format!("the greatest is {}, one with 64. Other", bytes(FRAME_BYTES_MAX)),
+        format!("frames have bodies of at most {} bytes", bytes(CONTROL_BYTES_MAX)),
+    ] {
+        assert!(text.contains(&line), "{line}");
+    }
+}
+
+fn with_commas(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .map(|group| str::from_utf8(group).expect("digits are ASCII"))
+        .collect();
+    groups.join(",")
 }
 
 #[test]

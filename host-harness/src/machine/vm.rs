@@ -16,10 +16,10 @@ use std::{
     collections::VecDeque,
     fmt,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, MutexGuard,
         atomic::{
-            AtomicBool,
-            Ordering::{Acquire, Release},
+            AtomicBool, AtomicU32,
+            Ordering::{AcqRel, Acquire, Release},
         },
     },
 };
@@ -55,6 +55,8 @@ pub struct Machine {
     processors: Vec<Mutex<Processor>>,
     configuration: ConfigurationName,
     running: AtomicBool,
+    /// Who waits for a processor between two of its steps; the steps let them in first.
+    visitors: AtomicU32,
     moments: Mutex<Moments>,
     fault: Mutex<Option<Fault>>,
 }
@@ -85,6 +87,7 @@ impl Machine {
             processors: processors.map(|index| Mutex::new(Processor::new(index))).collect(),
             configuration,
             running: AtomicBool::new(false),
+            visitors: AtomicU32::new(0),
             moments: Mutex::default(),
             fault: Mutex::default(),
         }
@@ -104,7 +107,11 @@ impl Machine {
 
     /// Steps one processor; `None` when the VM is stopped or there is no such processor.
     pub fn step_processor(&self, index: u16, now: Tick, budget: u32) -> Option<Step> {
-        let mut processor = lock(self.processors.get(usize::from(index))?);
+        let processor = self.processors.get(usize::from(index))?;
+        if self.visitors.load(Acquire) != 0 && self.running.load(Acquire) {
+            return Some(Step { worked: 0, next_due: Some(now) });
+        }
+        let mut processor = lock(processor);
         if !self.running.load(Acquire) {
             return None;
         }
@@ -160,7 +167,7 @@ impl Machine {
             GuestEvent::NetworkUp => 4,
         };
         if let Some(processor) = self.processors.first() {
-            lock(processor).post_service_signal(parameter);
+            self.visit(processor).post_service_signal(parameter);
         }
     }
 
@@ -178,7 +185,7 @@ impl Machine {
         index: ProcessorIndex,
         image: &mut ProcessorImage,
     ) -> Result<(), NoSuchProcessor> {
-        image.clone_from(&lock(self.processor(index)?).state);
+        image.clone_from(&self.visit(self.processor(index)?).state);
         Ok(())
     }
 
@@ -191,7 +198,7 @@ impl Machine {
         index: ProcessorIndex,
         image: &ProcessorImage,
     ) -> Result<(), NoSuchProcessor> {
-        lock(self.processor(index)?).state.clone_from(image);
+        self.visit(self.processor(index)?).state.clone_from(image);
         Ok(())
     }
 
@@ -222,10 +229,19 @@ impl Machine {
         self.processors.get(usize::from(index.get())).ok_or(NoSuchProcessor)
     }
 
+    /// Takes a processor between two of its steps. A processor that is stepped without a pause
+    /// would otherwise be locked again before anybody else has woken up.
+    fn visit<'a>(&self, processor: &'a Mutex<Processor>) -> MutexGuard<'a, Processor> {
+        self.visitors.fetch_add(1, AcqRel);
+        let guard = lock(processor);
+        self.visitors.fetch_sub(1, AcqRel);
+        guard
+    }
+
     /// Waits until every step that is under way has ended.
     fn await_steps(&self) {
         for processor in &self.processors {
-            drop(lock(processor));
+            drop(self.visit(processor));
         }
     }
 

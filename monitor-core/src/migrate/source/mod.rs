@@ -245,8 +245,6 @@ impl Source {
             self.heard = now;
         }
         if let Input::LinkLost(fault) = input {
-            self.out.give_up_link();
-            info!("link lost in phase {}", self.phase_number());
             return self.lose_link(now, fault);
         }
         match self.phase {
@@ -429,10 +427,12 @@ impl Source {
 
     /// What a lost link means depends on which side of COMMIT the attempt is.
     fn lose_link(&mut self, now: Tick, fault: LinkFault) -> Step {
+        if self.phase == Phase::Idle {
+            return Err(self.out_of_phase(Input::LinkLost(fault)));
+        }
+        self.out.give_up_link();
+        info!("link lost in phase {}", self.phase_number());
         match self.phase {
-            Phase::Idle | Phase::Released | Phase::RolledBack(_) => {
-                Err(self.out_of_phase(Input::LinkLost(fault)))
-            }
             Phase::Checking(_) | Phase::Preparing(_) | Phase::Precopy(_) | Phase::Suspended(_) => {
                 self.abort(now, fault.reason());
                 Ok(())
@@ -441,7 +441,12 @@ impl Source {
                 self.revoke(now, offered.into());
                 Ok(())
             }
-            Phase::InDoubt(_) | Phase::Undoing(_) => Ok(()),
+            // The peer closes the link when it has nothing more to say.
+            Phase::Idle
+            | Phase::InDoubt(_)
+            | Phase::Undoing(_)
+            | Phase::Released
+            | Phase::RolledBack(_) => Ok(()),
             Phase::Moved(moved) => {
                 self.target_is_on_its_own(moved);
                 Ok(())

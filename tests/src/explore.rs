@@ -1,0 +1,283 @@
+//! Breadth-first search over everything that can happen to a machine, and the table of what came
+//! of it.
+//!
+//! Source of truth: [`crate::machines`]. Invariants: every reachable state is visited once, the
+//! nearest first, so that the course that leads to a breach is a shortest one; a state is known
+//! by its hash of 128 bits. Deliberately not here: what a machine is, and what may not happen.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
+    fmt::{self, Write as _},
+    hash::{DefaultHasher, Hash, Hasher as _},
+};
+
+use crate::machines::{Case, End, NOW, Name, Refusal, Stimulus, effect_name};
+
+/// More effects than any step of a machine with a small VM has.
+const EFFECTS_LIMIT: usize = 64;
+
+/// More steps than any undoing of a small VM has.
+const UNDOING_STEPS_LIMIT: usize = 32;
+
+/// When effects are polled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Polling {
+    /// After each input, until there is none.
+    AfterEachInput,
+    /// One by one, with inputs in between: the link is slow.
+    AtAnyTime,
+}
+
+/// What a machine made of a case.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Outcome {
+    /// It was taken.
+    Taken { phase: String, disposition: String, effects: Vec<String> },
+    /// It was taken and changed nothing.
+    Ignored,
+    /// It was refused; whether the answer was owed.
+    Refused(Refusal, bool),
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Taken { phase, disposition, effects } => {
+                write!(formatter, "{phase} {disposition}")?;
+                let separator = if effects.is_empty() { "" } else { ": " };
+                write!(formatter, "{separator}{}", effects.join(" "))
+            }
+            Self::Ignored => formatter.write_str("ignored"),
+            Self::Refused(refusal, false) => write!(formatter, "refused {refusal:?}"),
+            Self::Refused(refusal, true) => write!(formatter, "refused {refusal:?}, though owed"),
+        }
+    }
+}
+
+/// What a search has found.
+#[derive(Debug)]
+pub struct Found<P> {
+    table: BTreeMap<P, BTreeMap<Name, BTreeSet<Outcome>>>,
+    dispositions: BTreeMap<P, BTreeSet<String>>,
+    /// How many states there are.
+    pub state_count: usize,
+}
+
+impl<P: Copy + Ord + fmt::Debug> Found<P> {
+    /// The phases that were reached, in their order.
+    #[must_use]
+    pub fn phases(&self) -> Vec<P> {
+        self.dispositions.keys().copied().collect()
+    }
+
+    /// The table as text: a section for each phase, in it what each case can lead to. Cases that
+    /// all end the same way are listed together.
+    #[must_use]
+    pub fn table(&self, end: &str) -> String {
+        let mut text = String::new();
+        for (phase, cases) in &self.table {
+            let dispositions: Vec<&str> =
+                self.dispositions[phase].iter().map(String::as_str).collect();
+            let _ = writeln!(text, "\n{end} {phase:?}: {}", dispositions.join(", "));
+            let mut alike: BTreeMap<&BTreeSet<Outcome>, Vec<String>> = BTreeMap::new();
+            for (name, outcomes) in cases {
+                alike.entry(outcomes).or_default().push(name.to_string());
+            }
+            for (outcomes, names) in alike {
+                let _ = writeln!(text, "  {}", names.join(", "));
+                for outcome in outcomes {
+                    let _ = writeln!(text, "    -> {outcome}");
+                }
+            }
+        }
+        text
+    }
+}
+
+/// The search itself.
+struct Search<E: End> {
+    polling: Polling,
+    known: HashSet<(u64, u64)>,
+    /// How each state was reached: from which one, by what.
+    parents: Vec<(usize, &'static str, &'static str)>,
+    frontier: VecDeque<(usize, E)>,
+    found: Found<E::Phase>,
+}
+
+/// Searches everything that can be reached from `starts`. What `is_followed` turns down is
+/// visited, but nothing behind it.
+///
+/// # Panics
+/// When a machine breaks a rule; the message says which one, and by which course.
+#[must_use]
+pub fn explore<E: End>(
+    starts: Vec<E>,
+    polling: Polling,
+    is_followed: fn(&E) -> bool,
+) -> Found<E::Phase> {
+    let found =
+        Found { table: BTreeMap::new(), dispositions: BTreeMap::new(), state_count: 0 };
+    let mut search = Search {
+        polling,
+        known: HashSet::new(),
+        parents: Vec::new(),
+        frontier: VecDeque::new(),
+        found,
+    };
+    for start in starts {
+        search.visit(usize::MAX, Name { kind: "begin", detail: "" }, start);
+    }
+    while let Some((number, end)) = search.frontier.pop_front() {
+        if is_followed(&end) {
+            search.expand(number, &end);
+        }
+    }
+    search.found.state_count = search.parents.len();
+    search.found
+}
+
+impl<E: End> Search<E> {
+    fn expand(&mut self, number: usize, end: &E) {
+        for case in end.cases() {
+            self.try_case(number, end, &case);
+        }
+        if self.polling == Polling::AtAnyTime {
+            let mut polled = end.clone();
+            if polled.poll(NOW).is_some() {
+                self.visit(number, Name { kind: "poll", detail: "" }, polled);
+            } else {
+                polled.settle();
+                self.check(number, Name { kind: "last poll", detail: "" }, &polled);
+            }
+        }
+    }
+
+    fn try_case(&mut self, number: usize, before: &E, case: &Case) {
+        let can_happen = before.can_happen(case);
+        let mut after = before.clone();
+        let result = after.apply(case);
+        if result.is_err() {
+            self.require(after == *before, number, case.name, "what is refused changes nothing");
+        }
+        if matches!(case.stimulus, Stimulus::GuestStores) {
+            if can_happen {
+                self.visit(number, case.name, after);
+            }
+            return;
+        }
+        let is_unchanged = after == *before;
+        if can_happen {
+            after.consume(case);
+        }
+        let effects = match self.polling {
+            Polling::AfterEachInput => self.drain(number, case, &mut after),
+            Polling::AtAnyTime => Vec::new(),
+        };
+        let is_ignored = is_unchanged && effects.is_empty();
+        self.require(
+            can_happen || result.is_err() || is_ignored,
+            number,
+            case.name,
+            "an answer that nobody waits for changes nothing",
+        );
+        let outcome = match result {
+            Err(refusal) => {
+                let asks = matches!(case.name.kind, "guest" | "done" | "failed" | "directory:");
+                Outcome::Refused(refusal, can_happen && asks)
+            }
+            Ok(()) if is_ignored => Outcome::Ignored,
+            Ok(()) => Outcome::Taken {
+                phase: format!("{:?}", after.phase()),
+                disposition: format!("{:?}", after.disposition()),
+                effects,
+            },
+        };
+        let cases = self.found.table.entry(before.phase()).or_default();
+        cases.entry(case.name).or_default().insert(outcome);
+        if can_happen {
+            self.visit(number, case.name, after);
+        }
+    }
+
+    /// Polls all effects; gives their kinds, each run of equal ones once.
+    fn drain(&self, number: usize, case: &Case, end: &mut E) -> Vec<String> {
+        let now = match case.stimulus {
+            Stimulus::Input(now, _) => now,
+            Stimulus::Start | Stimulus::Cancel | Stimulus::GuestStores => NOW,
+        };
+        let mut names = Vec::new();
+        for _ in 0..EFFECTS_LIMIT {
+            let Some(effect) = end.poll(now) else {
+                names.dedup();
+                end.settle();
+                return names;
+            };
+            names.push(effect_name(&effect));
+        }
+        self.require(false, number, case.name, "the effects of a step come to an end");
+        names
+    }
+
+    fn visit(&mut self, parent: usize, name: Name, end: E) {
+        self.check(parent, name, &end);
+        if !self.known.insert((hash(&end, 0), hash(&end, 1))) {
+            return;
+        }
+        let number = self.parents.len();
+        self.parents.push((parent, name.kind, name.detail));
+        let dispositions = self.found.dispositions.entry(end.phase()).or_default();
+        dispositions.insert(format!("{:?}", end.disposition()));
+        if end.is_undoing() {
+            self.undo(number, end.clone());
+        }
+        self.frontier.push_back((number, end));
+    }
+
+    /// From every state of undoing, what is well answered comes to its end.
+    fn undo(&self, number: usize, mut end: E) {
+        for _ in 0..UNDOING_STEPS_LIMIT {
+            let mut effect_count = 0;
+            while end.poll(NOW).is_some() && effect_count < EFFECTS_LIMIT {
+                effect_count += 1;
+            }
+            if end.is_undone() {
+                end.settle();
+                return self.check(number, Name { kind: "good course", detail: "" }, &end);
+            }
+            let Some(case) = end.good_course() else {
+                break;
+            };
+            let _ = end.apply(&case);
+            end.consume(&case);
+        }
+        self.require(false, number, Name { kind: "good course", detail: "" }, "undoing ends");
+    }
+
+    fn check(&self, parent: usize, name: Name, end: &E) {
+        if let Some(rule) = end.breach() {
+            self.require(false, parent, name, rule);
+        }
+    }
+
+    /// Panics with the course unless the rule is kept.
+    fn require(&self, is_kept: bool, parent: usize, name: Name, rule: &str) {
+        if is_kept {
+            return;
+        }
+        let mut course = vec![name.to_string()];
+        let mut number = parent;
+        while let Some((parent, kind, detail)) = self.parents.get(number) {
+            course.push(Name { kind, detail }.to_string());
+            number = *parent;
+        }
+        course.reverse();
+        panic!("rule broken: {rule}\n  {}", course.join("\n  "));
+    }
+}
+
+fn hash<T: Hash>(value: &T, salt: u8) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    salt.hash(&mut hasher);
+    value.hash(&mut hasher);
+    hasher.finish()
+}

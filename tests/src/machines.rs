@@ -1,0 +1,485 @@
+//! The migration machines with all that surrounds them, as values: for tests that drive a machine
+//! by inputs alone, without a driver.
+//!
+//! An [`End`] is a machine together with the memory that is lent to it, the answers that are owed
+//! to it, and what must never happen. It is a plain value, so that a test can try every input in
+//! every state and go back.
+//!
+//! Source of truth: ARCHITECTURE.md, "Machines" and "The handover". Invariants: an end notes the
+//! first breach of its rules and keeps it; the clock stands at [`NOW`] but for deadlines.
+//! Deliberately not here: assertions, and the search itself ([`crate::explore`]).
+
+mod source;
+mod target;
+
+pub use source::SourceEnd;
+pub use target::TargetEnd;
+
+use std::{fmt, hash::Hash, ops::RangeInclusive};
+
+use monitor_core::{
+    device::{Assignment, DeviceDescriptor, DeviceKind},
+    memory::PageRun,
+    migrate::{Arrival, Effect, Input, Limits, LinkFault, StepError},
+    units::{
+        DeviceNumber, DeviceSlot, Epoch, GroupNumber, Incarnation, Micros, Mnemonic, PageCount,
+        ProcessorIndex, StreamId, SubchannelNumber, SuName, Tick, VmName,
+    },
+    vm::{DirectoryAnswer, Disposition, GuestAnswer, GuestEvent, Operation, Ownership, Reason},
+    wire::{
+        DecodeError, Fault, Field, Frame, FrameType, Hello, VERSION_MAX, VERSION_MIN,
+    },
+};
+
+/// The moment at which everything happens but deadlines.
+pub const NOW: Tick = Tick::new(0);
+
+/// The devices of the VM.
+const DEVICES: u16 = 2;
+
+/// The pages of the VM: a part of one group.
+const PAGES: PageCount = PageCount::new(2);
+
+/// The attempt on the wire.
+const STREAM: StreamId = StreamId::new(77);
+
+/// The epoch under which the source owns the VM.
+const EPOCH: Epoch = Epoch::new(3);
+
+/// The first load of the target; the next one counts up from it.
+const FIRST_LOAD: Incarnation = Incarnation::new(7);
+
+/// The load behind RECOPY.
+const NEXT_LOAD: Incarnation = Incarnation::new(8);
+
+/// Every operation that can be owed.
+const OPERATIONS: [Operation; 16] = [
+    Operation::CheckVm,
+    Operation::BuildVm,
+    Operation::DestroyVm,
+    Operation::TrackChanges,
+    Operation::StopProcessors,
+    Operation::ResumeProcessors,
+    Operation::AssignDevice(DeviceSlot::new(0)),
+    Operation::AssignDevice(DeviceSlot::new(1)),
+    Operation::QuiesceDevice(DeviceSlot::new(0)),
+    Operation::QuiesceDevice(DeviceSlot::new(1)),
+    Operation::AttachDevice(DeviceSlot::new(0)),
+    Operation::AttachDevice(DeviceSlot::new(1)),
+    Operation::RemoveDevice(DeviceSlot::new(0)),
+    Operation::RemoveDevice(DeviceSlot::new(1)),
+    Operation::MoveState,
+    Operation::TellGuest,
+];
+
+/// The name of a case: what happens, and what is particular about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Name {
+    /// What happens.
+    pub kind: &'static str,
+    /// What is particular about it; empty for nothing.
+    pub detail: &'static str,
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let space = if self.detail.is_empty() { "" } else { " " };
+        write!(formatter, "{}{space}{}", self.kind, self.detail)
+    }
+}
+
+/// What is done to a machine.
+#[derive(Clone, Copy, Debug)]
+pub enum Stimulus {
+    /// The command that begins an attempt.
+    Start,
+    /// The operator's wish to end it.
+    Cancel,
+    /// An input at this moment.
+    Input(Tick, Input),
+    /// The guest stores into its first page and changes a key.
+    GuestStores,
+}
+
+/// One thing that can happen in a state.
+#[derive(Clone, Copy, Debug)]
+pub struct Case {
+    /// Its name, which stays when the values in it change.
+    pub name: Name,
+    /// What is done.
+    pub stimulus: Stimulus,
+}
+
+/// Why a machine did not take a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "each is the error of the same name")]
+pub enum Refusal {
+    OutOfPhase,
+    Foreign,
+    Mismatch,
+    EffectsPending,
+}
+
+impl<P> From<StepError<P>> for Refusal {
+    fn from(error: StepError<P>) -> Self {
+        match error {
+            StepError::OutOfPhase { .. } => Self::OutOfPhase,
+            StepError::Foreign => Self::Foreign,
+            StepError::Mismatch => Self::Mismatch,
+            StepError::EffectsPending => Self::EffectsPending,
+        }
+    }
+}
+
+/// A machine with its surroundings.
+pub trait End: Clone + PartialEq + Hash {
+    /// The machine's phases.
+    type Phase: Copy + Ord + fmt::Debug;
+
+    /// Everything that can happen, always in the same order under the same names.
+    fn cases(&self) -> Vec<Case>;
+
+    /// Does it.
+    ///
+    /// # Errors
+    /// The machine's refusal.
+    fn apply(&mut self, case: &Case) -> Result<(), Refusal>;
+
+    /// Whether the surroundings can bring it about: an answer is owed, or it needs no question.
+    fn can_happen(&self, case: &Case) -> bool;
+
+    /// The answer is given and no longer owed, whatever the machine made of it.
+    fn consume(&mut self, case: &Case);
+
+    /// Polls one effect and takes note of it.
+    fn poll(&mut self, now: Tick) -> Option<Effect>;
+
+    /// Whether the machine takes input before more effects are polled.
+    fn takes_input(&self) -> bool;
+
+    /// The phase.
+    fn phase(&self) -> Self::Phase;
+
+    /// Who may run the guest, as this end sees it.
+    fn disposition(&self) -> Disposition;
+
+    /// Whether the attempt has failed and is being undone.
+    fn is_undoing(&self) -> bool;
+
+    /// Whether the attempt has failed and is undone.
+    fn is_undone(&self) -> bool;
+
+    /// The next thing to happen when all goes well from here: an owed answer with success, or
+    /// else the passing of time.
+    fn good_course(&self) -> Option<Case>;
+
+    /// The rule that was broken first, if one was.
+    fn breach(&self) -> Option<&'static str>;
+
+    /// Notes a breach when a rule about states without pending effects is broken.
+    fn settle(&mut self);
+}
+
+/// Answers that are owed to a machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Owed {
+    /// A bit for each of [`OPERATIONS`].
+    operations: u16,
+    tells: u8,
+    directory: bool,
+    store: Option<u64>,
+}
+
+impl Owed {
+    /// Takes note of an effect. Gives `false` when it starts what is under way already.
+    fn note(&mut self, effect: &Effect) -> bool {
+        match effect {
+            Effect::Start(operation) => {
+                let is_new = !self.owes(*operation);
+                self.operations |= bit(*operation);
+                return is_new;
+            }
+            Effect::Tell(_) => self.tells += 1,
+            Effect::ReadRecord | Effect::CompareAndSet { .. } => {
+                let is_new = !self.directory;
+                self.directory = true;
+                return is_new;
+            }
+            Effect::Store { sequence, .. } => {
+                let is_new = self.store.is_none();
+                self.store = Some(*sequence);
+                return is_new;
+            }
+            Effect::Send { .. }
+            | Effect::StopTracking
+            | Effect::Collect
+            | Effect::Notice(_)
+            | Effect::ReportFindings { .. }
+            | Effect::Mark(_)
+            | Effect::CloseLink => {}
+        }
+        true
+    }
+
+    const fn owes(&self, operation: Operation) -> bool {
+        self.operations & bit(operation) != 0
+    }
+
+    /// Whether this input is an answer that is owed, or none at all.
+    fn expects(&self, input: &Input) -> bool {
+        match input {
+            Input::Done(operation) => self.owes(*operation),
+            Input::Failed(Operation::TellGuest) | Input::Guest(_) => self.tells > 0,
+            Input::Failed(Operation::MoveState) => self.store.is_some(),
+            Input::Failed(operation) => self.owes(*operation),
+            Input::Directory(_) => self.directory,
+            Input::Checked(_) => self.owes(Operation::CheckVm),
+            Input::Stored(sequence) => self.store == Some(*sequence),
+            Input::Frame(_) | Input::LinkLost(_) | Input::Deadline => true,
+        }
+    }
+
+    /// An answer was given.
+    fn consume(&mut self, input: &Input) {
+        match input {
+            Input::Failed(Operation::TellGuest) | Input::Guest(_) => {
+                self.tells = self.tells.saturating_sub(1);
+            }
+            Input::Failed(Operation::MoveState) | Input::Stored(_) => self.store = None,
+            Input::Done(operation) | Input::Failed(operation) => {
+                self.operations &= !bit(*operation);
+            }
+            Input::Directory(_) => self.directory = false,
+            Input::Checked(_) => self.operations &= !bit(Operation::CheckVm),
+            Input::Frame(_) | Input::LinkLost(_) | Input::Deadline => {}
+        }
+    }
+
+    /// A good answer to something that is owed.
+    fn good_answer(&self) -> Option<Input> {
+        let operation = OPERATIONS.into_iter().find(|operation| self.owes(*operation));
+        operation.map(Input::Done).or((self.tells > 0).then_some(Input::Guest(GuestAnswer::Ready)))
+    }
+}
+
+const fn bit(operation: Operation) -> u16 {
+    let place = match operation {
+        Operation::CheckVm => 0,
+        Operation::BuildVm => 1,
+        Operation::DestroyVm => 2,
+        Operation::TrackChanges => 3,
+        Operation::StopProcessors => 4,
+        Operation::ResumeProcessors => 5,
+        Operation::AssignDevice(slot) => 6 + slot.get(),
+        Operation::QuiesceDevice(slot) => 8 + slot.get(),
+        Operation::AttachDevice(slot) => 10 + slot.get(),
+        Operation::RemoveDevice(slot) => 12 + slot.get(),
+        Operation::MoveState => 14,
+        Operation::TellGuest => 15,
+    };
+    1 << place
+}
+
+/// Limits that differ from each other, with one roll-back of the blackout.
+const LIMITS: Limits = Limits { overruns: 1, ..Limits::DEFAULT };
+
+fn source_su() -> SuName {
+    SuName::new("ABG-SU1").expect("a short name")
+}
+
+fn target_su() -> SuName {
+    SuName::new("ABG-SU2").expect("a short name")
+}
+
+fn vm_name() -> VmName {
+    VmName::new("VM2").expect("a short name")
+}
+
+/// The record while the source owns the VM, after it has taken it back, and after the claim.
+fn records() -> [Ownership; 3] {
+    [
+        Ownership { owner: source_su(), epoch: EPOCH },
+        Ownership { owner: source_su(), epoch: EPOCH.next() },
+        Ownership { owner: target_su(), epoch: EPOCH.next() },
+    ]
+}
+
+fn device(number: u16) -> DeviceDescriptor {
+    DeviceDescriptor {
+        mnemonic: Mnemonic::new(["D0", "D1"][usize::from(number)]).expect("a short name"),
+        number: DeviceNumber::new(number),
+        kind: DeviceKind::Disk,
+        assignment: Assignment::Shared,
+        subchannel: SubchannelNumber::new(number),
+        identity: u64::from(number),
+    }
+}
+
+fn hello(frame_bytes_max: u32, window: u32) -> Hello {
+    Hello {
+        version_min: VERSION_MIN,
+        version_max: VERSION_MAX,
+        frame_bytes_max,
+        window,
+        pages: PAGES,
+        vm: vm_name(),
+        source: source_su(),
+        target: target_su(),
+    }
+}
+
+fn page_run(mask: u64) -> PageRun {
+    PageRun { group: GroupNumber::new(0), mask }
+}
+
+fn case(kind: &'static str, detail: &'static str, input: Input) -> Case {
+    Case { name: Name { kind, detail }, stimulus: Stimulus::Input(NOW, input) }
+}
+
+fn frame(detail: &'static str, frame: Frame) -> Case {
+    let arrival = Arrival { stream: STREAM, epoch: EPOCH, sequence: 1, frame };
+    case(frame_name(&frame), detail, Input::Frame(arrival))
+}
+
+/// One frame of each type within these codes, with values that fit the VM.
+fn frames_of_codes(codes: RangeInclusive<u16>) -> Vec<Case> {
+    let frames = [
+        Frame::Definition,
+        Frame::Device(DeviceSlot::new(0)),
+        Frame::Check(DEVICES),
+        Frame::Build,
+        Frame::Pages(page_run(1)),
+        Frame::Keys(page_run(1)),
+        Frame::PassEnd(1),
+        Frame::Processor { index: ProcessorIndex::new(0), rehearsal: false },
+        Frame::Subchannel(DeviceSlot::new(0)),
+        Frame::RehearsalEnd(1),
+        Frame::LoadEnd { processors: 1, subchannels: DEVICES },
+        Frame::Recopy,
+        Frame::Commit(FIRST_LOAD),
+        Frame::Released,
+        Frame::Findings(0),
+        Frame::Built(FIRST_LOAD),
+        Frame::Ack(1),
+        Frame::Rehearsed(Micros::new(1)),
+        Frame::Ready(FIRST_LOAD),
+        Frame::Running(FIRST_LOAD),
+        Frame::Completed,
+        Frame::Aborted { incarnation: FIRST_LOAD, reason: Reason::BuildFailed },
+    ];
+    let theirs = frames.into_iter().filter(|frame| codes.contains(&frame.frame_type().code()));
+    theirs.map(|it| frame("", it)).collect()
+}
+
+/// The other inputs that both ends have in common.
+fn common_inputs(deadline: Option<Tick>) -> Vec<Case> {
+    let version = DecodeError::new(Fault::Unknown, Field::Version);
+    let mut cases = vec![
+        case("guest", "Ready", Input::Guest(GuestAnswer::Ready)),
+        case("guest", "Refused", Input::Guest(GuestAnswer::Refused)),
+        case("guest", "Resumed", Input::Guest(GuestAnswer::Resumed)),
+        case("directory:", "won", Input::Directory(DirectoryAnswer::Won)),
+        case("directory:", "missing", Input::Directory(DirectoryAnswer::Missing)),
+        case("directory:", "unreachable", Input::Directory(DirectoryAnswer::Unreachable)),
+        case("checked", "0", Input::Checked(0)),
+        case("checked", "1", Input::Checked(1)),
+        case("link lost", "Cut", Input::LinkLost(LinkFault::Cut)),
+        case("link lost", "Damaged", Input::LinkLost(LinkFault::Damaged(version))),
+        case("link lost", "OutOfPhase", Input::LinkLost(LinkFault::OutOfPhase(FrameType::Ack))),
+    ];
+    let names = ["own", "taken back", "of the target"];
+    for (detail, record) in names.into_iter().zip(records()) {
+        let (read, lost) = (DirectoryAnswer::Record(record), DirectoryAnswer::Lost(record));
+        cases.push(case("directory: record", detail, Input::Directory(read)));
+        cases.push(case("directory: lost to", detail, Input::Directory(lost)));
+    }
+    for operation in OPERATIONS {
+        let name = operation_name(operation);
+        cases.push(case("done", name, Input::Done(operation)));
+        cases.push(case("failed", name, Input::Failed(operation)));
+    }
+    let at = |detail, moment| Case {
+        name: Name { kind: "deadline", detail },
+        stimulus: Stimulus::Input(moment, Input::Deadline),
+    };
+    cases.push(at("early", NOW));
+    cases.extend(deadline.map(|moment| at("due", moment)));
+    cases.push(at("of the whole attempt", NOW.after(LIMITS.total)));
+    cases
+}
+
+/// The name of a frame in PROTOCOL.md.
+#[must_use]
+pub const fn frame_name(frame: &Frame) -> &'static str {
+    match frame {
+        Frame::Hello(_) => "HELLO",
+        Frame::Abort(_) => "ABORT",
+        Frame::Definition => "DEFINITION",
+        Frame::Device(_) => "DEVICE",
+        Frame::Check(_) => "CHECK",
+        Frame::Build => "BUILD",
+        Frame::Pages(_) => "PAGES",
+        Frame::Keys(_) => "KEYS",
+        Frame::PassEnd(_) => "PASS-END",
+        Frame::Processor { .. } => "PROCESSOR",
+        Frame::Subchannel(_) => "SUBCHANNEL",
+        Frame::RehearsalEnd(_) => "REHEARSAL-END",
+        Frame::LoadEnd { .. } => "LOAD-END",
+        Frame::Recopy => "RECOPY",
+        Frame::Commit(_) => "COMMIT",
+        Frame::Released => "RELEASED",
+        Frame::Findings(_) => "FINDINGS",
+        Frame::Built(_) => "BUILT",
+        Frame::Ack(_) => "ACK",
+        Frame::Rehearsed(_) => "REHEARSED",
+        Frame::Ready(_) => "READY",
+        Frame::Running(_) => "RUNNING",
+        Frame::Completed => "COMPLETED",
+        Frame::Aborted { .. } => "ABORTED",
+    }
+}
+
+const fn operation_name(operation: Operation) -> &'static str {
+    match operation {
+        Operation::CheckVm => "CheckVm",
+        Operation::BuildVm => "BuildVm",
+        Operation::DestroyVm => "DestroyVm",
+        Operation::TrackChanges => "TrackChanges",
+        Operation::StopProcessors => "StopProcessors",
+        Operation::ResumeProcessors => "ResumeProcessors",
+        Operation::AssignDevice(_) => "AssignDevice",
+        Operation::QuiesceDevice(_) => "QuiesceDevice",
+        Operation::AttachDevice(_) => "AttachDevice",
+        Operation::RemoveDevice(_) => "RemoveDevice",
+        Operation::MoveState => "MoveState",
+        Operation::TellGuest => "TellGuest",
+    }
+}
+
+/// The kind of an effect.
+#[must_use]
+pub fn effect_name(effect: &Effect) -> String {
+    match effect {
+        Effect::Send { frame, .. } => frame_name(frame).to_owned(),
+        Effect::Store { .. } => "Store".to_owned(),
+        Effect::Start(operation) => operation_name(*operation).to_owned(),
+        Effect::StopTracking => "StopTracking".to_owned(),
+        Effect::Collect => "Collect".to_owned(),
+        Effect::Tell(event) => tell_name(*event).to_owned(),
+        Effect::ReadRecord => "ReadRecord".to_owned(),
+        Effect::CompareAndSet { .. } => "CompareAndSet".to_owned(),
+        Effect::Notice(notice) => format!("VMS{}", notice.code()),
+        Effect::ReportFindings { .. } => "ReportFindings".to_owned(),
+        Effect::Mark(mark) => format!("Mark({mark:?})"),
+        Effect::CloseLink => "CloseLink".to_owned(),
+    }
+}
+
+const fn tell_name(event: GuestEvent) -> &'static str {
+    match event {
+        GuestEvent::MoveComing => "Tell(MoveComing)",
+        GuestEvent::MoveAbandoned => "Tell(MoveAbandoned)",
+        GuestEvent::Moved => "Tell(Moved)",
+        GuestEvent::NetworkUp => "Tell(NetworkUp)",
+    }
+}

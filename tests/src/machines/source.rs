@@ -1,0 +1,358 @@
+//! The source machine with its surroundings.
+//!
+//! Source of truth: ARCHITECTURE.md, "The handover". The rules that this end keeps watch over:
+//! COMMIT is sent once for a load; behind it the processors start only after ABORTED of that load
+//! or a won record; frames are numbered without a gap; nothing is started twice; an attempt that
+//! is undone leaves nothing of it behind.
+
+use monitor_core::{
+    device::DeviceEntry,
+    memory::{AtomicWord, DirtyBitmap},
+    migrate::{
+        Arrival, Attempt, Coordination, Effect, Input, SentRun, Source, SourceLoan, SourcePhase,
+    },
+    units::{Incarnation, PageNumber, StreamId, Tick},
+    vm::{
+        Activity, DirectoryAnswer, Disposition, Findings, MigrationMark, Obstacle, Operation,
+        Reason,
+    },
+    wire::{Frame, FrameType},
+};
+
+use super::{
+    Case, DEVICES, EPOCH, End, FIRST_LOAD, LIMITS, NEXT_LOAD, NOW, Name, Owed, PAGES, Refusal,
+    STREAM, Stimulus, case, common_inputs, device, frame, frames_of_codes, hello,
+    records, source_su, target_su, vm_name,
+};
+
+/// Words of a map of one group.
+const MAP_WORDS: usize = 3;
+
+/// Bytes of a frame with exactly one page.
+const SMALL_FRAME: u32 = 48 + 16 + 64 + 4096;
+
+/// The source machine, the memory lent to it, what is owed to it, and what was done to the guest.
+#[derive(Clone, Debug, PartialEq, Hash)]
+pub struct SourceEnd {
+    machine: Source,
+    attempt: Attempt,
+    pages: [u64; MAP_WORDS],
+    keys: [u64; MAP_WORDS],
+    window: [Option<SentRun>; 2],
+    devices: [DeviceEntry; DEVICES as usize],
+    findings: Findings,
+    owed: Owed,
+    /// Number of the last frame that was sent.
+    sent: u64,
+    /// The load that the target has named last.
+    load: Incarnation,
+    committed: [Option<Incarnation>; 2],
+    may_resume: bool,
+    is_tracked: bool,
+    is_marked: bool,
+    is_stopped: bool,
+    breach: Option<&'static str>,
+}
+
+impl SourceEnd {
+    /// A source without an attempt, for a guest in this state.
+    #[must_use]
+    pub fn new(activity: Activity, coordination: Coordination) -> Self {
+        let attempt = Attempt {
+            stream: STREAM,
+            vm: vm_name(),
+            source: source_su(),
+            target: target_su(),
+            epoch: EPOCH,
+            activity,
+            pages: PAGES,
+            processors: 1,
+            coordination,
+            limits: LIMITS,
+        };
+        Self {
+            machine: Source::new(),
+            attempt,
+            pages: [0; MAP_WORDS],
+            keys: [0; MAP_WORDS],
+            window: [None; 2],
+            devices: [0, 1].map(|number| DeviceEntry::attached(device(number), EPOCH)),
+            findings: Findings::new(),
+            owed: Owed::default(),
+            sent: 0,
+            load: FIRST_LOAD,
+            committed: [None; 2],
+            may_resume: true,
+            is_tracked: false,
+            is_marked: false,
+            is_stopped: false,
+            breach: None,
+        }
+    }
+
+    fn with_loan<R>(
+        &mut self,
+        action: impl FnOnce(&mut Source, &mut SourceLoan<'_, '_>) -> R,
+    ) -> R {
+        let (pages, keys) = (self.pages.map(AtomicWord::new), self.keys.map(AtomicWord::new));
+        let map = |words| DirtyBitmap::try_new(words, PAGES).expect("three words are one group");
+        let mut loan = SourceLoan {
+            pages: map(&pages),
+            keys: map(&keys),
+            window: &mut self.window,
+            devices: &mut self.devices,
+            findings: &mut self.findings,
+        };
+        let result = action(&mut self.machine, &mut loan);
+        self.pages = pages.map(AtomicWord::into_inner);
+        self.keys = keys.map(AtomicWord::into_inner);
+        result
+    }
+
+    fn breaks(&mut self, rule: &'static str) {
+        self.breach = self.breach.or(Some(rule));
+    }
+
+    /// The load that is not the present one.
+    fn other_load(&self) -> Incarnation {
+        if self.load == FIRST_LOAD { NEXT_LOAD } else { FIRST_LOAD }
+    }
+
+    fn hellos() -> [Case; 5] {
+        let whole = hello(48 + 16 + 64 + 64 * 4096, 2);
+        let mut elsewhere = whole;
+        elsewhere.target = source_su();
+        let mut newer = whole;
+        (newer.version_min, newer.version_max) = (u16::MAX, u16::MAX);
+        let foreign = Arrival {
+            stream: StreamId::new(1),
+            epoch: EPOCH,
+            sequence: 1,
+            frame: Frame::Hello(whole),
+        };
+        [
+            frame("", Frame::Hello(whole)),
+            frame("with small frames, one at a time", Frame::Hello(hello(SMALL_FRAME, 1))),
+            frame("of another target", Frame::Hello(elsewhere)),
+            frame("of unknown versions", Frame::Hello(newer)),
+            case("HELLO", "of another attempt", Input::Frame(foreign)),
+        ]
+    }
+
+    fn target_frames(&self) -> Vec<Case> {
+        let (own, other) = (self.load, self.other_load());
+        let aborted = |incarnation| Frame::Aborted { incarnation, reason: Reason::BuildFailed };
+        vec![
+            frame("", Frame::Abort(Reason::Cancelled)),
+            frame("without obstacle", Frame::Findings(0)),
+            frame("with an obstacle", Frame::Findings(1)),
+            frame("present load", Frame::Built(own)),
+            frame("other load", Frame::Built(other)),
+            frame("of nothing", Frame::Ack(0)),
+            frame("of the last but one", Frame::Ack(self.sent.saturating_sub(1))),
+            frame("of everything", Frame::Ack(self.sent)),
+            frame("of what was not sent", Frame::Ack(self.sent + 9)),
+            frame("", Frame::Rehearsed(monitor_core::units::Micros::new(1))),
+            frame("present load", Frame::Ready(own)),
+            frame("other load", Frame::Ready(other)),
+            frame("present load", Frame::Running(own)),
+            frame("other load", Frame::Running(other)),
+            frame("", Frame::Completed),
+            frame("present load", aborted(own)),
+            frame("other load", aborted(other)),
+        ]
+    }
+
+    /// What the guest and the rules have from an input that was taken.
+    fn note_input(&mut self, input: &Input) {
+        let committed = self.committed.iter().flatten().last().copied();
+        match *input {
+            Input::Frame(Arrival { frame: Frame::Built(load), .. }) => self.load = load,
+            Input::Frame(Arrival { frame: Frame::Aborted { incarnation, .. }, .. })
+                if Some(incarnation) == committed =>
+            {
+                self.may_resume = true;
+            }
+            Input::Directory(DirectoryAnswer::Won) => self.may_resume = true,
+            Input::Directory(DirectoryAnswer::Lost(record)) if record == records()[1] => {
+                self.may_resume = true;
+            }
+            Input::Done(Operation::ResumeProcessors) => self.is_stopped = false,
+            _ => {}
+        }
+    }
+
+    fn note_effect(&mut self, effect: &Effect) {
+        if !self.owed.note(effect) {
+            self.breaks("nothing is started while it is under way");
+        }
+        match *effect {
+            Effect::Send { sequence, frame } => {
+                if sequence.get() != self.sent + 1 {
+                    self.breaks("frames are numbered without a gap");
+                }
+                self.sent = sequence.get();
+                if let Frame::Commit(load) = frame {
+                    self.note_commit(load);
+                }
+            }
+            Effect::Start(Operation::StopProcessors) => self.is_stopped = true,
+            Effect::Start(Operation::TrackChanges) => self.is_tracked = true,
+            Effect::StopTracking => self.is_tracked = false,
+            Effect::Mark(mark) => self.is_marked = mark != MigrationMark::None,
+            Effect::Start(Operation::ResumeProcessors) if !self.may_resume => {
+                self.breaks("behind COMMIT the guest runs here only by ABORTED or a won record");
+            }
+            _ => {}
+        }
+        if may_fail_at_once(effect) && !self.machine.takes_input() {
+            self.breaks("there is room for the failure of what is started");
+        }
+    }
+
+    fn note_commit(&mut self, load: Incarnation) {
+        if self.committed.contains(&Some(load)) {
+            self.breaks("COMMIT is sent once for a load");
+        }
+        match self.committed.iter_mut().find(|slot| slot.is_none()) {
+            Some(slot) => *slot = Some(load),
+            None => self.breaks("COMMIT is sent once for a load"),
+        }
+        self.may_resume = false;
+    }
+}
+
+/// Whether the driver may have to answer this effect by a failure before the next poll.
+fn may_fail_at_once(effect: &Effect) -> bool {
+    matches!(
+        effect,
+        Effect::Start(_)
+            | Effect::Tell(_)
+            | Effect::Collect
+            | Effect::ReadRecord
+            | Effect::CompareAndSet { .. }
+    )
+}
+
+impl End for SourceEnd {
+    type Phase = SourcePhase;
+
+    fn cases(&self) -> Vec<Case> {
+        let command = |detail, stimulus| Case { name: Name { kind: "command", detail }, stimulus };
+        let mut cases = vec![
+            command("start", Stimulus::Start),
+            command("cancel", Stimulus::Cancel),
+            Case {
+                name: Name { kind: "guest stores", detail: "" },
+                stimulus: Stimulus::GuestStores,
+            },
+        ];
+        cases.extend(Self::hellos());
+        cases.extend(self.target_frames());
+        cases.extend(frames_of_codes(
+            FrameType::Definition.code()..=FrameType::Released.code(),
+        ));
+        cases.push(case("stored", "", Input::Stored(1)));
+        cases.extend(common_inputs(self.machine.poll_deadline()));
+        cases
+    }
+
+    fn apply(&mut self, case: &Case) -> Result<(), Refusal> {
+        let attempt = self.attempt;
+        match case.stimulus {
+            Stimulus::Start => self.machine.start(NOW, attempt)?,
+            Stimulus::Cancel => self.machine.cancel(NOW)?,
+            Stimulus::Input(now, input) => {
+                let kept = self.findings.clone();
+                if let Input::Frame(Arrival { frame: Frame::Findings(count), .. }) = input {
+                    self.findings.clear();
+                    (0..count).for_each(|_| self.findings.add(Obstacle::MemoryShort));
+                }
+                if let Err(error) =
+                    self.with_loan(|machine, loan| machine.handle(now, input, loan))
+                {
+                    self.findings = kept;
+                    return Err(error.into());
+                }
+                self.note_input(&input);
+            }
+            Stimulus::GuestStores => self.with_loan(|_, loan| {
+                let marked = loan.pages.mark(PageNumber::new(0));
+                marked.and(loan.keys.mark(PageNumber::new(1))).map_err(|_| Refusal::Mismatch)
+            })?,
+        }
+        Ok(())
+    }
+
+    fn can_happen(&self, case: &Case) -> bool {
+        match case.stimulus {
+            Stimulus::Start | Stimulus::Cancel => true,
+            Stimulus::GuestStores => self.machine.phase() == SourcePhase::Precopy,
+            // Reading pages, collecting changes: the driver says at any time that it failed.
+            Stimulus::Input(_, Input::Failed(Operation::MoveState | Operation::TrackChanges)) => {
+                true
+            }
+            Stimulus::Input(_, input) => self.owed.expects(&input),
+        }
+    }
+
+    fn consume(&mut self, case: &Case) {
+        if let Stimulus::Input(_, input) = case.stimulus {
+            self.owed.consume(&input);
+        }
+    }
+
+    fn poll(&mut self, now: Tick) -> Option<Effect> {
+        let effect = self.with_loan(|machine, loan| machine.poll_effect(now, loan))?;
+        self.note_effect(&effect);
+        Some(effect)
+    }
+
+    fn takes_input(&self) -> bool {
+        self.machine.takes_input()
+    }
+
+    fn phase(&self) -> SourcePhase {
+        self.machine.phase()
+    }
+
+    fn disposition(&self) -> Disposition {
+        self.machine.disposition()
+    }
+
+    fn is_undoing(&self) -> bool {
+        self.machine.phase() == SourcePhase::Undoing
+    }
+
+    fn is_undone(&self) -> bool {
+        self.machine.phase() == SourcePhase::RolledBack
+    }
+
+    fn good_course(&self) -> Option<Case> {
+        if let Some(input) = self.owed.good_answer() {
+            return Some(case("good answer", "", input));
+        }
+        let deadline = self.machine.poll_deadline()?;
+        let name = Name { kind: "deadline", detail: "due" };
+        Some(Case { name, stimulus: Stimulus::Input(deadline, Input::Deadline) })
+    }
+
+    fn breach(&self) -> Option<&'static str> {
+        self.breach
+    }
+
+    fn settle(&mut self) {
+        if !self.is_undone() {
+            return;
+        }
+        if self.is_tracked || self.is_marked || self.is_stopped {
+            self.breaks("an undone attempt leaves no tracking, no mark and no stopped processor");
+        }
+        if self.window.iter().any(Option::is_some) {
+            self.breaks("an undone attempt has no page under way");
+        }
+        if !self.devices.iter().all(|entry| entry.lease.is_usable()) {
+            self.breaks("an undone attempt leaves every device usable");
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! The target machine with its surroundings.
+//!
+//! Source of truth: ARCHITECTURE.md, "The handover". The rules that this end keeps watch over:
+//! the processors start only after the record is won; ABORTED is not said while a claim is under
+//! way or won; frames are numbered without a gap; nothing is started twice; a load that is
+//! dropped leaves neither a VM nor a device behind.
+
+use monitor_core::{
+    device::{DeviceEntry, LeaseState},
+    migrate::{Arrival, Effect, Input, Reception, Target, TargetLoan, TargetPhase},
+    units::{DeviceSlot, Incarnation, PageCount, ProcessorIndex, StreamId, Tick},
+    vm::{Activity, DirectoryAnswer, Disposition, Operation, Reason},
+    wire::{Frame, FrameType},
+};
+
+use super::{
+    Case, DEVICES, EPOCH, End, FIRST_LOAD, LIMITS, Name, Owed, PAGES, Refusal, STREAM, Stimulus,
+    case, common_inputs, device, frame, frames_of_codes, hello, page_run, records,
+    source_su, target_su,
+};
+
+/// A target that has said more than this is not followed further: the frame counter has no end.
+const FRAMES_MAX: u64 = 9;
+
+/// The definition of a guest that does not run.
+const DOWN: &str = "of a guest that is down";
+
+/// The target machine, the memory lent to it, what is owed to it, and what it has set up.
+#[derive(Clone, Debug, PartialEq, Hash)]
+pub struct TargetEnd {
+    machine: Target,
+    devices: [DeviceEntry; DEVICES as usize],
+    owed: Owed,
+    /// Number of the last frame that was sent.
+    sent: u64,
+    has_won: bool,
+    has_vm: bool,
+    has_kept_device: bool,
+    breach: Option<&'static str>,
+}
+
+impl Default for TargetEnd {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl TargetEnd {
+    /// A target that waits for an announcement.
+    #[must_use]
+    pub fn new() -> Self {
+        let reception = Reception {
+            limits: LIMITS,
+            ..Reception::new(target_su(), FIRST_LOAD, PageCount::new(1024))
+        };
+        Self {
+            machine: Target::new(reception),
+            devices: [0, 1].map(|number| DeviceEntry::free(device(number))),
+            owed: Owed::default(),
+            sent: 0,
+            has_won: false,
+            has_vm: false,
+            has_kept_device: false,
+            breach: None,
+        }
+    }
+
+    /// Whether the search is to go on from here: two loads, and a bounded number of frames.
+    #[must_use]
+    pub fn is_within_bounds(&self) -> bool {
+        let loads = self.machine.incarnation().get() - FIRST_LOAD.get();
+        self.sent <= FRAMES_MAX && loads <= 1
+    }
+
+    fn breaks(&mut self, rule: &'static str) {
+        self.breach = self.breach.or(Some(rule));
+    }
+
+    fn source_frames(&self) -> Vec<Case> {
+        let whole = hello(1 << 18, u32::MAX);
+        let mut elsewhere = whole;
+        elsewhere.target = source_su();
+        let mut newer = whole;
+        (newer.version_min, newer.version_max) = (u16::MAX, u16::MAX);
+        let foreign = Arrival {
+            stream: StreamId::new(1),
+            epoch: EPOCH,
+            sequence: 1,
+            frame: Frame::Abort(Reason::Cancelled),
+        };
+        let own = self.machine.incarnation();
+        let other = Incarnation::new(own.get() + 1);
+        let processor = |index, rehearsal| Frame::Processor {
+            index: ProcessorIndex::new(index),
+            rehearsal,
+        };
+        let slot = |slot| Frame::Subchannel(DeviceSlot::new(slot));
+        vec![
+            frame("", Frame::Hello(whole)),
+            frame("to another target", Frame::Hello(elsewhere)),
+            frame("of unknown versions", Frame::Hello(newer)),
+            frame("", Frame::Abort(Reason::Cancelled)),
+            case("ABORT", "of another attempt", Input::Frame(foreign)),
+            frame("of a guest that runs", Frame::Definition),
+            frame(DOWN, Frame::Definition),
+            frame("in slot 0", Frame::Device(DeviceSlot::new(0))),
+            frame("in slot 1", Frame::Device(DeviceSlot::new(1))),
+            frame("beyond the slots", Frame::Device(DeviceSlot::new(DEVICES))),
+            frame("with all devices", Frame::Check(DEVICES)),
+            frame("with another number", Frame::Check(DEVICES + 1)),
+            frame("", Frame::Build),
+            frame("of this VM", Frame::Pages(page_run(1))),
+            frame("beyond the guest", Frame::Pages(page_run(1 << PAGES.get()))),
+            frame("of this VM", Frame::Keys(page_run(1))),
+            frame("beyond the guest", Frame::Keys(page_run(1 << PAGES.get()))),
+            frame("", Frame::PassEnd(1)),
+            frame("in earnest", processor(0, false)),
+            frame("in a rehearsal", processor(0, true)),
+            frame("beyond the VM's", processor(1, false)),
+            frame("of this VM", slot(0)),
+            frame("beyond the slots", slot(DEVICES)),
+            frame("of all processors", Frame::RehearsalEnd(1)),
+            frame("of more processors", Frame::RehearsalEnd(2)),
+            frame("of everything", Frame::LoadEnd { processors: 1, subchannels: DEVICES }),
+            frame("of less", Frame::LoadEnd { processors: 1, subchannels: DEVICES - 1 }),
+            frame("", Frame::Recopy),
+            frame("present load", Frame::Commit(own)),
+            frame("other load", Frame::Commit(other)),
+            frame("", Frame::Released),
+        ]
+    }
+
+    fn note_input(&mut self, input: &Input) {
+        match *input {
+            Input::Directory(DirectoryAnswer::Won) => self.has_won = true,
+            Input::Directory(DirectoryAnswer::Lost(record)) if record == records()[2] => {
+                self.has_won = true;
+            }
+            Input::Failed(Operation::BuildVm) => self.has_vm = false,
+            Input::Failed(Operation::RemoveDevice(_)) => self.has_kept_device = true,
+            _ => {}
+        }
+    }
+
+    fn note_effect(&mut self, effect: &Effect) {
+        if !self.owed.note(effect) {
+            self.breaks("nothing is started while it is under way");
+        }
+        match *effect {
+            Effect::Send { sequence, frame } => {
+                if sequence.get() != self.sent + 1 {
+                    self.breaks("frames are numbered without a gap");
+                }
+                self.sent = sequence.get();
+                let is_claimed = self.has_won || self.owed.directory;
+                if matches!(frame, Frame::Aborted { .. }) && is_claimed {
+                    self.breaks("ABORTED is not said while a claim is under way or won");
+                }
+            }
+            Effect::Start(Operation::BuildVm) => self.has_vm = true,
+            Effect::Start(Operation::DestroyVm) => self.has_vm = false,
+            Effect::Start(Operation::ResumeProcessors | Operation::AttachDevice(_))
+                if !self.has_won =>
+            {
+                self.breaks("the guest runs here only after the record is won");
+            }
+            _ => {}
+        }
+        let may_fail = matches!(
+            effect,
+            Effect::Start(_) | Effect::Tell(_) | Effect::Store { .. } | Effect::CompareAndSet { .. }
+        );
+        if may_fail && !self.machine.takes_input() {
+            self.breaks("there is room for the failure of what is started");
+        }
+    }
+}
+
+impl End for TargetEnd {
+    type Phase = TargetPhase;
+
+    fn cases(&self) -> Vec<Case> {
+        let mut cases = self.source_frames();
+        cases.extend(frames_of_codes(
+            FrameType::Findings.code()..=FrameType::Aborted.code(),
+        ));
+        cases.push(case("stored", "what was to be stored", Input::Stored(1)));
+        cases.push(case("stored", "something else", Input::Stored(2)));
+        cases.extend(common_inputs(self.machine.poll_deadline()));
+        cases
+    }
+
+    fn apply(&mut self, case: &Case) -> Result<(), Refusal> {
+        let Stimulus::Input(now, input) = case.stimulus else {
+            return Err(Refusal::OutOfPhase);
+        };
+        let mut loan = TargetLoan { devices: &mut self.devices };
+        self.machine.handle(now, input, &mut loan)?;
+        if matches!(input, Input::Frame(Arrival { frame: Frame::Definition, .. })) {
+            let is_down = case.name.detail == DOWN;
+            let activity = if is_down { Activity::Down } else { Activity::Running };
+            self.machine.describe(1, PAGES, activity);
+        }
+        self.note_input(&input);
+        Ok(())
+    }
+
+    fn can_happen(&self, case: &Case) -> bool {
+        matches!(case.stimulus, Stimulus::Input(_, input) if self.owed.expects(&input))
+    }
+
+    fn consume(&mut self, case: &Case) {
+        if let Stimulus::Input(_, input) = case.stimulus {
+            self.owed.consume(&input);
+        }
+    }
+
+    fn poll(&mut self, now: Tick) -> Option<Effect> {
+        let mut loan = TargetLoan { devices: &mut self.devices };
+        let effect = self.machine.poll_effect(now, &mut loan)?;
+        self.note_effect(&effect);
+        Some(effect)
+    }
+
+    fn takes_input(&self) -> bool {
+        self.machine.takes_input()
+    }
+
+    fn phase(&self) -> TargetPhase {
+        self.machine.phase()
+    }
+
+    fn disposition(&self) -> Disposition {
+        self.machine.disposition()
+    }
+
+    fn is_undoing(&self) -> bool {
+        self.machine.phase() == TargetPhase::Undoing
+    }
+
+    fn is_undone(&self) -> bool {
+        self.machine.phase() == TargetPhase::Dropped
+    }
+
+    fn good_course(&self) -> Option<Case> {
+        if let Some(input) = self.owed.good_answer() {
+            return Some(case("good answer", "", input));
+        }
+        let deadline = self.machine.poll_deadline()?;
+        let name = Name { kind: "deadline", detail: "due" };
+        Some(Case { name, stimulus: Stimulus::Input(deadline, Input::Deadline) })
+    }
+
+    fn breach(&self) -> Option<&'static str> {
+        self.breach
+    }
+
+    fn settle(&mut self) {
+        if !self.is_undone() {
+            return;
+        }
+        if self.has_vm {
+            self.breaks("a dropped load leaves no VM behind");
+        }
+        let is_free = |entry: &DeviceEntry| entry.lease.state() == LeaseState::Free;
+        if !self.has_kept_device && !self.devices.iter().all(is_free) {
+            self.breaks("a dropped load leaves no device behind");
+        }
+    }
+}
