@@ -23,12 +23,10 @@ use monitor_core::{
     migrate::{Arrival, Effect, Input, Limits, LinkFault, StepError},
     units::{
         DeviceNumber, DeviceSlot, Epoch, GroupNumber, Incarnation, Micros, Mnemonic, PageCount,
-        ProcessorIndex, StreamId, SubchannelNumber, SuName, Tick, VmName,
+        ProcessorIndex, StreamId, SuName, SubchannelNumber, Tick, VmName,
     },
     vm::{DirectoryAnswer, Disposition, GuestAnswer, GuestEvent, Operation, Ownership, Reason},
-    wire::{
-        DecodeError, Fault, Field, Frame, FrameType, Hello, VERSION_MAX, VERSION_MIN,
-    },
+    wire::{DecodeError, Fault, Field, Frame, FrameType, Hello, VERSION_MAX, VERSION_MIN},
 };
 
 /// The moment at which everything happens but deadlines.
@@ -148,7 +146,7 @@ pub trait End: Clone + PartialEq + Hash {
     /// Whether the surroundings can bring it about: an answer is owed, or it needs no question.
     fn can_happen(&self, case: &Case) -> bool;
 
-    /// The answer is given and no longer owed, whatever the machine made of it.
+    /// The answer is given and no longer owed.
     fn consume(&mut self, case: &Case);
 
     /// Polls one effect and takes note of it.
@@ -228,6 +226,7 @@ impl Owed {
     /// Whether this input is an answer that is owed, or none at all.
     fn expects(&self, input: &Input) -> bool {
         match input {
+            Input::Done(Operation::CheckVm) => false,
             Input::Done(operation) => self.owes(*operation),
             Input::Failed(Operation::TellGuest) | Input::Guest(_) => self.tells > 0,
             Input::Failed(Operation::MoveState) => self.store.is_some(),
@@ -257,8 +256,12 @@ impl Owed {
 
     /// A good answer to something that is owed.
     fn good_answer(&self) -> Option<Input> {
-        let operation = OPERATIONS.into_iter().find(|operation| self.owes(*operation));
-        operation.map(Input::Done).or((self.tells > 0).then_some(Input::Guest(GuestAnswer::Ready)))
+        let told = (self.tells > 0).then_some(Input::Guest(GuestAnswer::Ready));
+        let owed = OPERATIONS.into_iter().find(|operation| self.owes(*operation));
+        owed.map_or(told, |operation| {
+            let is_check = operation == Operation::CheckVm;
+            Some(if is_check { Input::Checked(0) } else { Input::Done(operation) })
+        })
     }
 }
 

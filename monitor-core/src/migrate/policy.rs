@@ -165,8 +165,9 @@ pub fn decide(
     // Most of such a guest would be copied while it stands still. That is no live migration, and
     // all of the prediction would hang on the bandwidth: it is given up whatever the budget says.
     let mostly_cold = prediction.pages.get() > guest.get() / 2;
-    if mostly_cold && (stuck || passes.len() >= COLD_PASSES_MAX) {
-        return Decision::GiveUp;
+    if mostly_cold {
+        let enough = stuck || passes.len() >= COLD_PASSES_MAX;
+        return if enough { Decision::GiveUp } else { Decision::AnotherPass };
     }
     if prediction.blackout() <= budget {
         let fitting = passes.iter().rev().take_while(|pass| shrinks_clearly(pass)).count();
@@ -183,12 +184,28 @@ const fn shrinks_clearly(pass: &PassReport) -> bool {
     pass.left.get().saturating_mul(4) <= pass.pages.get().saturating_mul(3)
 }
 
-/// Whether the last two passes together left nine tenths of what they sent, or more.
+/// Whether the passes get nowhere: the last two together left nine tenths of what they sent, or
+/// each of them had to send as much as the one before it.
 fn is_stuck(passes: &[PassReport]) -> bool {
-    let last = || passes.iter().rev().take(2);
-    let sent = last().fold(0_u64, |sum, pass| sum.saturating_add(pass.pages.get()));
-    let left = last().fold(0_u64, |sum, pass| sum.saturating_add(pass.left.get()));
-    passes.len() >= 2 && left.saturating_mul(10) >= sent.saturating_mul(9)
+    match passes {
+        [.., one, two, three] => {
+            leave_all(two, three) || (resends(one, two) && resends(two, three))
+        }
+        [one, two] => leave_all(one, two),
+        _ => false,
+    }
+}
+
+/// Whether two passes together left nine tenths of what they sent, or more.
+const fn leave_all(one: &PassReport, two: &PassReport) -> bool {
+    let sent = one.pages.get().saturating_add(two.pages.get());
+    let left = one.left.get().saturating_add(two.left.get());
+    left.saturating_mul(10) >= sent.saturating_mul(9)
+}
+
+/// Whether a pass sent 97 hundredths of what the one before it sent, or more.
+const fn resends(before: &PassReport, after: &PassReport) -> bool {
+    after.pages.get().saturating_mul(100) >= before.pages.get().saturating_mul(97)
 }
 
 /// Whether a pass left less than nine tenths of what it sent.
@@ -297,9 +314,19 @@ mod tests {
         let first = [pass(262_144, 262_000)];
         let second = [pass(262_144, 262_000), pass(262_000, 261_000)];
         for budget in [BUDGET, Micros::from_millis(60_000)] {
-            assert_ne!(after(&first, 262_000, budget), Decision::GiveUp);
+            assert_eq!(after(&first, 262_000, budget), Decision::AnotherPass);
             assert_eq!(after(&second, 261_000, budget), Decision::GiveUp);
         }
+    }
+
+    #[test]
+    fn a_guest_whose_passes_do_not_shrink_is_given_up_after_three() {
+        let twice = [pass(262_144, 220_000), pass(262_000, 220_000)];
+        assert_eq!(after(&twice, 220_000, BUDGET), Decision::AnotherPass);
+        let thrice = [twice[0], twice[1], pass(262_000, 220_000)];
+        assert_eq!(after(&thrice, 220_000, BUDGET), Decision::GiveUp);
+        let slowly = [pass(262_144, 220_000), pass(240_000, 200_000), pass(220_000, 180_000)];
+        assert_eq!(after(&slowly, 180_000, BUDGET), Decision::AnotherPass);
     }
 
     #[test]

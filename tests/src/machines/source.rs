@@ -21,8 +21,8 @@ use monitor_core::{
 
 use super::{
     Case, DEVICES, EPOCH, End, FIRST_LOAD, LIMITS, NEXT_LOAD, NOW, Name, Owed, PAGES, Refusal,
-    STREAM, Stimulus, case, common_inputs, device, frame, frames_of_codes, hello,
-    records, source_su, target_su, vm_name,
+    STREAM, Stimulus, case, common_inputs, device, frame, frames_of_codes, hello, records,
+    source_su, target_su, vm_name,
 };
 
 /// Words of a map of one group.
@@ -249,9 +249,7 @@ impl End for SourceEnd {
         ];
         cases.extend(Self::hellos());
         cases.extend(self.target_frames());
-        cases.extend(frames_of_codes(
-            FrameType::Definition.code()..=FrameType::Released.code(),
-        ));
+        cases.extend(frames_of_codes(FrameType::Definition.code()..=FrameType::Released.code()));
         cases.push(case("stored", "", Input::Stored(1)));
         cases.extend(common_inputs(self.machine.poll_deadline()));
         cases
@@ -268,13 +266,14 @@ impl End for SourceEnd {
                     self.findings.clear();
                     (0..count).for_each(|_| self.findings.add(Obstacle::MemoryShort));
                 }
-                if let Err(error) =
-                    self.with_loan(|machine, loan| machine.handle(now, input, loan))
+                if let Err(error) = self.with_loan(|machine, loan| machine.handle(now, input, loan))
                 {
                     self.findings = kept;
                     return Err(error.into());
                 }
-                self.note_input(&input);
+                if self.owed.expects(&input) {
+                    self.note_input(&input);
+                }
             }
             Stimulus::GuestStores => self.with_loan(|_, loan| {
                 let marked = loan.pages.mark(PageNumber::new(0));

@@ -14,9 +14,8 @@ use monitor_core::{
 };
 
 use super::{
-    Case, DEVICES, EPOCH, End, FIRST_LOAD, LIMITS, Name, Owed, PAGES, Refusal, STREAM, Stimulus,
-    case, common_inputs, device, frame, frames_of_codes, hello, page_run, records,
-    source_su, target_su,
+    Case, DEVICES, EPOCH, End, FIRST_LOAD, LIMITS, Name, Owed, PAGES, Refusal, Stimulus, case,
+    common_inputs, device, frame, frames_of_codes, hello, page_run, records, source_su, target_su,
 };
 
 /// A target that has said more than this is not followed further: the frame counter has no end.
@@ -90,10 +89,8 @@ impl TargetEnd {
         };
         let own = self.machine.incarnation();
         let other = Incarnation::new(own.get() + 1);
-        let processor = |index, rehearsal| Frame::Processor {
-            index: ProcessorIndex::new(index),
-            rehearsal,
-        };
+        let processor =
+            |index, rehearsal| Frame::Processor { index: ProcessorIndex::new(index), rehearsal };
         let slot = |slot| Frame::Subchannel(DeviceSlot::new(slot));
         vec![
             frame("", Frame::Hello(whole)),
@@ -168,7 +165,10 @@ impl TargetEnd {
         }
         let may_fail = matches!(
             effect,
-            Effect::Start(_) | Effect::Tell(_) | Effect::Store { .. } | Effect::CompareAndSet { .. }
+            Effect::Start(_)
+                | Effect::Tell(_)
+                | Effect::Store { .. }
+                | Effect::CompareAndSet { .. }
         );
         if may_fail && !self.machine.takes_input() {
             self.breaks("there is room for the failure of what is started");
@@ -181,9 +181,7 @@ impl End for TargetEnd {
 
     fn cases(&self) -> Vec<Case> {
         let mut cases = self.source_frames();
-        cases.extend(frames_of_codes(
-            FrameType::Findings.code()..=FrameType::Aborted.code(),
-        ));
+        cases.extend(frames_of_codes(FrameType::Findings.code()..=FrameType::Aborted.code()));
         cases.push(case("stored", "what was to be stored", Input::Stored(1)));
         cases.push(case("stored", "something else", Input::Stored(2)));
         cases.extend(common_inputs(self.machine.poll_deadline()));
@@ -201,7 +199,9 @@ impl End for TargetEnd {
             let activity = if is_down { Activity::Down } else { Activity::Running };
             self.machine.describe(1, PAGES, activity);
         }
-        self.note_input(&input);
+        if self.owed.expects(&input) {
+            self.note_input(&input);
+        }
         Ok(())
     }
 

@@ -182,6 +182,9 @@ impl Source {
                 Ok(())
             }
             (StopStep::Resuming, Input::Failed(Operation::ResumeProcessors)) => {
+                // Back to the step before: nothing is under way that the undoing could wait for.
+                let step = StopStep::GivingBack;
+                self.phase = Phase::Suspended(Suspended { step, ..suspended });
                 self.abort(now, Reason::BudgetExceeded);
                 Ok(())
             }
@@ -258,6 +261,12 @@ impl Source {
             Some(Progress::Finished) => self.devices_settled(now, suspended, loan),
         }
         Ok(())
+    }
+
+    /// Whether the processors are being started again after a stop that took too long.
+    pub(super) fn is_resuming(&self) -> bool {
+        matches!(self.phase, Phase::Suspended(Suspended { step: StopStep::Resuming, .. }))
+            && self.debts.contains(Debts::PROCESSORS_STOPPED)
     }
 
     /// All devices are where the step wanted them.

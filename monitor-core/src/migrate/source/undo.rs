@@ -90,7 +90,9 @@ impl Source {
     pub(super) fn abort(&mut self, now: Tick, reason: Reason) {
         crate::fmt::info!("source aborts for reason {} at {}", reason.code(), now.get());
         self.out.send(Frame::Abort(reason));
-        self.enter(Phase::Undoing(Undoing { reason, step: UndoStep::Next }));
+        // Processors that are being started already are not started a second time.
+        let step = if self.is_resuming() { UndoStep::Processors } else { UndoStep::Next };
+        self.enter(Phase::Undoing(Undoing { reason, step }));
     }
 
     pub(super) fn in_undoing(
@@ -215,7 +217,13 @@ impl Source {
             }
         }
         if self.debts.contains(Debts::DEVICES_QUIESCED) {
-            let begun = self.devices.begin(Plan::Attach { epoch: self.epoch }, loan.devices);
+            // Devices that are being given back already are only waited for.
+            let begun = match self.devices.plan() {
+                Some(Plan::Attach { .. }) => Ok(Progress::UnderWay),
+                Some(Plan::Assign | Plan::Quiesce | Plan::Remove) | None => {
+                    self.devices.begin(Plan::Attach { epoch: self.epoch }, loan.devices)
+                }
+            };
             self.phase = Phase::Undoing(Undoing { step: UndoStep::Devices, ..undoing });
             let limits = self.attempt.as_ref().map_or(Limits::DEFAULT, |it| it.limits);
             return match begun {
