@@ -443,6 +443,7 @@ pub const fn frame_name(frame: &Frame) -> &'static str {
 }
 
 const fn operation_name(operation: Operation) -> &'static str {
+    let is_first = is_first(operation);
     match operation {
         Operation::CheckVm => "CheckVm",
         Operation::BuildVm => "BuildVm",
@@ -450,12 +451,34 @@ const fn operation_name(operation: Operation) -> &'static str {
         Operation::TrackChanges => "TrackChanges",
         Operation::StopProcessors => "StopProcessors",
         Operation::ResumeProcessors => "ResumeProcessors",
-        Operation::AssignDevice(_) => "AssignDevice",
-        Operation::QuiesceDevice(_) => "QuiesceDevice",
-        Operation::AttachDevice(_) => "AttachDevice",
-        Operation::RemoveDevice(_) => "RemoveDevice",
+        Operation::AssignDevice(_) if is_first => "AssignDevice 0",
+        Operation::AssignDevice(_) => "AssignDevice 1",
+        Operation::QuiesceDevice(_) if is_first => "QuiesceDevice 0",
+        Operation::QuiesceDevice(_) => "QuiesceDevice 1",
+        Operation::AttachDevice(_) if is_first => "AttachDevice 0",
+        Operation::AttachDevice(_) => "AttachDevice 1",
+        Operation::RemoveDevice(_) if is_first => "RemoveDevice 0",
+        Operation::RemoveDevice(_) => "RemoveDevice 1",
         Operation::MoveState => "MoveState",
         Operation::TellGuest => "TellGuest",
+    }
+}
+
+/// Whether the operation concerns the first device.
+const fn is_first(operation: Operation) -> bool {
+    match operation {
+        Operation::AssignDevice(slot)
+        | Operation::QuiesceDevice(slot)
+        | Operation::AttachDevice(slot)
+        | Operation::RemoveDevice(slot) => slot.get() == 0,
+        Operation::CheckVm
+        | Operation::BuildVm
+        | Operation::DestroyVm
+        | Operation::TrackChanges
+        | Operation::StopProcessors
+        | Operation::ResumeProcessors
+        | Operation::MoveState
+        | Operation::TellGuest => false,
     }
 }
 

@@ -45,8 +45,9 @@ const LAYERS: [(&str, u8); 13] = [
     ("driver", 3),
 ];
 
-/// Where the harness may know clocks and threads: what is live, and what people see.
-const LIVE_PARTS: [&str; 4] = ["live/", "console/", "cli/", "main.rs"];
+/// Where the harness may know clocks and threads: what is live, what people see, and the tests
+/// that step guests from several threads.
+const LIVE_PARTS: [&str; 5] = ["live/", "console/", "cli/", "main.rs", "workload/tests/"];
 
 /// Names whose use makes a run differ from the next one of the same seed.
 const UNSEEDED: [&str; 5] = ["Instant", "SystemTime", "thread", "HashMap", "HashSet"];

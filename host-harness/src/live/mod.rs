@@ -156,16 +156,14 @@ fn admitted(
 }
 
 fn rejected(config: &Config, request: &Request, block: &VmBlock, findings: Findings) -> Report {
-    let asked = match request.vm {
-        VmSelector::Index(index) if index == block.index() => block.name().to_string(),
-        VmSelector::Index(index) => format!("VM {index}"),
-        VmSelector::Name(name) => format!("VM {name}"),
-    };
-    let mut report = Report::new(Outcome::Rejected, asked, config.vm.on, request.target);
+    let label = request.vm_label(config);
+    let mut report = Report::new(Outcome::Rejected, label, config.vm.on, request.target);
     report.reason = Some(Reason::Rejected);
     report.findings = findings;
-    report.guest = Some(crate::console::Guest::On(config.vm.on));
-    report.memory_bytes = block.memory().bytes().get();
+    if request.is_configured(config) {
+        report.guest = Some(crate::console::Guest::On(config.vm.on));
+        report.memory_bytes = block.memory().bytes().get();
+    }
     report
 }
 

@@ -6,12 +6,23 @@
 //! until it gives `None`; then `poll_deadline` tells when to come back with `Input::Deadline`.
 //!
 //! ```text
-//! source: Idle -> Checking -> Preparing -> Precopy -> Suspended -> Offered -> Releasing -> Released
-//!                    |            |           |  ^--------'  |         |  \-> InDoubt -> (either)
-//!                    '------------'-----------'---> Undoing -+---------'
-//!                                                      '--> RolledBack
-//! target: Empty -> Answering -> Building -> Receiving <-> Loaded -> Claiming -> Running -> Completed
-//!                     '------------'-----------'------------'----------'---> Undoing -> Dropped
+//! source: Idle -> Checking -> Preparing -> Precopy -> Suspended -> Offered -> Releasing
+//!                    |           |           | ^----------'|          |            |
+//!                    |           |           |             |          v            v
+//!                    |           |           |             |       InDoubt      Released
+//!                    v           v           v             v          |
+//!                    '-----------'-----------'---> Undoing <----------'
+//!                                                     |
+//!                                                     v
+//!                                                 RolledBack
+//!
+//! target: Empty -> Answering -> Building -> Receiving <-> Loaded -> Claiming -> Running
+//!                     |            |            |            |          |          |
+//!                     v            v            v            v          v          v
+//!                     '------------'------------'--> Undoing <----------'      Completed
+//!                                                       |
+//!                                                       v
+//!                                                    Dropped
 //! ```
 //!
 //! Who may run the guest: the source in every phase up to `Precopy` and in `RolledBack`; nobody

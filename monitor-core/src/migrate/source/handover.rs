@@ -177,8 +177,12 @@ impl Source {
             (StopStep::Resuming, Input::Done(Operation::ResumeProcessors)) => {
                 self.debts.remove(Debts::PROCESSORS_STOPPED);
                 self.out.push(Effect::Notice(Notice::ResumedAtSource));
-                self.out.send(Frame::Recopy);
-                self.enter(Phase::Precopy(Precopy::first(now, suspended.incarnation)));
+                if self.statistics.passes.is_full() {
+                    self.abort(now, Reason::WillNotConverge);
+                } else {
+                    self.out.send(Frame::Recopy);
+                    self.enter(Phase::Precopy(Precopy::first(now, suspended.incarnation)));
+                }
                 Ok(())
             }
             (StopStep::Resuming, Input::Failed(Operation::ResumeProcessors)) => {

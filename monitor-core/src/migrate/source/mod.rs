@@ -247,6 +247,9 @@ impl Source {
         if let Input::LinkLost(fault) = input {
             return self.lose_link(now, fault);
         }
+        if self.overtaken_quiesce_ends(input, loan) {
+            return Ok(());
+        }
         match self.phase {
             Phase::Idle | Phase::Released | Phase::RolledBack(_) => Err(self.out_of_phase(input)),
             Phase::Checking(checking) => self.in_checking(now, checking, input, loan),

@@ -139,6 +139,8 @@ impl Source {
                 self.phase = Phase::Precopy(Precopy { incarnation, ..precopy });
                 Ok(())
             }
+            // READY of a load that was given up for its budget crossed RECOPY.
+            (_, Frame::Ready(_)) => Ok(()),
             (_, frame) => self.peer_ends(now, input, frame),
         }
     }

@@ -95,6 +95,27 @@ impl Source {
         self.enter(Phase::Undoing(Undoing { reason, step }));
     }
 
+    /// A quiesce that the giving back of its device has overtaken still ends, whatever the phase
+    /// is by then; until it does, the device cannot be quiesced again. `Suspended` and `Undoing`
+    /// wait for quiesces themselves.
+    pub(super) fn overtaken_quiesce_ends(
+        &mut self,
+        input: Input,
+        loan: &mut SourceLoan<'_, '_>,
+    ) -> bool {
+        if matches!(self.phase, Phase::Suspended(_) | Phase::Undoing(_)) {
+            return false;
+        }
+        let ended = if let Input::Done(operation @ Operation::QuiesceDevice(_)) = input {
+            self.devices.handle_done(operation, loan.devices)
+        } else if let Input::Failed(operation @ Operation::QuiesceDevice(_)) = input {
+            self.devices.handle_failed(operation, loan.devices)
+        } else {
+            return false;
+        };
+        ended.is_ok()
+    }
+
     pub(super) fn in_undoing(
         &mut self,
         now: Tick,
