@@ -12,7 +12,7 @@ mod su;
 mod verify;
 
 pub use directory::{Directory, DirectoryPort};
-pub use su::{OnBuilt, Su, SuMonitor, Witness};
+pub use su::{AtOnce, BuildJob, Su, SuMonitor, Witness, Workshop};
 pub use verify::{Judgement, judge};
 
 use std::{collections::BTreeMap, sync::Arc};

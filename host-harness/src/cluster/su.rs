@@ -6,7 +6,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
 };
 
 use monitor_core::{
@@ -165,23 +165,50 @@ impl Witness {
     }
 }
 
-/// Called with each machine that is set up, so that somebody steps it.
-pub type OnBuilt = Box<dyn Fn(&Arc<Machine>) + Send>;
+/// The work of setting up a machine, which takes time for its storage.
+pub type BuildJob = Box<dyn FnOnce() + Send>;
+
+/// Who sets machines up, and who steps them.
+pub trait Workshop: Send {
+    /// Does this work, now or in the background.
+    fn build(&self, job: BuildJob);
+
+    /// Takes care of a machine that was set up: from now on somebody has to step it.
+    fn built(&self, machine: &Arc<Machine>);
+}
+
+/// A workshop that works at once and leaves the stepping to others.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AtOnce;
+
+impl Workshop for AtOnce {
+    fn build(&self, job: BuildJob) {
+        job();
+    }
+
+    fn built(&self, _machine: &Arc<Machine>) {}
+}
 
 /// The monitor system of an SU, for one VM.
 pub struct SuMonitor {
     cluster: Arc<Cluster>,
     su: Arc<Su>,
     vm: Option<VmBlock>,
-    on_built: OnBuilt,
+    workshop: Box<dyn Workshop>,
+    built: Option<mpsc::Receiver<Arc<Machine>>>,
     witness: Arc<Mutex<Option<Witness>>>,
 }
 
 impl SuMonitor {
     /// The monitor of `su`, for `vm` if it is there already.
     #[must_use]
-    pub fn new(cluster: Arc<Cluster>, su: Arc<Su>, vm: Option<VmBlock>, on_built: OnBuilt) -> Self {
-        Self { cluster, su, vm, on_built, witness: Arc::default() }
+    pub fn new(
+        cluster: Arc<Cluster>,
+        su: Arc<Su>,
+        vm: Option<VmBlock>,
+        workshop: Box<dyn Workshop>,
+    ) -> Self {
+        Self { cluster, su, vm, workshop, built: None, witness: Arc::default() }
     }
 
     /// Where the state before the first step on this SU will be.
@@ -228,15 +255,27 @@ impl Monitor for SuMonitor {
         }
     }
 
-    fn build(&mut self, definition: &VmBlock) -> Result<Arc<Machine>, PortFailure> {
+    fn start_build(&mut self, definition: &VmBlock) -> Result<(), PortFailure> {
         let moved = definition.with_migration_count(definition.migration_count() + 1);
         self.su.reserve(moved)?;
         self.vm = Some(moved);
+        let (definition, configuration) = (*definition, self.su.configuration);
         let devices = self.cluster.attached_devices(&self.su.name);
-        let program = Arc::new(Guest);
-        let machine = Arc::new(Machine::new(definition, self.su.configuration, program, devices));
-        (self.on_built)(&machine);
-        Ok(machine)
+        let (sender, receiver) = mpsc::channel();
+        self.built = Some(receiver);
+        self.workshop.build(Box::new(move || {
+            let machine = Machine::new(&definition, configuration, Arc::new(Guest), devices);
+            // Nobody takes the machine any more only when the whole run is over.
+            drop(sender.send(Arc::new(machine)));
+        }));
+        Ok(())
+    }
+
+    fn poll_built(&mut self) -> Option<Arc<Machine>> {
+        let machine = self.built.as_ref()?.try_recv().ok()?;
+        self.built = None;
+        self.workshop.built(&machine);
+        Some(machine)
     }
 
     fn destroyed(&mut self, machine: Option<Arc<Machine>>) {

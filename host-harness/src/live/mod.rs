@@ -36,7 +36,7 @@ use self::{
     report::Ends,
 };
 use crate::{
-    cluster::{Cluster, ConsoleHub, HubConsole, SuMonitor},
+    cluster::{AtOnce, BuildJob, Cluster, ConsoleHub, HubConsole, SuMonitor, Workshop},
     config::{Config, Request, VmSelector},
     console::{ConsoleLine, ConsoleName, Observer, Outcome, Progress, Report, Stamp},
     machine::Machine,
@@ -89,6 +89,21 @@ impl ConsoleHub for LiveHub {
 fn send(events: &Mutex<mpsc::Sender<Event>>, event: Event) {
     let events = events.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     drop(events.send(event));
+}
+
+/// Sets machines up in a thread of their own, and steps them in others.
+struct LiveWorkshop {
+    processors: Arc<Processors>,
+}
+
+impl Workshop for LiveWorkshop {
+    fn build(&self, job: BuildJob) {
+        self.processors.spawn(job);
+    }
+
+    fn built(&self, machine: &Arc<Machine>) {
+        self.processors.drive(machine);
+    }
 }
 
 /// Runs one migration of the configured VM and judges it.
@@ -192,13 +207,10 @@ fn run(
     let (Some(source_su), Some(target_su)) = (source_su, target_su) else {
         return Ok(rejected(config, request, block, Findings::new()));
     };
-    let built = {
-        let processors = Arc::clone(&processors);
-        Box::new(move |machine: &Arc<Machine>| processors.drive(machine))
-    };
-    let target_monitor = SuMonitor::new(Arc::clone(cluster), target_su, None, built);
+    let workshop = Box::new(LiveWorkshop { processors: Arc::clone(&processors) });
+    let target_monitor = SuMonitor::new(Arc::clone(cluster), target_su, None, workshop);
     let source_monitor =
-        SuMonitor::new(Arc::clone(cluster), source_su, Some(*block), Box::new(|_| ()));
+        SuMonitor::new(Arc::clone(cluster), source_su, Some(*block), Box::new(AtOnce));
     let witness = target_monitor.witness();
     let stamp = clock::unique_stamp();
     let mut reception =

@@ -44,7 +44,7 @@ impl Processors {
         for index in 0..machine.processor_count() {
             let (machine, clock) = (Arc::clone(machine), self.clock);
             let ended = Arc::clone(&self.ended);
-            let handle = thread::spawn(move || {
+            self.spawn(Box::new(move || {
                 while !ended.load(Acquire) {
                     let pause = step(&machine, index, clock);
                     // Parking costs a timer's slack even for no time at all.
@@ -52,9 +52,14 @@ impl Processors {
                         thread::park_timeout(pause);
                     }
                 }
-            });
-            self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(handle);
+            }));
         }
+    }
+
+    /// Starts a thread that is waited for at the end.
+    pub(super) fn spawn(&self, work: Box<dyn FnOnce() + Send>) {
+        let handle = thread::spawn(work);
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(handle);
     }
 
     /// Wakes all threads: a machine was resumed.

@@ -22,11 +22,14 @@ pub trait Monitor: Send + fmt::Debug {
         findings: &mut Findings,
     );
 
-    /// Sets up the machine of the VM.
+    /// Begins to set up the machine of the VM.
     ///
     /// # Errors
     /// Fails when the SU cannot hold it; nothing is left behind then.
-    fn build(&mut self, definition: &VmBlock) -> Result<Arc<Machine>, PortFailure>;
+    fn start_build(&mut self, definition: &VmBlock) -> Result<(), PortFailure>;
+
+    /// The machine, once it is set up.
+    fn poll_built(&mut self) -> Option<Arc<Machine>>;
 
     /// The VM has ended on this SU.
     fn destroyed(&mut self, machine: Option<Arc<Machine>>);
@@ -46,6 +49,14 @@ impl VmPorts {
         const NONE: PortFailure =
             PortFailure { kind: ErrorKind::NotReady, text: "there is no monitor system" };
         self.monitor.as_deref_mut().ok_or(NONE)
+    }
+
+    /// Puts a machine behind the ports that the monitor system has set up meanwhile.
+    pub(super) fn take_built(&mut self) {
+        if let Some(machine) = self.monitor.as_deref_mut().and_then(Monitor::poll_built) {
+            self.install(machine);
+            self.done(Operation::BuildVm);
+        }
     }
 
     /// Tells the monitor system that the processors are about to run.
@@ -68,10 +79,7 @@ impl VmHost for VmPorts {
     }
 
     fn start_build(&mut self, definition: &VmBlock) -> Result<(), PortFailure> {
-        let machine = self.monitor()?.build(definition)?;
-        self.install(machine);
-        self.done(Operation::BuildVm);
-        Ok(())
+        self.monitor()?.start_build(definition)
     }
 
     fn start_destroy(&mut self) -> Result<(), PortFailure> {

@@ -143,6 +143,7 @@ impl VmPorts {
 
     /// Turns what has happened in the machine into completions.
     fn collect_completions(&mut self) {
+        self.take_built();
         let Some(machine) = self.machine.clone() else {
             return;
         };

@@ -17,7 +17,8 @@ use monitor_core::{
 use super::pipe::{Direction, Pipe, PipeEnd};
 use crate::{
     cluster::{
-        Cluster, ConsoleHub, DirectoryPort, FIRST_EPOCH, HubConsole, Judgement, SuMonitor, judge,
+        AtOnce, Cluster, ConsoleHub, DirectoryPort, FIRST_EPOCH, HubConsole, Judgement, SuMonitor,
+        judge,
     },
     config::Config,
     console::{ConsoleLine, ConsoleName, Stamp, Verified},
@@ -246,7 +247,7 @@ impl World {
     fn monitor(&self, su: &SuName, vm: Option<VmBlock>) -> SuMonitor {
         let known = self.cluster.su(su).cloned();
         let su = known.unwrap_or_else(|| panic!("{su} is no SU of this world"));
-        SuMonitor::new(Arc::clone(&self.cluster), su, vm, Box::new(|_| ()))
+        SuMonitor::new(Arc::clone(&self.cluster), su, vm, Box::new(AtOnce))
     }
 }
 

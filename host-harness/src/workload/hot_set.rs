@@ -4,9 +4,8 @@
 //! page and count. A page from elsewhere or a torn one has a wrong mark; a page of an earlier
 //! moment makes the sum of all counts fall short of the register that counts dirtyings.
 //!
-//! Source of truth: the working-set model of design, section 6. Invariant: the random numbers'
-//! state is the seed plus the count of dirtyings times a constant. Deliberately not here: the
-//! judgement ([`super::check()`]).
+//! Source of truth: this file. Invariant: the random numbers' state is the seed plus the count of
+//! dirtyings times a constant. Deliberately not here: the judgement ([`super::check()`]).
 
 use super::nucleus::{Area, Block, BlockName, PAGE, mix, next_random, register, word};
 use crate::machine::{AddressFault, Context, Step, Storage};

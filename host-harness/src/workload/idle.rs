@@ -1,7 +1,7 @@
 //! Idle workload: a timer that ticks a hundred times a second.
 //!
-//! Source of truth: design, section 10 (a guest that does next to nothing still keeps time).
-//! Invariant: the tick count never falls. Deliberately not here: the pacing, which all
+//! Source of truth: ARCHITECTURE.md, "The emulated machine" (a guest that does nothing still keeps
+//! time). Invariant: the tick count never falls. Deliberately not here: the pacing, which all
 //! workloads share ([`super::nucleus`]).
 
 use super::nucleus::{Block, BlockName, mix, word};

@@ -1,6 +1,6 @@
 //! The operator console of a guest: each write is one line.
 //!
-//! Source of truth: ARCHITECTURE.md ("Devices and the fence"). Invariant: a refused write shows
+//! Source of truth: ARCHITECTURE.md ("Devices"). Invariant: a refused write shows
 //! no line. Deliberately not here: time stamps and colors, which belong to who shows the lines.
 
 use super::{Access, Device, Fence, Refusal};

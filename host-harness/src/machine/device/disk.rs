@@ -1,6 +1,6 @@
 //! A disk: an image in memory that grows, with a log of what was written.
 //!
-//! Source of truth: ARCHITECTURE.md ("Devices and the fence"). Invariants: the log holds every
+//! Source of truth: ARCHITECTURE.md ("Devices"). Invariants: the log holds every
 //! accepted write, in the order in which the device took it; a refused write changes nothing.
 //! Deliberately not here: count-key-data format.
 

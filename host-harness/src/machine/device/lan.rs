@@ -1,6 +1,6 @@
 //! A line into the local network: each write is one frame.
 //!
-//! Source of truth: ARCHITECTURE.md ("Devices and the fence"). Invariant: the log holds every
+//! Source of truth: ARCHITECTURE.md ("Devices"). Invariant: the log holds every
 //! frame that was sent, with the hardware address of the SU's own adapter. Deliberately not here:
 //! protocols, and reception of frames.
 

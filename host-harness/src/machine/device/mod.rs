@@ -1,7 +1,7 @@
 //! Devices of the emulated machine: what a channel program reaches, and the fence against an
 //! SU that no longer owns the VM.
 //!
-//! Source of truth: ARCHITECTURE.md ("Devices and the fence").
+//! Source of truth: ARCHITECTURE.md ("Devices").
 //!
 //! Invariants: a device is shared by both SUs like one on a storage network; it keeps the highest
 //! epoch that it has seen of each VM and refuses lower ones. What belongs to one channel program
