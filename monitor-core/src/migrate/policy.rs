@@ -39,62 +39,60 @@ pub struct PassReport {
 /// The passes of one attempt, oldest first.
 pub type Passes = Vec<PassReport, PASSES_MAX>;
 
-/// Measured bandwidth: the last samples, in bytes per second.
+/// Bytes that were acknowledged in a span of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+struct Sample {
+    bytes: u64,
+    micros: u64,
+}
+
+impl Sample {
+    /// Bytes per second; `None` without time.
+    const fn rate(self) -> Option<u64> {
+        self.bytes.saturating_mul(1_000_000).checked_div(self.micros)
+    }
+}
+
+/// Measured bandwidth: the last samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Bandwidth {
-    samples: [u64; SAMPLES],
-    count: usize,
+    samples: [Option<Sample>; SAMPLES],
 }
 
 impl Bandwidth {
     /// Adds a sample; one without time is no sample.
     pub fn add(&mut self, bytes: ByteCount, time: Micros) {
-        let Some(rate) = bytes.get().saturating_mul(1_000_000).checked_div(time.get()) else {
+        if time.get() == 0 {
             return;
-        };
-        self.samples.rotate_right_by_one();
-        if let Some(first) = self.samples.first_mut() {
-            *first = rate;
         }
-        self.count = self.count.saturating_add(1).min(SAMPLES);
-    }
-
-    /// The mean in bytes per second, 0 when nothing was measured.
-    #[must_use]
-    pub fn mean(&self) -> u64 {
-        let sum = self.known().iter().fold(0_u64, |sum, rate| sum.saturating_add(*rate));
-        let count = u64::try_from(self.count).unwrap_or(u64::MAX);
-        sum.checked_div(count).unwrap_or(0)
-    }
-
-    /// A low quantile in bytes per second: one eighth of the samples are lower.
-    #[must_use]
-    pub fn low(&self) -> u64 {
-        let mut sorted = self.samples;
-        let Some(known) = sorted.get_mut(..self.count) else {
-            return 0;
-        };
-        known.sort_unstable();
-        known.get(known.len() / 8).copied().unwrap_or(0)
-    }
-
-    fn known(&self) -> &[u64] {
-        self.samples.get(..self.count).unwrap_or(&[])
-    }
-}
-
-/// One step of rotation, written without the panics of the slice method.
-trait RotateByOne {
-    fn rotate_right_by_one(&mut self);
-}
-
-impl RotateByOne for [u64; SAMPLES] {
-    fn rotate_right_by_one(&mut self) {
-        let mut carried = self.last().copied().unwrap_or(0);
-        for sample in self {
+        let mut carried = Some(Sample { bytes: bytes.get(), micros: time.get() });
+        for sample in &mut self.samples {
             carried = core::mem::replace(sample, carried);
         }
+    }
+
+    /// The mean over all the time that was measured, in bytes per second; 0 when there is none.
+    #[must_use]
+    pub fn mean(&self) -> u64 {
+        let sum = |sum: Sample, sample: &Sample| Sample {
+            bytes: sum.bytes.saturating_add(sample.bytes),
+            micros: sum.micros.saturating_add(sample.micros),
+        };
+        let nothing = Sample { bytes: 0, micros: 0 };
+        self.samples.iter().flatten().fold(nothing, sum).rate().unwrap_or(0)
+    }
+
+    /// A low quantile in bytes per second: at most one eighth of the samples are lower.
+    #[must_use]
+    pub fn low(&self) -> u64 {
+        let mut rates = self.samples.map(|sample| sample.and_then(Sample::rate));
+        rates.sort_unstable();
+        // What was not measured sorts before everything that was.
+        let missing = rates.iter().filter(|rate| rate.is_none()).count();
+        let known = rates.get(missing..).unwrap_or(&[]);
+        known.get(known.len() / 8).copied().flatten().unwrap_or(0)
     }
 }
 
@@ -279,6 +277,11 @@ mod tests {
         }
         assert_eq!(bandwidth.mean(), 8);
         assert_eq!(bandwidth.low(), 10);
+        // A sample that took long weighs as much as it took.
+        let mut uneven = Bandwidth::default();
+        uneven.add(ByteCount::new(100), Micros::new(1_000_000));
+        uneven.add(ByteCount::new(100), Micros::new(9_000_000));
+        assert_eq!(uneven.mean(), 20);
         bandwidth.add(ByteCount::new(1), Micros::new(1_000_000));
         bandwidth.add(ByteCount::new(1), Micros::new(1_000_000));
         assert_eq!(bandwidth.low(), 1);

@@ -114,6 +114,8 @@ impl Source {
             (_, Input::Deadline) => {
                 if checking.deadline(self, attempt.limits) <= now {
                     self.peer_is_silent(now);
+                } else if self.started.after(attempt.limits.total) <= now {
+                    self.abort(now, Reason::TimeExceeded);
                 }
                 Ok(())
             }
