@@ -1,18 +1,17 @@
-//! Source, handover: the guest is stopped, the rest is sent, COMMIT is given, the doubt resolved.
+//! Source, handover: the guest is stopped, the rest is sent, COMMIT is given.
 //!
-//! Source of truth: ARCHITECTURE.md, "The handover". Invariants: COMMIT is sent once, after READY
-//! of the same incarnation, while the budget still holds; behind it the guest runs here again
-//! only after ABORTED of that incarnation or after this source has won the record; a
-//! compare-and-set without an answer is settled by another one on the same expected value.
+//! Source of truth: ARCHITECTURE.md, "The handover". Invariants: everything here can be rolled
+//! back, and is when the budget is spent; the last harvest follows the end of all I/O; COMMIT is
+//! sent once for a load, after READY of the same incarnation, while the budget still holds.
 
-use super::{Debts, Phase, Source, SourceLoan, Step, StepError, precopy::Precopy, release::Moved};
+use super::{Debts, Phase, Source, SourceLoan, Step, StepError, offer::Offered, precopy::Precopy};
 use crate::{
     device::{Plan, Progress},
     memory::Sweep,
     message::Notice,
     migrate::{attempt::Limits, effect::Effect, input::Input},
     units::{DeviceSlot, Incarnation, Micros, PageCount, ProcessorIndex, Tick},
-    vm::{DirectoryAnswer, Operation, Ownership, Reason},
+    vm::{Operation, Reason},
     wire::Frame,
 };
 
@@ -67,59 +66,6 @@ impl Suspended {
                 .commit_deadline(self.since, limits)
                 .min(source.heard.max(self.since).after(limits.peer_answer)),
         }
-    }
-}
-
-/// COMMIT is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Offered {
-    incarnation: Incarnation,
-    suspended: Tick,
-    since: Tick,
-}
-
-impl Offered {
-    pub(super) const fn deadline(&self, limits: Limits) -> Tick {
-        self.since.after(limits.peer_answer)
-    }
-}
-
-/// COMMIT is sent and what came of it is not known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Doubt {
-    incarnation: Incarnation,
-    suspended: Tick,
-    step: DoubtStep,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum DoubtStep {
-    /// A compare-and-set that takes the VM back is under way.
-    Revoking,
-    /// The directory gave no answer; the same compare-and-set is tried again then.
-    Waiting { until: Tick },
-    /// The record is the target's: the copy here is kept until the target is heard to run it.
-    Lost,
-}
-
-impl Doubt {
-    /// Whether the record is known to be the target's.
-    pub(super) const fn is_lost(&self) -> bool {
-        matches!(self.step, DoubtStep::Lost)
-    }
-
-    pub(super) const fn deadline(&self) -> Option<Tick> {
-        match self.step {
-            DoubtStep::Waiting { until } => Some(until),
-            DoubtStep::Revoking | DoubtStep::Lost => None,
-        }
-    }
-}
-
-impl From<Offered> for Doubt {
-    fn from(offered: Offered) -> Self {
-        let Offered { incarnation, suspended, .. } = offered;
-        Self { incarnation, suspended, step: DoubtStep::Revoking }
     }
 }
 
@@ -461,138 +407,5 @@ impl Source {
         let incarnation = suspended.incarnation;
         self.out.send(Frame::Commit(incarnation));
         self.enter(Phase::Offered(Offered { incarnation, suspended: suspended.since, since: now }));
-    }
-
-    pub(super) fn in_offered(&mut self, now: Tick, offered: Offered, input: Input) -> Step {
-        match input {
-            Input::Frame(arrival) => {
-                self.resolve(now, offered.incarnation, offered.suspended, input, arrival.frame)
-            }
-            Input::Deadline => {
-                let limits = self.attempt.as_ref().map_or(Limits::DEFAULT, |it| it.limits);
-                if offered.deadline(limits) <= now {
-                    self.revoke(now, offered.into());
-                }
-                Ok(())
-            }
-            Input::Guest(_)
-            | Input::Done(_)
-            | Input::Failed(_)
-            | Input::Directory(_)
-            | Input::Checked(_)
-            | Input::Stored(_)
-            | Input::LinkLost(_) => Err(self.out_of_phase(input)),
-        }
-    }
-
-    /// RUNNING or ABORTED of the same incarnation ends the doubt.
-    fn resolve(
-        &mut self,
-        now: Tick,
-        incarnation: Incarnation,
-        suspended: Tick,
-        input: Input,
-        frame: Frame,
-    ) -> Step {
-        match frame {
-            Frame::Running(named) if named == incarnation => {
-                self.statistics.blackout = Some(now.since(suspended));
-                self.enter(Phase::Moved(Moved::awaiting()));
-                Ok(())
-            }
-            Frame::Aborted { incarnation: named, reason } if named == incarnation => {
-                self.abort(now, Reason::PeerAborted.unless_known(reason));
-                Ok(())
-            }
-            // What names another load says nothing about this one.
-            Frame::Running(_) | Frame::Aborted { .. } | Frame::Ack(_) => Ok(()),
-            Frame::Hello(_)
-            | Frame::Abort(_)
-            | Frame::Definition
-            | Frame::Device(_)
-            | Frame::Check(_)
-            | Frame::Build
-            | Frame::Pages(_)
-            | Frame::Keys(_)
-            | Frame::PassEnd(_)
-            | Frame::Processor { .. }
-            | Frame::Subchannel(_)
-            | Frame::RehearsalEnd(_)
-            | Frame::LoadEnd { .. }
-            | Frame::Recopy
-            | Frame::Commit(_)
-            | Frame::Released
-            | Frame::Findings(_)
-            | Frame::Built(_)
-            | Frame::Rehearsed(_)
-            | Frame::Ready(_)
-            | Frame::Completed => Err(self.out_of_phase(input)),
-        }
-    }
-
-    /// Tries to take the VM back: this end wins the record or learns that the target has it.
-    pub(super) fn revoke(&mut self, now: Tick, doubt: Doubt) {
-        let Some(expected) = self.own_record() else {
-            return;
-        };
-        let new = Ownership { epoch: expected.epoch.next(), ..expected };
-        self.out.push(Effect::CompareAndSet { expected, new });
-        self.enter(Phase::InDoubt(Doubt { step: DoubtStep::Revoking, ..doubt }));
-        crate::fmt::trace!("revocation starts at {}", now.get());
-    }
-
-    pub(super) fn in_doubt(&mut self, now: Tick, doubt: Doubt, input: Input) -> Step {
-        match (doubt.step, input) {
-            (_, Input::Frame(arrival)) => {
-                self.resolve(now, doubt.incarnation, doubt.suspended, input, arrival.frame)
-            }
-            (DoubtStep::Revoking, Input::Directory(answer)) => {
-                self.revocation_answered(now, doubt, answer);
-                Ok(())
-            }
-            (DoubtStep::Waiting { until }, Input::Deadline) => {
-                if until <= now {
-                    self.revoke(now, doubt);
-                }
-                Ok(())
-            }
-            (DoubtStep::Revoking | DoubtStep::Lost, Input::Deadline) => Ok(()),
-            (
-                _,
-                Input::Guest(_)
-                | Input::Done(_)
-                | Input::Failed(_)
-                | Input::Directory(_)
-                | Input::Checked(_)
-                | Input::Stored(_)
-                | Input::LinkLost(_),
-            ) => Err(self.out_of_phase(input)),
-        }
-    }
-
-    fn revocation_answered(&mut self, now: Tick, doubt: Doubt, answer: DirectoryAnswer) {
-        let own = self.own_record();
-        let taken_back = own.map(|own| Ownership { epoch: own.epoch.next(), ..own });
-        let won = match answer {
-            DirectoryAnswer::Won => true,
-            // An earlier try of this end was written although its answer was lost.
-            DirectoryAnswer::Lost(record) => Some(record) == taken_back,
-            DirectoryAnswer::Record(_) | DirectoryAnswer::Missing => false,
-            DirectoryAnswer::Unreachable => {
-                let retry = self.attempt.as_ref().map_or(Limits::DEFAULT, |it| it.limits).retry;
-                self.out.push(Effect::Notice(Notice::HeldAtSource));
-                let step = DoubtStep::Waiting { until: now.after(retry) };
-                self.phase = Phase::InDoubt(Doubt { step, ..doubt });
-                return;
-            }
-        };
-        if won {
-            self.epoch = self.epoch.next();
-            let reason = if self.uses_link() { Reason::PeerSilent } else { Reason::LinkLost };
-            self.abort(now, reason);
-        } else {
-            self.out.push(Effect::Notice(Notice::HeldAtSource));
-            self.phase = Phase::InDoubt(Doubt { step: DoubtStep::Lost, ..doubt });
-        }
     }
 }

@@ -11,6 +11,7 @@
 
 mod handover;
 mod negotiate;
+mod offer;
 mod precopy;
 mod release;
 mod undo;
@@ -21,8 +22,9 @@ pub use window::SentRun;
 use bitflags::bitflags;
 
 use self::{
-    handover::{Doubt, Offered, Suspended},
+    handover::Suspended,
     negotiate::{Checking, Preparing},
+    offer::{Doubt, Offered},
     precopy::Precopy,
     release::Moved,
     undo::Undoing,
