@@ -1,0 +1,307 @@
+//! Target, behind COMMIT: the record is claimed, the VM runs, the guest reports itself.
+//!
+//! Source of truth: ARCHITECTURE.md, "The handover"; VM2000 manual, console trace (VMS2432,
+//! VMS2431). Invariants: the guest runs only after the claim is won; a claim without an answer is
+//! settled by the same compare-and-set again; RUNNING is said when the processors run; the order
+//! of the console lines follows from the guest's answers, not from time.
+
+use super::{Phase, Step, Target, TargetLoan, answer::present};
+use crate::{
+    device::{Plan, Progress},
+    message::Notice,
+    migrate::{
+        attempt::Limits,
+        effect::Effect,
+        input::{Arrival, Input},
+    },
+    units::Tick,
+    vm::{DirectoryAnswer, GuestAnswer, GuestEvent, MigrationMark, Operation, Reason},
+    wire::Frame,
+};
+
+/// COMMIT has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Claiming {
+    /// The compare-and-set is under way.
+    Asked,
+    /// The directory gave no answer; it is asked again then.
+    Waiting { until: Tick },
+    /// The claim is won; the devices are about to be attached.
+    Won,
+    /// The devices are being attached.
+    Attaching,
+    /// The processors are being started.
+    Resuming,
+    /// Devices or processors did not start; they are tried again then.
+    Retry { until: Tick },
+}
+
+impl Claiming {
+    pub(super) const fn asked() -> Self {
+        Self::Asked
+    }
+
+    pub(super) const fn deadline(&self) -> Option<Tick> {
+        match *self {
+            Self::Waiting { until } | Self::Retry { until } => Some(until),
+            Self::Asked | Self::Won | Self::Attaching | Self::Resuming => None,
+        }
+    }
+}
+
+/// The VM runs here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Running {
+    step: RunStep,
+    since: Tick,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum RunStep {
+    /// The guest is to report that it has resumed.
+    Resumed,
+    /// The guest is to report itself ready.
+    Ready,
+    /// RELEASED is awaited.
+    Released,
+}
+
+impl Running {
+    pub(super) const fn deadline(&self, limits: Limits) -> Option<Tick> {
+        match self.step {
+            RunStep::Resumed | RunStep::Ready => Some(self.since.after(limits.guest_answer)),
+            RunStep::Released => None,
+        }
+    }
+}
+
+impl Target {
+    pub(super) fn in_claiming(
+        &mut self,
+        now: Tick,
+        claiming: Claiming,
+        input: Input,
+        loan: &mut TargetLoan<'_>,
+    ) -> Step {
+        match (claiming, input) {
+            (Claiming::Asked, Input::Directory(answer)) => {
+                self.claim_answered(now, answer);
+                Ok(())
+            }
+            (Claiming::Waiting { until }, Input::Deadline) => {
+                if until <= now
+                    && let Some((expected, new)) = self.claim_records()
+                {
+                    self.out.push(Effect::CompareAndSet { expected, new });
+                    self.phase = Phase::Claiming(Claiming::Asked);
+                }
+                Ok(())
+            }
+            (Claiming::Retry { until }, Input::Deadline) => {
+                if until <= now {
+                    self.phase = Phase::Claiming(Claiming::Won);
+                }
+                Ok(())
+            }
+            (Claiming::Attaching, Input::Done(operation @ Operation::AttachDevice(_))) => {
+                let devices = present(loan, self.announced);
+                let progress = self.devices.handle_done(operation, devices).ok();
+                self.attached(now, input, progress)
+            }
+            (Claiming::Attaching, Input::Failed(operation @ Operation::AttachDevice(_))) => {
+                let devices = present(loan, self.announced);
+                let progress = self.devices.handle_failed(operation, devices).ok();
+                self.attached(now, input, progress)
+            }
+            (Claiming::Resuming, Input::Done(Operation::ResumeProcessors)) => {
+                self.runs(now);
+                Ok(())
+            }
+            (Claiming::Resuming, Input::Failed(Operation::ResumeProcessors)) => {
+                self.claim_retry(now);
+                Ok(())
+            }
+            // The claim may be won already: what the source says cannot change that.
+            (_, Input::Frame(Arrival { frame: Frame::Commit(_) | Frame::Abort(_), .. })) => Ok(()),
+            (
+                Claiming::Asked | Claiming::Won | Claiming::Attaching | Claiming::Resuming,
+                Input::Deadline,
+            )
+            // The guest was told and may be quicker than the processors' completion.
+            | (_, Input::Failed(Operation::TellGuest)) => Ok(()),
+            (
+                _,
+                Input::Frame(_)
+                | Input::Guest(_)
+                | Input::Done(_)
+                | Input::Failed(_)
+                | Input::Directory(_)
+                | Input::Checked(_)
+                | Input::Stored(_)
+                | Input::LinkLost(_),
+            ) => Err(self.out_of_phase(input)),
+        }
+    }
+
+    fn claim_answered(&mut self, now: Tick, answer: DirectoryAnswer) {
+        let won = match answer {
+            DirectoryAnswer::Won => true,
+            // An earlier try of this end was written although its answer was lost.
+            DirectoryAnswer::Lost(record) => {
+                self.claim_records().is_some_and(|(_, new)| new == record)
+            }
+            DirectoryAnswer::Record(_) | DirectoryAnswer::Missing => false,
+            DirectoryAnswer::Unreachable => {
+                self.out.push(Effect::Notice(Notice::HeldAtTarget));
+                let until = now.after(self.reception.limits.retry);
+                self.phase = Phase::Claiming(Claiming::Waiting { until });
+                return;
+            }
+        };
+        if won {
+            self.phase = Phase::Claiming(Claiming::Won);
+        } else {
+            self.abort(now, Reason::NotOwner);
+        }
+    }
+
+    /// The VM is this target's, so a failure is tried again and said, not undone.
+    fn claim_retry(&mut self, now: Tick) {
+        self.out.push(Effect::Notice(Notice::HeldAtTarget));
+        let until = now.after(self.reception.limits.retry);
+        self.phase = Phase::Claiming(Claiming::Retry { until });
+    }
+
+    fn attached(&mut self, now: Tick, input: Input, progress: Option<Progress>) -> Step {
+        match progress {
+            None => return Err(self.out_of_phase(input)),
+            Some(Progress::UnderWay) => {}
+            Some(Progress::Failed(_)) => self.claim_retry(now),
+            Some(Progress::Finished) => self.resume(now),
+        }
+        Ok(())
+    }
+
+    /// Everything is in place: the guest is told, then its processors start.
+    fn resume(&mut self, now: Tick) {
+        if self.guest_runs() {
+            self.out.push(Effect::Tell(GuestEvent::Moved));
+            self.out.push(Effect::Start(Operation::ResumeProcessors));
+            self.phase = Phase::Claiming(Claiming::Resuming);
+        } else {
+            self.runs(now);
+        }
+    }
+
+    /// The VM is here: the source is told at once, for its doubt ends by that.
+    fn runs(&mut self, now: Tick) {
+        self.out.send(Frame::Running(self.incarnation));
+        let step = RunStep::Resumed;
+        self.enter(Phase::Running(Running { step, since: now }));
+        if !self.guest_runs() {
+            self.complete(now);
+        }
+    }
+
+    pub(super) fn next_in_claiming(
+        &mut self,
+        now: Tick,
+        claiming: Claiming,
+        loan: &mut TargetLoan<'_>,
+    ) -> Option<Effect> {
+        let epoch = self.claimed_epoch();
+        let devices = present(loan, self.announced);
+        match claiming {
+            Claiming::Asked
+            | Claiming::Waiting { .. }
+            | Claiming::Resuming
+            | Claiming::Retry { .. } => None,
+            Claiming::Attaching => self.devices.poll_operation(devices).map(Effect::Start),
+            Claiming::Won => match self.devices.begin(Plan::Attach { epoch }, devices) {
+                Ok(Progress::UnderWay) => {
+                    self.phase = Phase::Claiming(Claiming::Attaching);
+                    self.devices.poll_operation(devices).map(Effect::Start)
+                }
+                Ok(Progress::Finished) => {
+                    self.resume(now);
+                    self.out.pop()
+                }
+                Ok(Progress::Failed(_)) | Err(_) => {
+                    self.claim_retry(now);
+                    self.out.pop()
+                }
+            },
+        }
+    }
+
+    pub(super) fn in_running(&mut self, now: Tick, running: Running, input: Input) -> Step {
+        match (running.step, input) {
+            (RunStep::Resumed, Input::Guest(GuestAnswer::Resumed)) => {
+                self.out.push(Effect::Notice(Notice::ResumedAtTarget));
+                self.out.push(Effect::Tell(GuestEvent::NetworkUp));
+                let step = RunStep::Ready;
+                self.phase = Phase::Running(Running { step, since: now });
+                Ok(())
+            }
+            (RunStep::Ready, Input::Guest(GuestAnswer::Ready)) => {
+                self.complete(now);
+                Ok(())
+            }
+            (RunStep::Resumed | RunStep::Ready, Input::Failed(Operation::TellGuest)) => {
+                self.out.push(Effect::Notice(Notice::GuestLate));
+                self.complete(now);
+                Ok(())
+            }
+            (RunStep::Resumed | RunStep::Ready, Input::Deadline) => {
+                let late = running.deadline(self.reception.limits);
+                if late.is_some_and(|deadline| deadline <= now) {
+                    self.out.push(Effect::Notice(Notice::GuestLate));
+                    self.complete(now);
+                }
+                Ok(())
+            }
+            // A guest that is late may still answer.
+            (RunStep::Released, Input::Guest(_) | Input::Deadline) => Ok(()),
+            (RunStep::Released, Input::Frame(arrival)) if arrival.frame == Frame::Released => {
+                self.finish();
+                Ok(())
+            }
+            (_, Input::Frame(Arrival { frame: Frame::Commit(_), .. })) => Ok(()),
+            (
+                _,
+                Input::Frame(_)
+                | Input::Guest(_)
+                | Input::Done(_)
+                | Input::Failed(_)
+                | Input::Directory(_)
+                | Input::Checked(_)
+                | Input::Stored(_)
+                | Input::LinkLost(_),
+            ) => Err(self.out_of_phase(input)),
+        }
+    }
+
+    /// The guest is ready, or late, or does not run: the move is complete at this end.
+    fn complete(&mut self, now: Tick) {
+        self.out.push(Effect::Mark(MigrationMark::None));
+        self.out.push(Effect::Notice(Notice::IncomingCompleted));
+        self.out.send(Frame::Completed);
+        let step = RunStep::Released;
+        self.phase = Phase::Running(Running { step, since: now });
+        if !self.out.link_open() {
+            self.finish();
+        }
+    }
+
+    /// The source is gone; the guest does not need it.
+    pub(super) fn source_is_gone(&mut self, running: Running) {
+        if running.step == RunStep::Released {
+            self.finish();
+        }
+    }
+
+    fn finish(&mut self) {
+        self.out.push(Effect::CloseLink);
+        self.enter(Phase::Completed);
+    }
+}

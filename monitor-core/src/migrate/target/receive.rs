@@ -1,0 +1,204 @@
+//! Target, receiving: pages, keys, rehearsals, and in the end the state in earnest.
+//!
+//! Source of truth: ARCHITECTURE.md, "Memory" and "The handover". Invariants: nothing is stored
+//! that does not fit the VM; a frame is acknowledged after it is stored; READY is said only when
+//! every processor and subchannel of this load is stored; RECOPY begins a new load.
+
+use super::{Phase, Step, StepError, Target, TargetLoan, claim::Claiming};
+use crate::{
+    migrate::{
+        effect::Effect,
+        input::{Arrival, Input},
+    },
+    units::{Incarnation, Tick},
+    vm::{Operation, Reason},
+    wire::Frame,
+};
+
+/// A load is arriving.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Receiving {
+    /// The frame that is being stored, which the source waits for.
+    storing: Option<u64>,
+    processors: u16,
+    subchannels: u16,
+    /// When the first processor of a rehearsal came.
+    rehearsal_since: Option<Tick>,
+}
+
+impl Receiving {
+    /// A load of which nothing has arrived.
+    pub(super) const fn new() -> Self {
+        Self { storing: None, processors: 0, subchannels: 0, rehearsal_since: None }
+    }
+}
+
+impl Target {
+    pub(super) fn in_receiving(
+        &mut self,
+        now: Tick,
+        mut receiving: Receiving,
+        input: Input,
+        loan: &TargetLoan<'_>,
+    ) -> Step {
+        match input {
+            Input::Frame(arrival) => self.take_frame(now, receiving, &arrival, loan),
+            Input::Stored(sequence) => {
+                if receiving.storing != Some(sequence) {
+                    return Err(self.out_of_phase(input));
+                }
+                receiving.storing = None;
+                self.phase = Phase::Receiving(receiving);
+                self.out.send(Frame::Ack(sequence));
+                Ok(())
+            }
+            Input::Failed(Operation::MoveState) if receiving.storing.is_some() => {
+                self.abort(now, Reason::StateUnavailable);
+                Ok(())
+            }
+            Input::Deadline => {
+                self.late(now);
+                Ok(())
+            }
+            Input::Guest(_)
+            | Input::Done(_)
+            | Input::Failed(_)
+            | Input::Directory(_)
+            | Input::Checked(_)
+            | Input::LinkLost(_) => Err(self.out_of_phase(input)),
+        }
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "`source_ends` lists every other frame")]
+    fn take_frame(
+        &mut self,
+        now: Tick,
+        mut receiving: Receiving,
+        arrival: &Arrival,
+        loan: &TargetLoan<'_>,
+    ) -> Step {
+        let Some(known) = self.announced else {
+            return Err(self.out_of_phase(Input::Frame(*arrival)));
+        };
+        // The next frame waits until this one is stored; an end of the attempt need not.
+        if receiving.storing.is_some() && !matches!(arrival.frame, Frame::Abort(_)) {
+            return Err(StepError::EffectsPending);
+        }
+        let fits = match arrival.frame {
+            Frame::Pages(run) | Frame::Keys(run) => run.fits(known.pages),
+            Frame::Processor { index, rehearsal } => {
+                if rehearsal {
+                    receiving.rehearsal_since = receiving.rehearsal_since.or(Some(now));
+                } else {
+                    receiving.processors = receiving.processors.saturating_add(1);
+                }
+                index.get() < known.processors
+            }
+            Frame::Subchannel(slot) => {
+                receiving.subchannels = receiving.subchannels.saturating_add(1);
+                slot.get() < known.devices && usize::from(slot.get()) < loan.devices.len()
+            }
+            Frame::PassEnd(_) => {
+                self.out.send(Frame::Ack(arrival.sequence));
+                return Ok(());
+            }
+            Frame::RehearsalEnd(count) => {
+                let since = receiving.rehearsal_since.take().unwrap_or(now);
+                if count != known.processors {
+                    return Err(StepError::Mismatch);
+                }
+                self.phase = Phase::Receiving(receiving);
+                self.out.send(Frame::Rehearsed(now.since(since)));
+                return Ok(());
+            }
+            Frame::LoadEnd { processors, subchannels } => {
+                let told = (processors, subchannels);
+                if told != (receiving.processors, receiving.subchannels)
+                    || told != (known.processors, known.devices)
+                {
+                    return Err(StepError::Mismatch);
+                }
+                self.out.send(Frame::Ready(self.incarnation));
+                self.enter(Phase::Loaded { since: now });
+                return Ok(());
+            }
+            Frame::Recopy => {
+                self.begin_anew();
+                return Ok(());
+            }
+            frame => return self.source_ends(now, Input::Frame(*arrival), frame),
+        };
+        if !fits {
+            return Err(StepError::Mismatch);
+        }
+        receiving.storing = Some(arrival.sequence);
+        self.phase = Phase::Receiving(receiving);
+        self.out.push(Effect::Store { sequence: arrival.sequence, frame: arrival.frame });
+        Ok(())
+    }
+
+    /// The source runs the guest again: what it sends from now on is another load. The source
+    /// is told the new incarnation as it was told the first one.
+    fn begin_anew(&mut self) {
+        self.incarnation = Incarnation::new(self.incarnation.get().saturating_add(1));
+        self.out.send(Frame::Built(self.incarnation));
+        self.enter(Phase::Receiving(Receiving::new()));
+    }
+
+    pub(super) fn in_loaded(&mut self, now: Tick, since: Tick, input: Input) -> Step {
+        match input {
+            Input::Frame(Arrival { frame: Frame::Commit(incarnation), .. }) => {
+                if incarnation != self.incarnation {
+                    return Err(StepError::Mismatch);
+                }
+                self.claim(now);
+                Ok(())
+            }
+            Input::Frame(Arrival { frame: Frame::Recopy, .. }) => {
+                self.begin_anew();
+                Ok(())
+            }
+            Input::Frame(arrival) => self.source_ends(now, input, arrival.frame),
+            Input::Deadline => {
+                crate::fmt::trace!("loaded since {}", since.get());
+                self.late(now);
+                Ok(())
+            }
+            Input::Guest(_)
+            | Input::Done(_)
+            | Input::Failed(_)
+            | Input::Directory(_)
+            | Input::Checked(_)
+            | Input::Stored(_)
+            | Input::LinkLost(_) => Err(self.out_of_phase(input)),
+        }
+    }
+
+    fn claim(&mut self, now: Tick) {
+        let Some((expected, new)) = self.claim_records() else {
+            return;
+        };
+        self.out.push(Effect::CompareAndSet { expected, new });
+        self.enter(Phase::Claiming(Claiming::asked()));
+        crate::fmt::trace!("claim starts at {}", now.get());
+    }
+
+    /// A dropped target still answers COMMIT, so that the source need not wait; what else the
+    /// source had under way has lost its meaning.
+    pub(super) fn in_dropped(&mut self, reason: Reason, input: Input) -> Step {
+        match input {
+            Input::Frame(Arrival { frame: Frame::Commit(incarnation), .. }) => {
+                self.out.send(Frame::Aborted { incarnation, reason });
+                Ok(())
+            }
+            Input::Frame(_) | Input::Deadline => Ok(()),
+            Input::Guest(_)
+            | Input::Done(_)
+            | Input::Failed(_)
+            | Input::Directory(_)
+            | Input::Checked(_)
+            | Input::Stored(_)
+            | Input::LinkLost(_) => Err(self.out_of_phase(input)),
+        }
+    }
+}
