@@ -256,7 +256,7 @@ impl Monitor for SuMonitor {
     }
 
     fn start_build(&mut self, definition: &VmBlock) -> Result<(), PortFailure> {
-        let moved = definition.with_migration_count(definition.migration_count() + 1);
+        let moved = definition.with_migration_count(definition.migration_count().saturating_add(1));
         self.su.reserve(moved)?;
         self.vm = Some(moved);
         let (definition, configuration) = (*definition, self.su.configuration);
@@ -271,10 +271,19 @@ impl Monitor for SuMonitor {
         Ok(())
     }
 
-    fn poll_built(&mut self) -> Option<Arc<Machine>> {
-        let machine = self.built.as_ref()?.try_recv().ok()?;
+    fn poll_built(&mut self) -> Option<Result<Arc<Machine>, PortFailure>> {
+        const LOST: PortFailure =
+            PortFailure { kind: ErrorKind::NoResource, text: "the machine could not be set up" };
+        let machine = match self.built.as_ref()?.try_recv() {
+            Ok(machine) => Ok(machine),
+            Err(mpsc::TryRecvError::Empty) => return None,
+            Err(mpsc::TryRecvError::Disconnected) => Err(LOST),
+        };
         self.built = None;
-        self.workshop.built(&machine);
+        match &machine {
+            Ok(machine) => self.workshop.built(machine),
+            Err(_) => self.destroyed(None),
+        }
         Some(machine)
     }
 

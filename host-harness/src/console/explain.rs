@@ -16,6 +16,9 @@ pub(super) fn finding(finding: &Finding, report: &Report) -> String {
     let Report { vm, source, target, .. } = report;
     let device = finding.device;
     let (what, next) = match finding.obstacle {
+        Obstacle::TargetUnknown if source == target => {
+            (format!("{vm} is on {target} already"), "name another SU of the cluster".to_owned())
+        }
         Obstacle::TargetUnknown => (
             format!("there is no other SU {target} in the cluster, or it does not answer"),
             "check the name, and that its monitor runs".to_owned(),
@@ -114,7 +117,7 @@ pub(super) const fn next_step(reason: Reason) -> &'static str {
 /// Where the guest is, as a sentence.
 pub(super) fn whereabouts(report: &Report) -> String {
     match report.guest {
-        None => "There is no such VM; nothing has changed.".to_owned(),
+        None => "Nothing has changed.".to_owned(),
         Some(Guest::On(su)) if report.outcome == Outcome::Rejected => {
             format!("The guest is on {su} as before.")
         }
@@ -163,7 +166,7 @@ mod tests {
     #[test]
     fn guest_is_said_to_be_where_it_is() {
         let mut report = report();
-        assert!(whereabouts(&report).contains("There is no such VM"));
+        assert!(whereabouts(&report).contains("Nothing has changed"));
         report.guest = Some(Guest::On(report.source));
         assert!(whereabouts(&report).contains("on ABGSE501 as before"));
         report.guest = Some(Guest::HeldAt(report.target));

@@ -69,7 +69,8 @@ pub struct Verified {
     pub processors: bool,
     /// Every device has exactly one owner, the one that it should have.
     pub devices: bool,
-    /// Every I/O took place exactly once.
+    /// Every record of the guest's journal is on the disk exactly once and in order, no request
+    /// was refused, and nothing was written by a former owner.
     pub io: bool,
     /// The guest found no fault in what it remembers.
     pub guest: bool,
@@ -88,7 +89,7 @@ impl Verified {
             ("keys", "every storage key is what it was at the stop", self.keys),
             ("processors", "every register is what it was at the stop", self.processors),
             ("devices", "each device has exactly one owner, the right one", self.devices),
-            ("io", "every I/O took place exactly once", self.io),
+            ("io", "every journal record is on the disk exactly once", self.io),
             ("guest", "the guest finds no fault in what it remembers", self.guest),
         ]
     }

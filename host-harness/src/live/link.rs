@@ -235,7 +235,9 @@ impl Link for Shaped {
         self.sent_until = self.sent_until.max(now);
         let free = (now + BURST).saturating_duration_since(self.sent_until);
         let bytes = free.as_micros().saturating_mul(u128::from(rate)) / 1_000_000;
-        let count = usize::try_from(bytes).unwrap_or(usize::MAX).min(source.len());
+        // A link so slow that its burst is less than a byte still carries one at a time.
+        let least = usize::from(self.sent_until <= now);
+        let count = usize::try_from(bytes).unwrap_or(usize::MAX).max(least).min(source.len());
         if count == 0 {
             return Ok(0);
         }

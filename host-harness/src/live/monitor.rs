@@ -37,7 +37,7 @@ const PROGRESS_US: u64 = 50_000;
 /// Frames that may be under way.
 const WINDOW: usize = 64;
 
-/// The target gives up waiting for the source's last word after this time.
+/// An end that has nothing more to do gives up its last words on the link after this time.
 const FAREWELL_US: u64 = 5_000_000;
 
 /// What came of an attempt at one end.
@@ -101,12 +101,17 @@ impl SourceEnd<'_> {
         debug_assert!(started.is_ok(), "a new machine refuses an attempt");
         let mut runs = machine.is_running();
         let mut reported = began;
+        let mut over_at = None;
         loop {
             let now = self.clock.now();
             driver.ports().vm.set_now(now);
             let wait = driver.step(now);
             wake_if_resumed(&machine, &mut runs, self.processors);
-            if wait.finished || is_in_doubt_for_good(&driver) {
+            if matches!(driver.machine().phase(), SourcePhase::Released | SourcePhase::RolledBack) {
+                over_at.get_or_insert(now);
+            }
+            let said = over_at.is_some_and(|since| now.since(since).get() >= FAREWELL_US);
+            if wait.finished || said || is_in_doubt_for_good(&driver) {
                 break;
             }
             if now.since(reported).get() >= PROGRESS_US {

@@ -28,8 +28,8 @@ pub trait Monitor: Send + fmt::Debug {
     /// Fails when the SU cannot hold it; nothing is left behind then.
     fn start_build(&mut self, definition: &VmBlock) -> Result<(), PortFailure>;
 
-    /// The machine, once it is set up.
-    fn poll_built(&mut self) -> Option<Arc<Machine>>;
+    /// The machine, once it is set up, or why it was not.
+    fn poll_built(&mut self) -> Option<Result<Arc<Machine>, PortFailure>>;
 
     /// The VM has ended on this SU.
     fn destroyed(&mut self, machine: Option<Arc<Machine>>);
@@ -53,9 +53,13 @@ impl VmPorts {
 
     /// Puts a machine behind the ports that the monitor system has set up meanwhile.
     pub(super) fn take_built(&mut self) {
-        if let Some(machine) = self.monitor.as_deref_mut().and_then(Monitor::poll_built) {
-            self.install(machine);
-            self.done(Operation::BuildVm);
+        match self.monitor.as_deref_mut().and_then(Monitor::poll_built) {
+            Some(Ok(machine)) => {
+                self.install(machine);
+                self.done(Operation::BuildVm);
+            }
+            Some(Err(failure)) => self.fail(Operation::BuildVm, failure.kind),
+            None => {}
         }
     }
 

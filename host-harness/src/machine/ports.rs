@@ -137,7 +137,7 @@ impl VmPorts {
         self.completions.push_back(Completion::Done(operation));
     }
 
-    fn fail(&mut self, operation: Operation, kind: ErrorKind) {
+    pub(super) fn fail(&mut self, operation: Operation, kind: ErrorKind) {
         self.completions.push_back(Completion::Failed(operation, kind));
     }
 

@@ -173,7 +173,11 @@ fn judge(
             Kind::HotSet { .. } => case.hot_set(layout.hot_set)?,
             Kind::Sweep { .. } => case.sweep(layout.sweep)?,
             Kind::KeyValue { slots, .. } => case.key_value(layout.key_value, slots.max(1))?,
-            Kind::Journal { .. } => case.journal(disk)?,
+            Kind::Journal { .. } => {
+                let others = case.verdict.fault_count;
+                case.journal(disk)?;
+                case.verdict.journal_fault_count = case.verdict.fault_count - others;
+            }
         }
     }
     Ok(())

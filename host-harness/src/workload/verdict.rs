@@ -112,6 +112,8 @@ pub struct Verdict {
     pub faults: Vec<Fault>,
     /// The number of all faults.
     pub fault_count: u64,
+    /// The number of those that the journal has: its records in memory and on the disk.
+    pub journal_fault_count: u64,
     /// What the guest has done.
     pub counts: Counts,
 }

@@ -116,7 +116,13 @@ impl Prediction {
     /// The predicted blackout.
     #[must_use]
     pub fn blackout(&self) -> Micros {
-        transfer(self.pages, self.bandwidth).plus(self.state).plus(self.commit())
+        transfer(self.pages, self.bandwidth).plus(self.fixed())
+    }
+
+    /// The part of the blackout that no further pass makes shorter.
+    #[must_use]
+    pub const fn fixed(&self) -> Micros {
+        self.state.plus(self.commit())
     }
 
     /// The part of the blackout behind COMMIT, which cannot be rolled back by one side alone.
@@ -148,6 +154,8 @@ pub enum Decision {
     Stop,
     /// The guest changes its pages faster than the link moves them.
     GiveUp,
+    /// The stop would exceed the budget even if almost nothing were left to be sent.
+    OverBudget,
 }
 
 /// Decides after a pass. `passes` ends with the pass that has just ended; `guest` is the whole
@@ -174,7 +182,11 @@ pub fn decide(
         let polishes = fitting > 0 && fitting <= POLISH_PASSES && passes.len() < PASSES_MAX;
         return if pays && polishes { Decision::AnotherPass } else { Decision::Stop };
     }
-    if stuck || passes.len() >= PASSES_MAX { Decision::GiveUp } else { Decision::AnotherPass }
+    if !stuck && passes.len() < PASSES_MAX {
+        return Decision::AnotherPass;
+    }
+    let pages = transfer(prediction.pages, prediction.bandwidth);
+    if pages <= prediction.fixed() { Decision::OverBudget } else { Decision::GiveUp }
 }
 
 /// Whether a pass left at most three quarters of what it sent.
@@ -330,6 +342,12 @@ mod tests {
         assert_eq!(after(&thrice, 220_000, BUDGET), Decision::GiveUp);
         let slowly = [pass(262_144, 220_000), pass(240_000, 200_000), pass(220_000, 180_000)];
         assert_eq!(after(&slowly, 180_000, BUDGET), Decision::AnotherPass);
+    }
+
+    #[test]
+    fn a_budget_below_the_cost_of_the_state_is_named_as_what_it_is() {
+        let rest = [pass(20, 20), pass(20, 20)];
+        assert_eq!(after(&rest, 20, Micros::new(500)), Decision::OverBudget);
     }
 
     #[test]

@@ -260,12 +260,10 @@ impl Source {
         }
         match suspended.step {
             StopStep::Stopping => self.abort(now, Reason::ProcessorsNotStopped),
-            StopStep::Draining { since } if since.after(limits.drain) <= now => {
-                self.abort(now, Reason::DeviceNotQuiet);
-            }
+            // I/O that is slower than the budget would be so at the next stop, too.
+            StopStep::Draining { .. } => self.abort(now, Reason::DeviceNotQuiet),
             StopStep::GivingBack | StopStep::Resuming => self.abort(now, Reason::BudgetExceeded),
-            StopStep::Draining { .. }
-            | StopStep::Pages(_)
+            StopStep::Pages(_)
             | StopStep::Keys(_)
             | StopStep::Processors(_)
             | StopStep::Subchannels(_)

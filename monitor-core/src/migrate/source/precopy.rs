@@ -320,6 +320,10 @@ impl Source {
                 self.enter(Phase::Precopy(Precopy::first(now, precopy.incarnation)));
             }
             Decision::AnotherPass | Decision::GiveUp => self.abort(now, Reason::WillNotConverge),
+            Decision::OverBudget => {
+                self.statistics.predicted = Some(prediction.blackout());
+                self.abort(now, Reason::BudgetExceeded);
+            }
             Decision::Stop => {
                 self.statistics.predicted = Some(prediction.blackout());
                 self.suspend(now, Suspended::new(now, precopy.incarnation));
