@@ -1,0 +1,103 @@
+//! The judge can say no: each of its answers turns false by the one fault that it is there for.
+//!
+//! Source of truth: `host_harness::cluster::judge`. The VM is held, so that nothing but the
+//! planted fault changes after the move.
+
+use std::sync::Arc;
+
+use host_harness::{
+    cluster::{Judgement, judge},
+    console::Verified,
+    machine::{Access, Device, Machine},
+    sim::{Scenario, World},
+};
+use integration_tests::worlds::{other, started, with};
+use monitor_core::{
+    processor::ProcessorImage,
+    units::{DeviceSlot, Epoch, PageNumber, ProcessorIndex, VmName},
+    vm::{Activity, Ownership},
+};
+
+/// A word of the last page, which no oracle of the guest looks at.
+const LAST: u64 = 2047 * 4096 + 2048;
+
+/// A world after a move, and the source's machine.
+fn moved() -> (World, Arc<Machine>) {
+    let config = with(|config| config.vm.state = Activity::InHold);
+    let mut world = started(&config);
+    let source = Arc::clone(&world.machine);
+    let course = world.attempt(other(&config), &Scenario::default());
+    assert_eq!(course.verified, Some(Verified::ALL));
+    (world, source)
+}
+
+/// The judgement after a fault was planted.
+fn after(plant: impl FnOnce(&World, &Machine)) -> Verified {
+    let (world, source) = moved();
+    plant(&world, &source);
+    judge(&Judgement {
+        cluster: world.cluster(),
+        vm: VmName::new("VM12PROD").unwrap(),
+        owner: Ownership { owner: world.at, epoch: world.epoch },
+        source: &source,
+        target: &world.machine,
+        witness: None,
+        guest_runs: false,
+    })
+}
+
+#[test]
+fn nothing_planted_is_nothing_found() {
+    assert_eq!(after(|_, _| ()), Verified::ALL);
+}
+
+#[test]
+fn a_page_that_differs_is_found() {
+    let found = after(|world, _| {
+        let byte = world.machine.storage.load(LAST).unwrap();
+        world.machine.storage.store(LAST, byte ^ 1).unwrap();
+    });
+    assert_eq!(found, Verified { memory: false, ..Verified::ALL });
+}
+
+#[test]
+fn a_key_that_differs_is_found() {
+    let found = after(|world, _| {
+        let page = PageNumber::new(100);
+        let key = world.machine.storage.key(page);
+        world.machine.storage.set_key(page, key ^ 0x30);
+    });
+    assert_eq!(found, Verified { keys: false, ..Verified::ALL });
+}
+
+#[test]
+fn a_register_that_differs_is_found() {
+    let found = after(|world, _| {
+        let mut image = ProcessorImage::initial();
+        world.machine.capture(ProcessorIndex::new(1), &mut image).unwrap();
+        image.access[15] ^= 1;
+        world.machine.restore(ProcessorIndex::new(1), &image).unwrap();
+    });
+    // The guest knows what its registers have to be, and finds it as well.
+    assert_eq!(found, Verified { processors: false, guest: false, ..Verified::ALL });
+}
+
+#[test]
+fn a_device_that_the_source_keeps_is_found() {
+    let found = after(|world, source| {
+        let attached = source.with_subsystem(|it| it.attach(DeviceSlot::new(1), world.epoch));
+        assert!(attached.is_ok());
+    });
+    assert_eq!(found, Verified { devices: false, ..Verified::ALL });
+}
+
+#[test]
+fn a_record_that_nobody_wrote_is_found() {
+    let found = after(|world, _| {
+        let disk = world.cluster().journal_disk().unwrap();
+        let vm = VmName::new("VM12PROD").unwrap();
+        let mut access = Access { vm, epoch: Epoch::new(2), block: Some(0) };
+        disk.write(&mut access, &[7; 4096]).unwrap();
+    });
+    assert_eq!(found, Verified { io: false, ..Verified::ALL });
+}
