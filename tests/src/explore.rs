@@ -19,6 +19,9 @@ const EFFECTS_LIMIT: usize = 64;
 /// More steps than any undoing of a small VM has.
 const UNDOING_STEPS_LIMIT: usize = 32;
 
+/// The longest line of a table, but for outcomes.
+const LINE_BYTES_MAX: usize = 100;
+
 /// When effects are polled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Polling {
@@ -47,7 +50,7 @@ impl fmt::Display for Outcome {
                 let separator = if effects.is_empty() { "" } else { ": " };
                 write!(formatter, "{separator}{}", effects.join(" "))
             }
-            Self::Ignored => formatter.write_str("ignored"),
+            Self::Ignored => formatter.write_str("Ignored"),
             Self::Refused(refusal, false) => write!(formatter, "refused {refusal:?}"),
             Self::Refused(refusal, true) => write!(formatter, "refused {refusal:?}, though owed"),
         }
@@ -84,7 +87,7 @@ impl<P: Copy + Ord + fmt::Debug> Found<P> {
                 alike.entry(outcomes).or_default().push(name.to_string());
             }
             for (outcomes, names) in alike {
-                let _ = writeln!(text, "  {}", names.join(", "));
+                write_list(&mut text, &names);
                 for outcome in outcomes {
                     let _ = writeln!(text, "    -> {outcome}");
                 }
@@ -92,6 +95,20 @@ impl<P: Copy + Ord + fmt::Debug> Found<P> {
         }
         text
     }
+}
+
+/// Writes names as an indented paragraph.
+fn write_list(text: &mut String, names: &[String]) {
+    let mut line = String::from(" ");
+    for (place, name) in (1..).zip(names) {
+        let mark = if place < names.len() { "," } else { "" };
+        if line.len() + name.len() + 2 > LINE_BYTES_MAX {
+            let _ = writeln!(text, "{line}");
+            line = String::from(" ");
+        }
+        let _ = write!(line, " {name}{mark}");
+    }
+    let _ = writeln!(text, "{line}");
 }
 
 /// The search itself.
@@ -153,6 +170,10 @@ impl<E: End> Search<E> {
 
     fn try_case(&mut self, number: usize, before: &E, case: &Case) {
         let can_happen = before.can_happen(case);
+        // A question that is still to be polled waits for its answer already.
+        if !can_happen && self.polling == Polling::AtAnyTime {
+            return;
+        }
         let mut after = before.clone();
         let result = after.apply(case);
         if result.is_err() {
@@ -220,7 +241,8 @@ impl<E: End> Search<E> {
 
     fn visit(&mut self, parent: usize, name: Name, end: E) {
         self.check(parent, name, &end);
-        if !self.known.insert((hash(&end, 0), hash(&end, 1))) {
+        let key = end.key();
+        if !self.known.insert((hash(&key, 0), hash(&key, 1))) {
             return;
         }
         let number = self.parents.len();

@@ -1,6 +1,6 @@
 //! What the integration tests share.
 //!
-//! Source of truth: the tests. Deliberately not here: assertions.
+//! Source of truth: the tests. Deliberately not here: what is particular to one test.
 
 pub mod explore;
 pub mod machines;

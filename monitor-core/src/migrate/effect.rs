@@ -134,6 +134,17 @@ impl Outbox {
         }
     }
 
+    /// Forgets the numbers of frames, so that a search takes states for one that differ in them.
+    #[cfg(feature = "_model")]
+    pub(crate) fn forget_sequence(&mut self) {
+        self.sequence = Sequence::default();
+        for effect in &mut self.queue {
+            if let Effect::Send { sequence, .. } = effect {
+                *sequence = Sequence::default();
+            }
+        }
+    }
+
     /// Whether the machine still uses its link.
     pub(crate) const fn link_open(&self) -> bool {
         self.link_open

@@ -47,6 +47,8 @@ pub struct SourceEnd {
     /// The load that the target has named last.
     load: Incarnation,
     committed: [Option<Incarnation>; 2],
+    /// The loads of which the target has said that they are dropped: the first, the next.
+    dropped: [bool; 2],
     may_resume: bool,
     is_tracked: bool,
     is_marked: bool,
@@ -82,12 +84,23 @@ impl SourceEnd {
             sent: 0,
             load: FIRST_LOAD,
             committed: [None; 2],
+            dropped: [false; 2],
             may_resume: true,
             is_tracked: false,
             is_marked: false,
             is_stopped: false,
             breach: None,
         }
+    }
+
+    /// Whether the search is to go on from here. The consent that one attempt needs decides only
+    /// about the preparation; what follows, the attempt that does not need it shows as well.
+    #[must_use]
+    pub fn is_within_bounds(&self) -> bool {
+        let copies = (SourcePhase::Precopy..=SourcePhase::Releasing).contains(&self.phase());
+        let is_shown_elsewhere = self.attempt.activity == Activity::Running
+            && self.attempt.coordination == Coordination::Required;
+        !(copies && is_shown_elsewhere)
     }
 
     fn with_loan<R>(
@@ -132,7 +145,7 @@ impl SourceEnd {
         };
         [
             frame("", Frame::Hello(whole)),
-            frame("with small frames, one at a time", Frame::Hello(hello(SMALL_FRAME, 1))),
+            frame("with small frames and a window of one", Frame::Hello(hello(SMALL_FRAME, 1))),
             frame("of another target", Frame::Hello(elsewhere)),
             frame("of unknown versions", Frame::Hello(newer)),
             case("HELLO", "of another attempt", Input::Frame(foreign)),
@@ -165,13 +178,11 @@ impl SourceEnd {
 
     /// What the guest and the rules have from an input that was taken.
     fn note_input(&mut self, input: &Input) {
-        let committed = self.committed.iter().flatten().last().copied();
         match *input {
             Input::Frame(Arrival { frame: Frame::Built(load), .. }) => self.load = load,
-            Input::Frame(Arrival { frame: Frame::Aborted { incarnation, .. }, .. })
-                if Some(incarnation) == committed =>
-            {
-                self.may_resume = true;
+            Input::Frame(Arrival { frame: Frame::Aborted { incarnation, .. }, .. }) => {
+                self.dropped[usize::from(incarnation == NEXT_LOAD)] = true;
+                self.may_resume |= self.committed.iter().flatten().last() == Some(&incarnation);
             }
             Input::Directory(DirectoryAnswer::Won) => self.may_resume = true,
             Input::Directory(DirectoryAnswer::Lost(record)) if record == records()[1] => {
@@ -218,7 +229,7 @@ impl SourceEnd {
             Some(slot) => *slot = Some(load),
             None => self.breaks("COMMIT is sent once for a load"),
         }
-        self.may_resume = false;
+        self.may_resume = self.dropped[usize::from(load == NEXT_LOAD)];
     }
 }
 
@@ -286,9 +297,13 @@ impl End for SourceEnd {
     fn can_happen(&self, case: &Case) -> bool {
         match case.stimulus {
             Stimulus::Start | Stimulus::Cancel => true,
-            Stimulus::GuestStores => self.machine.phase() == SourcePhase::Precopy,
-            // Reading pages, collecting changes: the driver says at any time that it failed.
-            Stimulus::Input(_, Input::Failed(Operation::MoveState | Operation::TrackChanges)) => {
+            Stimulus::GuestStores => {
+                self.phase() == SourcePhase::Precopy && self.machine.statistics().passes.is_empty()
+            }
+            // Pages are read and changes collected without a question.
+            Stimulus::Input(_, Input::Failed(Operation::MoveState | Operation::TrackChanges))
+                if matches!(self.phase(), SourcePhase::Precopy | SourcePhase::Suspended) =>
+            {
                 true
             }
             Stimulus::Input(_, input) => self.owed.expects(&input),
@@ -334,6 +349,30 @@ impl End for SourceEnd {
         let deadline = self.machine.poll_deadline()?;
         let name = Name { kind: "deadline", detail: "due" };
         Some(Case { name, stimulus: Stimulus::Input(deadline, Input::Deadline) })
+    }
+
+    fn key(&self) -> Self {
+        let mut key = self.clone();
+        match self.machine.phase() {
+            SourcePhase::Idle
+            | SourcePhase::Checking
+            | SourcePhase::Preparing
+            | SourcePhase::Precopy
+            | SourcePhase::Suspended => {}
+            SourcePhase::Offered
+            | SourcePhase::InDoubt
+            | SourcePhase::Releasing
+            | SourcePhase::Undoing
+            | SourcePhase::Released
+            | SourcePhase::RolledBack => {
+                key.machine.forget_measurements();
+                (key.pages, key.keys, key.window, key.sent) = Default::default();
+                if self.is_undoing() || self.is_undone() {
+                    (key.load, key.committed) = (FIRST_LOAD, [None; 2]);
+                }
+            }
+        }
+        key
     }
 
     fn breach(&self) -> Option<&'static str> {

@@ -14,12 +14,10 @@ use monitor_core::{
 };
 
 use super::{
-    Case, DEVICES, EPOCH, End, FIRST_LOAD, LIMITS, Name, Owed, PAGES, Refusal, Stimulus, case,
-    common_inputs, device, frame, frames_of_codes, hello, page_run, records, source_su, target_su,
+    Case, DEVICES, EPOCH, End, FIRST_LOAD, LIMITS, NEXT_LOAD, Name, Owed, PAGES, Refusal, Stimulus,
+    case, common_inputs, device, frame, frames_of_codes, hello, page_run, records, source_su,
+    target_su,
 };
-
-/// A target that has said more than this is not followed further: the frame counter has no end.
-const FRAMES_MAX: u64 = 9;
 
 /// The definition of a guest that does not run.
 const DOWN: &str = "of a guest that is down";
@@ -64,11 +62,10 @@ impl TargetEnd {
         }
     }
 
-    /// Whether the search is to go on from here: two loads, and a bounded number of frames.
+    /// Whether the search is to go on from here: the first load and the one behind RECOPY.
     #[must_use]
     pub fn is_within_bounds(&self) -> bool {
-        let loads = self.machine.incarnation().get() - FIRST_LOAD.get();
-        self.sent <= FRAMES_MAX && loads <= 1
+        self.machine.incarnation() <= NEXT_LOAD
     }
 
     fn breaks(&mut self, rule: &'static str) {
@@ -114,7 +111,8 @@ impl TargetEnd {
             frame("in earnest", processor(0, false)),
             frame("in a rehearsal", processor(0, true)),
             frame("beyond the VM's", processor(1, false)),
-            frame("of this VM", slot(0)),
+            frame("in slot 0", slot(0)),
+            frame("in slot 1", slot(1)),
             frame("beyond the slots", slot(DEVICES)),
             frame("of all processors", Frame::RehearsalEnd(1)),
             frame("of more processors", Frame::RehearsalEnd(2)),
@@ -206,7 +204,12 @@ impl End for TargetEnd {
     }
 
     fn can_happen(&self, case: &Case) -> bool {
-        matches!(case.stimulus, Stimulus::Input(_, input) if self.owed.expects(&input))
+        match case.stimulus {
+            Stimulus::Start | Stimulus::Cancel | Stimulus::GuestStores => false,
+            // A guest also reports itself, and none is told for sure.
+            Stimulus::Input(_, Input::Guest(_) | Input::Failed(Operation::TellGuest)) => true,
+            Stimulus::Input(_, input) => self.owed.expects(&input),
+        }
     }
 
     fn consume(&mut self, case: &Case) {
@@ -249,6 +252,13 @@ impl End for TargetEnd {
         let deadline = self.machine.poll_deadline()?;
         let name = Name { kind: "deadline", detail: "due" };
         Some(Case { name, stimulus: Stimulus::Input(deadline, Input::Deadline) })
+    }
+
+    fn key(&self) -> Self {
+        let mut key = self.clone();
+        key.machine.forget_sequence();
+        key.sent = 0;
+        key
     }
 
     fn breach(&self) -> Option<&'static str> {

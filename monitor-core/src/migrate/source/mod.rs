@@ -394,6 +394,18 @@ impl Source {
         &self.statistics
     }
 
+    /// Forgets what decides nothing behind `Suspended`: measurements, frames under way and their
+    /// numbers, the words for a failure. A search takes states for one that differ in these alone.
+    #[cfg(feature = "_model")]
+    pub fn forget_measurements(&mut self) {
+        self.statistics = Statistics::default();
+        self.out.forget_sequence();
+        (self.window, self.carried, self.frame_pages) = (Window::default(), None, 0);
+        if let Phase::Undoing(undoing) = self.phase {
+            self.phase = Phase::Undoing(undoing.for_any_reason());
+        }
+    }
+
     /// What the stop would cost with so many dirty pages.
     fn prediction(&self, pages: PageCount) -> Prediction {
         Prediction {

@@ -45,6 +45,12 @@ impl Undoing {
         self.reason
     }
 
+    /// The same undoing for one reason that stands for all.
+    #[cfg(feature = "_model")]
+    pub(super) const fn for_any_reason(self) -> Self {
+        Self { reason: Reason::Cancelled, ..self }
+    }
+
     pub(super) const fn deadline(&self, limits: Limits) -> Option<Tick> {
         match self.step {
             UndoStep::Next | UndoStep::Devices | UndoStep::Processors => None,

@@ -55,6 +55,11 @@ impl Building {
     pub(super) const fn deadline(&self, limits: Limits) -> Tick {
         self.since.after(limits.build)
     }
+
+    /// Whether the VM's shell is still being set up.
+    pub(super) const fn awaits_vm(&self) -> bool {
+        matches!(self.step, BuildStep::Vm)
+    }
 }
 
 impl Target {

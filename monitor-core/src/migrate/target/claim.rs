@@ -30,8 +30,8 @@ pub(super) enum Claiming {
     Won,
     /// The devices are being attached.
     Attaching,
-    /// The processors are being started.
-    Resuming,
+    /// The processors are being started; the guest's answer may come before their completion.
+    Resuming { has_answered: bool },
     /// Devices or processors did not start; they are tried again then.
     Retry { until: Tick },
 }
@@ -44,7 +44,7 @@ impl Claiming {
     pub(super) const fn deadline(&self) -> Option<Tick> {
         match *self {
             Self::Waiting { until } | Self::Retry { until } => Some(until),
-            Self::Asked | Self::Won | Self::Attaching | Self::Resuming => None,
+            Self::Asked | Self::Won | Self::Attaching | Self::Resuming { .. } => None,
         }
     }
 }
@@ -113,21 +113,31 @@ impl Target {
                 let progress = self.devices.handle_failed(operation, devices).ok();
                 self.attached(now, input, progress)
             }
-            (Claiming::Resuming, Input::Done(Operation::ResumeProcessors)) => {
+            (Claiming::Resuming { has_answered }, Input::Done(Operation::ResumeProcessors)) => {
                 self.runs(now);
+                if has_answered {
+                    self.guest_resumed(now);
+                }
                 Ok(())
             }
-            (Claiming::Resuming, Input::Failed(Operation::ResumeProcessors)) => {
+            (Claiming::Resuming { .. }, Input::Guest(GuestAnswer::Resumed)) => {
+                self.phase = Phase::Claiming(Claiming::Resuming { has_answered: true });
+                Ok(())
+            }
+            (Claiming::Resuming { .. }, Input::Failed(Operation::ResumeProcessors)) => {
                 self.claim_retry(now);
                 Ok(())
             }
             // The claim may be won already: what the source says cannot change that.
             (_, Input::Frame(Arrival { frame: Frame::Commit(_) | Frame::Abort(_), .. })) => Ok(()),
             (
-                Claiming::Asked | Claiming::Won | Claiming::Attaching | Claiming::Resuming,
+                Claiming::Asked
+                | Claiming::Won
+                | Claiming::Attaching
+                | Claiming::Resuming { .. },
                 Input::Deadline,
             )
-            // The guest was told and may be quicker than the processors' completion.
+            // A guest that cannot be told runs all the same, and is late then.
             | (_, Input::Failed(Operation::TellGuest)) => Ok(()),
             (
                 _,
@@ -187,7 +197,7 @@ impl Target {
         if self.guest_runs() {
             self.out.push(Effect::Tell(GuestEvent::Moved));
             self.out.push(Effect::Start(Operation::ResumeProcessors));
-            self.phase = Phase::Claiming(Claiming::Resuming);
+            self.phase = Phase::Claiming(Claiming::Resuming { has_answered: false });
         } else {
             self.runs(now);
         }
@@ -214,7 +224,7 @@ impl Target {
         match claiming {
             Claiming::Asked
             | Claiming::Waiting { .. }
-            | Claiming::Resuming
+            | Claiming::Resuming { .. }
             | Claiming::Retry { .. } => None,
             Claiming::Attaching => self.devices.poll_operation(devices).map(Effect::Start),
             Claiming::Won => match self.devices.begin(Plan::Attach { epoch }, devices) {
@@ -237,10 +247,7 @@ impl Target {
     pub(super) fn in_running(&mut self, now: Tick, running: Running, input: Input) -> Step {
         match (running.step, input) {
             (RunStep::Resumed, Input::Guest(GuestAnswer::Resumed)) => {
-                self.out.push(Effect::Notice(Notice::ResumedAtTarget));
-                self.out.push(Effect::Tell(GuestEvent::NetworkUp));
-                let step = RunStep::Ready;
-                self.phase = Phase::Running(Running { step, since: now });
+                self.guest_resumed(now);
                 Ok(())
             }
             (RunStep::Ready, Input::Guest(GuestAnswer::Ready)) => {
@@ -279,6 +286,13 @@ impl Target {
                 | Input::LinkLost(_),
             ) => Err(self.out_of_phase(input)),
         }
+    }
+
+    /// The guest has reported that it runs here.
+    fn guest_resumed(&mut self, now: Tick) {
+        self.out.push(Effect::Notice(Notice::ResumedAtTarget));
+        self.out.push(Effect::Tell(GuestEvent::NetworkUp));
+        self.phase = Phase::Running(Running { step: RunStep::Ready, since: now });
     }
 
     /// The guest is ready, or late, or does not run: the move is complete at this end.

@@ -345,6 +345,13 @@ impl Target {
         self.out.has_room()
     }
 
+    /// Forgets how many frames were sent, which decides nothing: a search takes states for one
+    /// that differ in nothing else.
+    #[cfg(feature = "_model")]
+    pub fn forget_sequence(&mut self) {
+        self.out.forget_sequence();
+    }
+
     /// Whether the VM's processors run, or will.
     fn guest_runs(&self) -> bool {
         self.announced.as_ref().is_some_and(|known| known.activity == Activity::Running)

@@ -87,16 +87,20 @@ impl Target {
         let fits = match arrival.frame {
             Frame::Pages(run) | Frame::Keys(run) => run.fits(known.pages),
             Frame::Processor { index, rehearsal } => {
+                // In earnest each comes once, in order, so that their number says which came.
+                let is_due = rehearsal || index.get() == receiving.processors;
                 if rehearsal {
                     receiving.rehearsal_since = receiving.rehearsal_since.or(Some(now));
                 } else {
                     receiving.processors = receiving.processors.saturating_add(1);
                 }
-                index.get() < known.processors
+                is_due && index.get() < known.processors
             }
             Frame::Subchannel(slot) => {
+                let is_due = slot.get() == receiving.subchannels;
                 receiving.subchannels = receiving.subchannels.saturating_add(1);
-                slot.get() < known.devices && usize::from(slot.get()) < loan.devices.len()
+                let is_known = slot.get() < known.devices;
+                is_due && is_known && usize::from(slot.get()) < loan.devices.len()
             }
             Frame::PassEnd(_) => {
                 self.out.send(Frame::Ack(arrival.sequence));

@@ -45,8 +45,7 @@ impl Target {
     pub(super) fn abort(&mut self, now: Tick, reason: Reason) {
         crate::fmt::info!("target aborts for reason {} at {}", reason.code(), now.get());
         let building = self.debts.contains(Debts::VM_BUILT)
-            && !self.debts.contains(Debts::DEVICES_ASSIGNED)
-            && matches!(self.phase, Phase::Building(_));
+            && matches!(self.phase, Phase::Building(building) if building.awaits_vm());
         let step = if building {
             UndoStep::Building
         } else if self.devices.abandon() == Progress::Finished {
