@@ -219,8 +219,7 @@ impl Owed {
             | Effect::Collect
             | Effect::Notice(_)
             | Effect::ReportFindings { .. }
-            | Effect::Mark(_)
-            | Effect::CloseLink => {}
+            | Effect::Mark(_) => {}
         }
         true
     }
@@ -503,7 +502,6 @@ pub fn effect_name(effect: &Effect) -> String {
         Effect::Notice(notice) => format!("VMS{}", notice.code()),
         Effect::ReportFindings { .. } => "ReportFindings".to_owned(),
         Effect::Mark(mark) => format!("Mark({mark:?})"),
-        Effect::CloseLink => "CloseLink".to_owned(),
     }
 }
 

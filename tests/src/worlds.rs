@@ -72,3 +72,12 @@ pub fn codes(course: &Course, console: ConsoleName) -> Vec<String> {
 pub fn says(course: &Course, console: ConsoleName, text: &str) -> bool {
     course.lines.iter().any(|line| line.console == console && line.text.contains(text))
 }
+
+/// An SU of this name.
+///
+/// # Panics
+/// When it is no name.
+#[must_use]
+pub fn name(text: &str) -> SuName {
+    SuName::new(text).expect("a name has printable characters")
+}

@@ -330,3 +330,23 @@ fn a_source_without_its_record_does_not_begin() {
     assert!(says(&course, ConsoleName::Source, line));
     second_attempt(&mut world, &config);
 }
+
+/// A link that is open and carries nothing keeps neither the guest stopped nor an attempt from
+/// being undone: what the guest is owed does not wait for room on the link.
+#[test]
+fn a_link_that_stalls_does_not_keep_the_guest() {
+    let config = small();
+    let slow = Scenario { bytes_per_round: 8 << 10, ..Scenario::default() };
+    let stopped = Scenario { stall: Some(SourcePhase::Suspended), ..slow.clone() };
+    let cancelled =
+        Scenario { stall: Some(SourcePhase::Precopy), cancel: Some(SourcePhase::Precopy), ..slow };
+    for scenario in [stopped, cancelled] {
+        let mut world = started(&config);
+        let course = world.attempt(other(&config), &scenario);
+        assert_eq!(course.source, SourcePhase::RolledBack, "{scenario:?}");
+        assert_eq!(course.disposition, Disposition::RunsAtSource);
+        assert_eq!(course.rounds_run_twice, 0);
+        assert!(world.machine.is_running());
+        second_attempt(&mut world, &config);
+    }
+}

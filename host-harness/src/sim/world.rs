@@ -95,6 +95,8 @@ pub struct Scenario {
     pub directory_back_after: u64,
     /// Bytes that the link carries in a round, in each direction.
     pub bytes_per_round: usize,
+    /// From this phase of the source on the link is open and carries nothing.
+    pub stall: Option<SourcePhase>,
 }
 
 impl Default for Scenario {
@@ -107,6 +109,7 @@ impl Default for Scenario {
             directory_gone: None,
             directory_back_after: 40_000,
             bytes_per_round: 64 << 10,
+            stall: None,
         }
     }
 }
@@ -274,6 +277,7 @@ struct Attempt<'w> {
     rounds_run_twice: u64,
     cancelled: bool,
     gone_since: Option<u64>,
+    is_stalled: bool,
 }
 
 impl<'w> Attempt<'w> {
@@ -288,6 +292,7 @@ impl<'w> Attempt<'w> {
             rounds_run_twice: 0,
             cancelled: false,
             gone_since: None,
+            is_stalled: false,
         }
     }
 
@@ -377,7 +382,8 @@ impl<'w> Attempt<'w> {
             self.rounds += 1;
             assert!(self.rounds < ROUNDS_MAX, "the attempt does not end: {self:?}");
             self.now = self.now.after(ROUND);
-            self.pipe.refill(self.scenario.bytes_per_round);
+            self.is_stalled |= self.scenario.stall == Some(source.machine().phase());
+            self.pipe.refill(if self.is_stalled { 0 } else { self.scenario.bytes_per_round });
             self.inflict(source, receiver);
             step_machine(machine, self.now);
             source.ports().vm.set_now(self.now);

@@ -16,6 +16,8 @@ mod target;
 pub use source::{SourceDriver, SourceMemory};
 pub use target::{TargetDriver, TargetMemory};
 
+use heapless::Deque;
+
 use crate::{
     limits::FRAME_BYTES_MAX,
     message::{Notice, Parties, render},
@@ -24,8 +26,8 @@ use crate::{
         Checksum, ClusterDirectory, Completion, Completions, DeviceControl, DirtyTracking,
         GuestEvents, GuestProcessors, GuestStorage, OperatorConsole, StorageKeys, VmHost,
     },
-    units::Tick,
-    wire::checksum::crc32c,
+    units::{Micros, Sequence, Tick},
+    wire::{Frame, checksum::crc32c},
 };
 
 /// Bytes of each of the two frame buffers that a driver is lent: a frame with 64 pages, and room
@@ -34,6 +36,12 @@ pub const BUFFER_BYTES: usize = FRAME_BYTES_MAX + 1024;
 
 /// Effects that one call of `step` performs at most.
 const EFFECTS_PER_STEP: usize = 64;
+
+/// Frames that may wait for room on the link while effects that the guest is owed go on.
+const WAITING_MAX: usize = 4;
+
+/// Frames that wait for room on the link, oldest first.
+type Waiting = Deque<(Sequence, Frame), WAITING_MAX>;
 
 /// Frames that one call of `step` takes from the link at most.
 const FRAMES_PER_STEP: usize = 64;
@@ -87,7 +95,8 @@ pub struct Wait {
     pub sending: bool,
     /// When to step at the latest.
     pub deadline: Option<Tick>,
-    /// Whether the attempt has ended at this end and everything was said.
+    /// Whether the attempt has ended at this end and everything was said, or the link has not
+    /// taken the last words for the time that a peer has for an answer.
     pub finished: bool,
 }
 
@@ -99,6 +108,12 @@ impl Checksum for PortableCrc32c {
     fn update(&mut self, crc: u32, bytes: &[u8]) -> u32 {
         crc32c(crc, bytes)
     }
+}
+
+/// Whether an attempt that is over since some moment has also said its last words, or may give
+/// them up.
+fn has_said(over_since: Option<Tick>, is_sending: bool, now: Tick, patience: Micros) -> bool {
+    over_since.is_some_and(|since| !is_sending || since.after(patience) <= now)
 }
 
 /// The input that a completion is.

@@ -1,10 +1,11 @@
 //! Driver of the source end.
 //!
-//! Source of truth and invariants: see [`crate::driver`]. The order in one step: completions,
-//! frames, deadline, effects; effects also between inputs, so that the machine's queue has room.
+//! Source of truth and invariants: see [`crate::driver`]. The order in one step: effects,
+//! completions, frames, deadline, and effects behind each, so that the machine's queue has room.
 
 use super::{
-    EFFECTS_PER_STEP, FRAMES_PER_STEP, Ports, VmPorts, Wait, next_completion, say,
+    EFFECTS_PER_STEP, FRAMES_PER_STEP, Ports, VmPorts, Wait, Waiting, has_said, next_completion,
+    say,
     stream::{Identity, Stream},
 };
 use crate::{
@@ -15,8 +16,8 @@ use crate::{
     memory::{DirtyBitmap, PageRun},
     message::{Notice, Parties},
     migrate::{
-        Arrival, Attempt, Effect, Input, LinkFault, SentRun, Source, SourceLoan, SourcePhase,
-        StepError,
+        Arrival, Attempt, Effect, Input, Limits, LinkFault, SentRun, Source, SourceLoan,
+        SourcePhase, StepError,
     },
     ports::{Checksum, ClusterDirectory, ErrorKind, Link, OperatorConsole, PortError},
     processor::ProcessorImage,
@@ -56,7 +57,8 @@ pub struct SourceDriver<'s, V, L, D, C, K> {
     devices: &'s mut [DeviceEntry],
     findings: Findings,
     stream: Stream<'s>,
-    pending: Option<Effect>,
+    waiting: Waiting,
+    over_since: Option<Tick>,
     ports: Ports<V, L, D, C, K>,
 }
 
@@ -81,7 +83,8 @@ where
             devices,
             findings: Findings::new(),
             stream: Stream::new(outgoing, incoming),
-            pending: None,
+            waiting: Waiting::new(),
+            over_since: None,
             ports,
         }
     }
@@ -141,7 +144,10 @@ where
     /// Does what can be done now, without blocking.
     pub fn step(&mut self, now: Tick) -> Wait {
         let mut busy = self.perform_effects(now);
-        while self.machine.takes_input() {
+        for _ in 0..EFFECTS_PER_STEP {
+            if !self.machine.takes_input() {
+                break;
+            }
             let Some(input) = next_completion(&mut self.ports) else {
                 break;
             };
@@ -155,13 +161,16 @@ where
             self.feed(now, Input::Deadline);
             busy |= self.perform_effects(now);
         }
-        let over = matches!(self.machine.phase(), SourcePhase::Released | SourcePhase::RolledBack);
-        let sending = self.stream.is_sending() || self.pending.is_some();
+        let sending = self.stream.is_sending() || !self.waiting.is_empty();
+        if matches!(self.machine.phase(), SourcePhase::Released | SourcePhase::RolledBack) {
+            self.over_since.get_or_insert(now);
+        }
+        let patience = self.machine.attempt().map_or(Limits::DEFAULT, |it| it.limits).peer_answer;
         Wait {
             busy: busy && !sending,
             sending,
             deadline: self.machine.poll_deadline(),
-            finished: over && !sending,
+            finished: has_said(self.over_since, sending, now, patience),
         }
     }
 
@@ -196,8 +205,7 @@ where
 
     /// The link is over: what was not sent is dropped, and the machine decides what it means.
     fn lose_link(&mut self, now: Tick, fault: LinkFault) {
-        self.stream.clear();
-        self.pending = self.pending.filter(|effect| !matches!(effect, Effect::Send { .. }));
+        self.drop_frames();
         let lost = Input::LinkLost(fault);
         if self.with_machine(|machine, loan| machine.handle(now, lost, loan)).is_err() {
             warning!("the link was lost behind the end of the attempt");
@@ -205,17 +213,18 @@ where
     }
 
     fn receive_frames(&mut self, now: Tick) -> bool {
+        let mut busy = false;
         for _ in 0..FRAMES_PER_STEP {
             if !self.machine.uses_link() || !self.machine.takes_input() {
-                return false;
+                return busy;
             }
             let ports = &mut self.ports;
             match self.stream.receive(&mut ports.link, &mut ports.checksum) {
-                Ok(None) => return false,
+                Ok(None) => return busy,
                 Ok(Some(header)) => {
                     self.take_frame(now, &header);
                     self.stream.consume();
-                    self.perform_effects(now);
+                    busy |= self.perform_effects(now);
                 }
                 Err(fault) => {
                     self.lose_link(now, fault);
@@ -251,37 +260,46 @@ where
     /// of one step was reached before.
     fn perform_effects(&mut self, now: Tick) -> bool {
         for _ in 0..EFFECTS_PER_STEP {
-            if !self.machine.uses_link() && !self.stream_may_flush() {
-                self.stream.clear();
-                self.pending = self.pending.filter(|effect| !matches!(effect, Effect::Send { .. }));
-            }
-            if let Err(fault) = self.stream.flush(&mut self.ports.link) {
+            if !self.machine.uses_link() {
+                self.drop_frames();
+            } else if let Err(fault) = self.stream.flush(&mut self.ports.link) {
                 self.lose_link(now, fault);
             }
-            let next = match self.pending.take() {
-                Some(effect) => Some(effect),
-                None => self.with_machine(|machine, loan| machine.poll_effect(now, loan)),
-            };
+            while let Some((sequence, frame)) = self.waiting.front().copied() {
+                if !self.send(now, sequence, frame) {
+                    break;
+                }
+                self.waiting.pop_front();
+            }
+            let blocked = !self.waiting.is_empty() && !self.machine.owes_guest();
+            if blocked || self.waiting.is_full() {
+                return false;
+            }
+            let next = self.with_machine(|machine, loan| machine.poll_effect(now, loan));
             let Some(effect) = next else {
                 return false;
             };
-            if !self.perform(now, effect) {
-                self.pending = Some(effect);
-                return false;
-            }
+            self.perform(now, effect);
         }
         true
     }
 
-    /// A link that the machine has given up is not written to any more.
-    const fn stream_may_flush(&self) -> bool {
-        !self.stream.is_sending()
+    /// Forgets what was not sent.
+    fn drop_frames(&mut self) {
+        self.stream.drop_outgoing();
+        self.waiting.clear();
     }
 
-    /// Performs one effect; gives `false` when the link has no room for it yet.
-    fn perform(&mut self, now: Tick, effect: Effect) -> bool {
+    /// Performs one effect. A frame that finds no room waits.
+    fn perform(&mut self, now: Tick, effect: Effect) {
         let failed = match effect {
-            Effect::Send { sequence, frame } => return self.send(now, sequence, frame),
+            Effect::Send { sequence, frame } => {
+                let waits = !self.waiting.is_empty() || !self.send(now, sequence, frame);
+                if waits && self.waiting.push_back((sequence, frame)).is_err() {
+                    warning!("a frame found no place to wait");
+                }
+                None
+            }
             Effect::Start(operation) => self.start_operation(now, operation),
             Effect::StopTracking => {
                 if self.ports.vm.stop_tracking().is_err() {
@@ -320,12 +338,11 @@ where
                 }
                 None
             }
-            Effect::Store { .. } | Effect::CloseLink => None,
+            Effect::Store { .. } => None,
         };
         if let Some(input) = failed {
             self.feed(now, input);
         }
-        true
     }
 
     fn start_operation(&mut self, now: Tick, operation: Operation) -> Option<Input> {

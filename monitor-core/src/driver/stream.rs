@@ -9,7 +9,10 @@ use crate::{
     migrate::LinkFault,
     ports::{Checksum, Link},
     units::{Epoch, Sequence, StreamId},
-    wire::{DecodeError, FILLER_TYPE, Fault, Field, Frame, FrameFlags, Header, VERSION_MAX},
+    wire::{
+        DecodeError, FILLER_TYPE, Fault, Field, Frame, FrameFlags, FrameType, Header, VERSION_MAX,
+        VERSION_MIN,
+    },
 };
 
 /// Both directions of one connection.
@@ -59,12 +62,10 @@ impl<'s> Stream<'s> {
         self.sent < self.filled
     }
 
-    /// Forgets what was not sent or not received as a whole.
-    pub(super) const fn clear(&mut self) {
+    /// Forgets what was not sent. What was received stays in its place until it is consumed.
+    pub(super) const fn drop_outgoing(&mut self) {
         self.filled = 0;
         self.sent = 0;
-        self.received = 0;
-        self.header = None;
     }
 
     /// Room for the body of a frame of at most `body_bytes`, or `None` until more was sent.
@@ -116,7 +117,7 @@ impl<'s> Stream<'s> {
             FrameFlags::MUST_UNDERSTAND
         };
         let header = Header {
-            version: VERSION_MAX,
+            version: if type_code == FrameType::Hello.code() { VERSION_MIN } else { VERSION_MAX },
             type_code,
             flags: must,
             length: u32::try_from(body_bytes).unwrap_or(u32::MAX),

@@ -4,7 +4,8 @@
 //! straight from the receive buffer, before the next frame is taken.
 
 use super::{
-    EFFECTS_PER_STEP, FRAMES_PER_STEP, Ports, VmPorts, Wait, next_completion, say,
+    EFFECTS_PER_STEP, FRAMES_PER_STEP, Ports, VmPorts, Wait, Waiting, has_said, next_completion,
+    say,
     source::failed,
     stream::{Identity, Stream},
 };
@@ -46,7 +47,8 @@ pub struct TargetDriver<'s, V, L, D, C, K> {
     devices: &'s mut [DeviceEntry],
     findings: Findings,
     stream: Stream<'s>,
-    pending: Option<Effect>,
+    waiting: Waiting,
+    over_since: Option<Tick>,
     link_is_gone: bool,
     ports: Ports<V, L, D, C, K>,
 }
@@ -73,7 +75,8 @@ where
             devices,
             findings: Findings::new(),
             stream: Stream::new(outgoing, incoming),
-            pending: None,
+            waiting: Waiting::new(),
+            over_since: None,
             link_is_gone: false,
             ports,
         }
@@ -113,7 +116,10 @@ where
     /// Does what can be done now, without blocking.
     pub fn step(&mut self, now: Tick) -> Wait {
         let mut busy = self.perform_effects(now);
-        while self.machine.takes_input() {
+        for _ in 0..EFFECTS_PER_STEP {
+            if !self.machine.takes_input() {
+                break;
+            }
             let Some(input) = next_completion(&mut self.ports) else {
                 break;
             };
@@ -127,24 +133,18 @@ where
             self.feed(now, Input::Deadline);
             busy |= self.perform_effects(now);
         }
-        let sending = self.stream.is_sending() || self.pending.is_some();
-        let over = match self.machine.phase() {
-            TargetPhase::Completed => true,
-            TargetPhase::Dropped => self.link_is_gone,
-            TargetPhase::Empty
-            | TargetPhase::Answering
-            | TargetPhase::Building
-            | TargetPhase::Receiving
-            | TargetPhase::Loaded
-            | TargetPhase::Claiming
-            | TargetPhase::Running
-            | TargetPhase::Undoing => false,
-        };
+        let sending = self.stream.is_sending() || !self.waiting.is_empty();
+        if matches!(self.machine.phase(), TargetPhase::Completed | TargetPhase::Dropped) {
+            self.over_since.get_or_insert(now);
+        }
+        // A dropped target answers COMMIT as long as the link is there.
+        let answers = self.machine.phase() == TargetPhase::Dropped && !self.link_is_gone;
+        let patience = self.machine.reception().limits.peer_answer;
         Wait {
             busy: busy && !sending,
             sending,
             deadline: self.machine.poll_deadline(),
-            finished: over && !sending,
+            finished: has_said(self.over_since, sending || answers, now, patience),
         }
     }
 
@@ -165,9 +165,9 @@ where
 
     /// The link is over: what was not sent is dropped, and the machine decides what it means.
     fn lose_link(&mut self, now: Tick, fault: LinkFault) {
-        self.stream.clear();
+        self.stream.drop_outgoing();
+        self.waiting.clear();
         self.link_is_gone = true;
-        self.pending = self.pending.filter(|effect| !matches!(effect, Effect::Send { .. }));
         let mut loan = TargetLoan { devices: self.devices };
         if self.machine.handle(now, Input::LinkLost(fault), &mut loan).is_err() {
             warning!("the link was lost behind the end of the attempt");
@@ -175,18 +175,19 @@ where
     }
 
     fn receive_frames(&mut self, now: Tick) -> bool {
+        let mut busy = false;
         for _ in 0..FRAMES_PER_STEP {
             // A frame waits until the effects of the one before are performed, so that its bulk
             // is still in the buffer when it is stored.
-            if self.link_is_gone || self.pending.is_some() || !self.machine.takes_input() {
-                return false;
+            if self.link_is_gone || !self.waiting.is_empty() || !self.machine.takes_input() {
+                return busy;
             }
             let ports = &mut self.ports;
             match self.stream.receive(&mut ports.link, &mut ports.checksum) {
-                Ok(None) => return false,
+                Ok(None) => return busy,
                 Ok(Some(header)) => {
                     self.take_frame(now, &header);
-                    self.perform_effects(now);
+                    busy |= self.perform_effects(now);
                     self.stream.consume();
                 }
                 Err(fault) => {
@@ -226,7 +227,16 @@ where
         }
         match frame {
             Frame::Definition => {
-                self.definition = Some(parse_definition(self.stream.body())?);
+                let block = parse_definition(self.stream.body())?;
+                let announced = self.machine.announced();
+                // The record that will be claimed is that of the VM in HELLO.
+                if announced.is_some_and(|known| known.vm != block.name()) {
+                    return Err(DecodeError::new(Fault::OutOfRange, Field::VmName));
+                }
+                if announced.is_some_and(|known| known.pages != block.memory()) {
+                    return Err(DecodeError::new(Fault::OutOfRange, Field::PageCount));
+                }
+                self.definition = Some(block);
                 Ok(())
             }
             Frame::Device(slot) => {
@@ -252,28 +262,35 @@ where
             {
                 self.lose_link(now, fault);
             }
-            let next = match self.pending.take() {
-                Some(effect) => Some(effect),
-                None => {
-                    let mut loan = TargetLoan { devices: self.devices };
-                    self.machine.poll_effect(now, &mut loan)
+            while let Some((sequence, frame)) = self.waiting.front().copied() {
+                if !self.send(sequence, frame) {
+                    break;
                 }
-            };
-            let Some(effect) = next else {
-                return false;
-            };
-            if !self.perform(now, effect) {
-                self.pending = Some(effect);
+                self.waiting.pop_front();
+            }
+            let blocked = !self.waiting.is_empty() && !self.machine.owes_guest();
+            if blocked || self.waiting.is_full() {
                 return false;
             }
+            let mut loan = TargetLoan { devices: self.devices };
+            let Some(effect) = self.machine.poll_effect(now, &mut loan) else {
+                return false;
+            };
+            self.perform(now, effect);
         }
         true
     }
 
-    /// Performs one effect; gives `false` when the link has no room for it yet.
-    fn perform(&mut self, now: Tick, effect: Effect) -> bool {
+    /// Performs one effect. A frame that finds no room waits.
+    fn perform(&mut self, now: Tick, effect: Effect) {
         let input = match effect {
-            Effect::Send { sequence, frame } => return self.send(sequence, frame),
+            Effect::Send { sequence, frame } => {
+                let waits = !self.waiting.is_empty() || !self.send(sequence, frame);
+                if waits && self.waiting.push_back((sequence, frame)).is_err() {
+                    warning!("a frame found no place to wait");
+                }
+                None
+            }
             Effect::Store { sequence, frame } => Some(self.store(sequence, frame)),
             Effect::Start(operation) => self.start_operation(operation),
             Effect::Tell(event) => {
@@ -295,8 +312,7 @@ where
                 }
                 None
             }
-            Effect::CloseLink
-            | Effect::StopTracking
+            Effect::StopTracking
             | Effect::Collect
             | Effect::ReadRecord
             | Effect::ReportFindings { .. } => None,
@@ -304,7 +320,6 @@ where
         if let Some(input) = input {
             self.feed(now, input);
         }
-        true
     }
 
     fn start_operation(&mut self, operation: Operation) -> Option<Input> {

@@ -64,8 +64,6 @@ pub enum Effect {
     },
     /// Show this mark in the VM's state.
     Mark(MigrationMark),
-    /// Close the link.
-    CloseLink,
 }
 
 /// The queue of effects of one machine, and its frame counter.

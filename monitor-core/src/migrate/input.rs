@@ -78,6 +78,7 @@ pub enum InputKind {
     Stored,
     LinkLost,
     Deadline,
+    Command,
 }
 
 impl Input {

@@ -50,6 +50,11 @@ impl Suspended {
         Self { incarnation, step: StopStep::Stopping, since: now }
     }
 
+    /// Whether the stop is being taken back.
+    pub(super) const fn is_giving_back(&self) -> bool {
+        matches!(self.step, StopStep::GivingBack | StopStep::Resuming)
+    }
+
     /// When the budget forbids to go on, or an operation has taken too long.
     pub(super) fn deadline(&self, source: &Source, limits: Limits) -> Tick {
         match self.step {
@@ -113,12 +118,12 @@ impl Source {
             (_, Input::Done(operation @ Operation::QuiesceDevice(_)))
             | (StopStep::GivingBack, Input::Done(operation @ Operation::AttachDevice(_))) => {
                 let progress = self.devices.handle_done(operation, loan.devices);
-                self.device_ended(now, suspended, input, progress.ok(), loan)
+                self.device_ended(now, suspended, input, progress.ok())
             }
             (_, Input::Failed(operation @ Operation::QuiesceDevice(_)))
             | (StopStep::GivingBack, Input::Failed(operation @ Operation::AttachDevice(_))) => {
                 let progress = self.devices.handle_failed(operation, loan.devices);
-                self.device_ended(now, suspended, input, progress.ok(), loan)
+                self.device_ended(now, suspended, input, progress.ok())
             }
             (StopStep::Resuming, Input::Done(Operation::ResumeProcessors)) => {
                 self.debts.remove(Debts::PROCESSORS_STOPPED);
@@ -202,13 +207,12 @@ impl Source {
         suspended: Suspended,
         input: Input,
         progress: Option<Progress>,
-        loan: &SourceLoan<'_, '_>,
     ) -> Step {
         match progress {
             None => return Err(self.out_of_phase(input)),
             Some(Progress::UnderWay) => {}
             Some(Progress::Failed(_)) => self.abort(now, Reason::DeviceNotQuiet),
-            Some(Progress::Finished) => self.devices_settled(now, suspended, loan),
+            Some(Progress::Finished) => self.devices_settled(now, suspended),
         }
         Ok(())
     }
@@ -220,7 +224,7 @@ impl Source {
     }
 
     /// All devices are where the step wanted them.
-    fn devices_settled(&mut self, now: Tick, suspended: Suspended, _loan: &SourceLoan<'_, '_>) {
+    fn devices_settled(&mut self, now: Tick, suspended: Suspended) {
         let step = match suspended.step {
             StopStep::Draining { .. } => {
                 // Order: I/O has ended, so what it changed can be collected now, for good.
@@ -295,7 +299,7 @@ impl Source {
         self.phase = Phase::Suspended(suspended);
         match self.devices.begin(Plan::Attach { epoch: self.epoch }, loan.devices) {
             Ok(Progress::UnderWay) => {}
-            Ok(Progress::Finished) => self.devices_settled(now, suspended, loan),
+            Ok(Progress::Finished) => self.devices_settled(now, suspended),
             Ok(Progress::Failed(_)) | Err(_) => self.abort(now, Reason::BudgetExceeded),
         }
     }
@@ -364,7 +368,7 @@ impl Source {
         match self.devices.begin(Plan::Quiesce, loan.devices) {
             Ok(Progress::UnderWay) => self.devices.poll_operation(loan.devices).map(Effect::Start),
             Ok(Progress::Finished) => {
-                self.devices_settled(now, suspended, loan);
+                self.devices_settled(now, suspended);
                 self.out.pop()
             }
             Ok(Progress::Failed(_)) | Err(_) => {

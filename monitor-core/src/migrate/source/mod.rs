@@ -33,13 +33,14 @@ use self::{
 use super::{
     attempt::{Attempt, SourceLoan},
     effect::{Effect, Outbox},
-    input::{Input, LinkFault, StepError},
+    input::{Input, InputKind, LinkFault, StepError},
     policy::{Bandwidth, Forecast, Passes, Prediction},
 };
 use crate::{
     device::Reassignment,
     fmt::info,
     memory::PageRun,
+    message::Notice,
     units::{Epoch, Micros, PageCount, StreamId, Tick},
     vm::{Activity, Disposition, Ownership, Reason},
     wire::Frame,
@@ -160,6 +161,8 @@ pub struct Source {
     started: Tick,
     heard: Tick,
     statistics: Statistics,
+    /// Whether the operator knows that the guest is held.
+    has_said_held: bool,
 }
 
 /// The result of a step of this machine.
@@ -188,6 +191,7 @@ impl Source {
             started: Tick::new(0),
             heard: Tick::new(0),
             statistics: Statistics::default(),
+            has_said_held: false,
         }
     }
 
@@ -197,7 +201,7 @@ impl Source {
     /// Refused when an attempt was begun already.
     pub fn start(&mut self, now: Tick, attempt: Attempt) -> Step {
         if self.attempt.is_some() {
-            return Err(self.out_of_phase(Input::Deadline));
+            return Err(self.refused_command());
         }
         self.epoch = attempt.epoch;
         self.started = now;
@@ -227,7 +231,7 @@ impl Source {
             | Phase::Moved(_)
             | Phase::Undoing(_)
             | Phase::Released
-            | Phase::RolledBack(_) => Err(self.out_of_phase(Input::Deadline)),
+            | Phase::RolledBack(_) => Err(self.refused_command()),
         }
     }
 
@@ -237,6 +241,10 @@ impl Source {
     /// `OutOfPhase`, `Foreign` or `Mismatch`: the machine is unchanged; when the input was a
     /// frame, the link must be given up, by `LinkLost`. `EffectsPending`: poll effects first.
     pub fn handle(&mut self, now: Tick, input: Input, loan: &mut SourceLoan<'_, '_>) -> Step {
+        // A lost link drops the frames that wait, so that it always finds room.
+        if let Input::LinkLost(fault) = input {
+            return self.lose_link(now, fault);
+        }
         if !self.out.has_room() {
             return Err(StepError::EffectsPending);
         }
@@ -245,9 +253,6 @@ impl Source {
                 return Err(StepError::Foreign);
             }
             self.heard = now;
-        }
-        if let Input::LinkLost(fault) = input {
-            return self.lose_link(now, fault);
         }
         if self.overtaken_quiesce_ends(input, loan) {
             return Ok(());
@@ -260,7 +265,7 @@ impl Source {
             Phase::Suspended(suspended) => self.in_suspended(now, suspended, input, loan),
             Phase::Offered(offered) => self.in_offered(now, offered, input),
             Phase::InDoubt(doubt) => self.in_doubt(now, doubt, input),
-            Phase::Moved(moved) => self.in_moved(moved, input, loan),
+            Phase::Moved(moved) => self.in_moved(now, moved, input, loan),
             Phase::Undoing(undoing) => self.in_undoing(now, undoing, input, loan),
         }
     }
@@ -301,7 +306,7 @@ impl Source {
             Phase::Suspended(suspended) => Some(suspended.deadline(self, limits)),
             Phase::Offered(offered) => Some(offered.deadline(limits)),
             Phase::InDoubt(doubt) => doubt.deadline(),
-            Phase::Moved(moved) => moved.deadline(),
+            Phase::Moved(moved) => moved.deadline(limits),
             Phase::Undoing(undoing) => undoing.deadline(limits),
         }
     }
@@ -382,6 +387,22 @@ impl Source {
         if let Phase::InDoubt(doubt) = self.phase { doubt.is_lost() } else { true }
     }
 
+    /// Whether effects must go on although a frame waits for room on the link: the guest stands
+    /// still or is owed something, and nothing of that may depend on the peer.
+    #[must_use]
+    pub const fn owes_guest(&self) -> bool {
+        match self.phase {
+            Phase::Idle | Phase::Checking(_) | Phase::Preparing(_) | Phase::Precopy(_) => false,
+            Phase::Suspended(suspended) => suspended.is_giving_back(),
+            Phase::Offered(_)
+            | Phase::InDoubt(_)
+            | Phase::Moved(_)
+            | Phase::Undoing(_)
+            | Phase::Released
+            | Phase::RolledBack(_) => true,
+        }
+    }
+
     /// Whether a whole step's effects find room; if not, effects must be polled first.
     #[must_use]
     pub fn takes_input(&self) -> bool {
@@ -427,6 +448,14 @@ impl Source {
         self.attempt.as_ref().map(|attempt| Ownership { owner: attempt.source, epoch: self.epoch })
     }
 
+    /// Tells the operator once that the guest is held.
+    fn say_held(&mut self) {
+        if !self.has_said_held {
+            self.has_said_held = true;
+            self.out.push(Effect::Notice(Notice::HeldAtSource));
+        }
+    }
+
     fn enter(&mut self, phase: Phase) {
         self.phase = phase;
         info!("source enters phase {}", self.phase_number());
@@ -436,6 +465,10 @@ impl Source {
     #[expect(clippy::as_conversions, reason = "a fieldless enum is numbered from 0")]
     const fn phase_number(&self) -> u8 {
         self.phase.kind() as u8
+    }
+
+    const fn refused_command(&self) -> StepError<SourcePhase> {
+        StepError::OutOfPhase { phase: self.phase.kind(), input: InputKind::Command }
     }
 
     const fn out_of_phase(&self, input: Input) -> StepError<SourcePhase> {

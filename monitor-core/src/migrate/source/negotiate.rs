@@ -113,7 +113,12 @@ impl Source {
             }
             (_, Input::Deadline) => {
                 if checking.deadline(self, attempt.limits) <= now {
-                    self.peer_is_silent(now);
+                    match checking.step {
+                        CheckStep::Reading => self.abort(now, Reason::DirectoryUnreachable),
+                        CheckStep::Greeting | CheckStep::Describing(_) | CheckStep::Judged => {
+                            self.peer_is_silent(now);
+                        }
+                    }
                 } else if self.started.after(attempt.limits.total) <= now {
                     self.abort(now, Reason::TimeExceeded);
                 }

@@ -7,8 +7,11 @@
 
 use super::{Phase, Source, Step, release::Moved};
 use crate::{
-    message::Notice,
-    migrate::{attempt::Limits, effect::Effect, input::Input},
+    migrate::{
+        attempt::Limits,
+        effect::Effect,
+        input::{Arrival, Input},
+    },
     units::{Incarnation, Tick},
     vm::{DirectoryAnswer, Ownership, Reason},
     wire::Frame,
@@ -104,7 +107,7 @@ impl Source {
     ) -> Step {
         if frame == Frame::Running(incarnation) {
             self.statistics.blackout = Some(now.since(suspended));
-            self.enter(Phase::Moved(Moved::awaiting()));
+            self.enter(Phase::Moved(Moved::awaiting(now)));
             return Ok(());
         }
         if let Frame::Aborted { incarnation: named, reason } = frame
@@ -132,6 +135,21 @@ impl Source {
 
     pub(super) fn in_doubt(&mut self, now: Tick, doubt: Doubt, input: Input) -> Step {
         match (doubt.step, input) {
+            // A compare-and-set of this end may have been written: only its answer tells under
+            // which epoch the guest may run here. Behind ABORTED it cannot be the target's.
+            (
+                DoubtStep::Revoking | DoubtStep::Lost,
+                Input::Frame(Arrival { frame: Frame::Aborted { .. }, .. }),
+            ) => Ok(()),
+            (
+                DoubtStep::Waiting { .. },
+                Input::Frame(Arrival { frame: Frame::Aborted { incarnation, .. }, .. }),
+            ) => {
+                if incarnation == doubt.incarnation {
+                    self.revoke(now, doubt);
+                }
+                Ok(())
+            }
             (_, Input::Frame(arrival)) => {
                 self.resolve(now, doubt.incarnation, doubt.suspended, input, arrival.frame)
             }
@@ -160,28 +178,31 @@ impl Source {
     }
 
     fn revocation_answered(&mut self, now: Tick, doubt: Doubt, answer: DirectoryAnswer) {
-        let own = self.own_record();
-        let taken_back = own.map(|own| Ownership { epoch: own.epoch.next(), ..own });
-        let won = match answer {
-            DirectoryAnswer::Won => true,
-            // An earlier try of this end was written although its answer was lost.
-            DirectoryAnswer::Lost(record) => Some(record) == taken_back,
-            DirectoryAnswer::Record(_) | DirectoryAnswer::Missing => false,
-            DirectoryAnswer::Unreachable => {
-                let retry = self.attempt.as_ref().map_or(Limits::DEFAULT, |it| it.limits).retry;
-                self.out.push(Effect::Notice(Notice::HeldAtSource));
-                let step = DoubtStep::Waiting { until: now.after(retry) };
-                self.phase = Phase::InDoubt(Doubt { step, ..doubt });
-                return;
+        let Some(attempt) = self.attempt else {
+            return;
+        };
+        let epoch = self.epoch.next();
+        let taken_back = Ownership { owner: attempt.source, epoch };
+        // Only a record of the target says that the target has won. An earlier try of this end
+        // may have been written although its answer was lost.
+        let (won, lost) = match answer {
+            DirectoryAnswer::Won => (true, false),
+            DirectoryAnswer::Lost(record) => {
+                (record == taken_back, record == Ownership { owner: attempt.target, epoch })
             }
+            DirectoryAnswer::Record(_)
+            | DirectoryAnswer::Missing
+            | DirectoryAnswer::Unreachable => (false, false),
         };
         if won {
-            self.epoch = self.epoch.next();
+            self.epoch = epoch;
             let reason = if self.uses_link() { Reason::PeerSilent } else { Reason::LinkLost };
             self.abort(now, reason);
-        } else {
-            self.out.push(Effect::Notice(Notice::HeldAtSource));
-            self.phase = Phase::InDoubt(Doubt { step: DoubtStep::Lost, ..doubt });
+            return;
         }
+        self.say_held();
+        let until = now.after(attempt.limits.retry);
+        let step = if lost { DoubtStep::Lost } else { DoubtStep::Waiting { until } };
+        self.phase = Phase::InDoubt(Doubt { step, ..doubt });
     }
 }

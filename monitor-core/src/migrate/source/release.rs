@@ -8,6 +8,7 @@ use crate::{
     device::{Plan, Progress},
     message::Notice,
     migrate::{
+        attempt::Limits,
         effect::Effect,
         input::{Arrival, Input},
     },
@@ -20,6 +21,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Moved {
     step: MovedStep,
+    since: Tick,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,13 +40,16 @@ enum MovedStep {
 
 impl Moved {
     /// RUNNING has come.
-    pub(super) const fn awaiting() -> Self {
-        Self { step: MovedStep::Awaiting }
+    pub(super) const fn awaiting(now: Tick) -> Self {
+        Self { step: MovedStep::Awaiting, since: now }
     }
 
-    /// There is no limit: the guest runs elsewhere, and giving back can wait.
-    pub(super) const fn deadline(&self) -> Option<Tick> {
-        None
+    /// The guest runs elsewhere, so that nothing is lost by giving back before COMPLETED: this
+    /// end waits as long as the target waits for the guest's two reports, and for the peer.
+    pub(super) fn deadline(&self, limits: Limits) -> Option<Tick> {
+        let reports = limits.guest_answer.plus(limits.guest_answer);
+        let is_waiting = self.step == MovedStep::Awaiting;
+        is_waiting.then(|| self.since.after(reports.plus(limits.peer_answer)))
     }
 }
 
@@ -52,12 +57,13 @@ impl Source {
     /// The link is gone behind RUNNING: the target does not need this end any more.
     pub(super) fn target_is_on_its_own(&mut self, moved: Moved) {
         if moved.step == MovedStep::Awaiting {
-            self.phase = Phase::Moved(Moved { step: MovedStep::Beginning });
+            self.phase = Phase::Moved(Moved { step: MovedStep::Beginning, ..moved });
         }
     }
 
     pub(super) fn in_moved(
         &mut self,
+        now: Tick,
         moved: Moved,
         input: Input,
         loan: &mut SourceLoan<'_, '_>,
@@ -78,11 +84,11 @@ impl Source {
             (_, Input::Frame(_)) => Err(self.out_of_phase(input)),
             (MovedStep::Removing, Input::Done(operation)) => {
                 let progress = self.devices.handle_done(operation, loan.devices);
-                self.removed(progress.ok(), input)
+                self.removed(moved, progress.ok(), input)
             }
             (MovedStep::Removing, Input::Failed(operation)) => {
                 let progress = self.devices.handle_failed(operation, loan.devices);
-                self.removed(progress.ok(), input)
+                self.removed(moved, progress.ok(), input)
             }
             (
                 MovedStep::Destroying,
@@ -94,7 +100,14 @@ impl Source {
                 self.enter(Phase::Released);
                 Ok(())
             }
-            (_, Input::Deadline | Input::Directory(_)) => Ok(()),
+            (_, Input::Deadline) => {
+                let limits = self.attempt.as_ref().map_or(Limits::DEFAULT, |it| it.limits);
+                if moved.deadline(limits).is_some_and(|deadline| deadline <= now) {
+                    self.target_is_on_its_own(moved);
+                }
+                Ok(())
+            }
+            (_, Input::Directory(_)) => Ok(()),
             (
                 _,
                 Input::Guest(_)
@@ -109,12 +122,12 @@ impl Source {
 
     /// A device that cannot be removed does not keep the others, nor the end of the VM: it is
     /// fenced by its epoch.
-    fn removed(&mut self, progress: Option<Progress>, input: Input) -> Step {
+    fn removed(&mut self, moved: Moved, progress: Option<Progress>, input: Input) -> Step {
         match progress {
             None => return Err(self.out_of_phase(input)),
             Some(Progress::UnderWay) => {}
             Some(Progress::Finished | Progress::Failed(_)) => {
-                self.phase = Phase::Moved(Moved { step: MovedStep::Naming(0) });
+                self.phase = Phase::Moved(Moved { step: MovedStep::Naming(0), ..moved });
             }
         }
         Ok(())
@@ -132,17 +145,17 @@ impl Source {
                     Ok(Progress::UnderWay) => MovedStep::Removing,
                     Ok(Progress::Finished | Progress::Failed(_)) | Err(_) => MovedStep::Naming(0),
                 };
-                self.phase = Phase::Moved(Moved { step });
+                self.phase = Phase::Moved(Moved { step, ..moved });
                 Some(Effect::StopTracking)
             }
             MovedStep::Removing => self.devices.poll_operation(loan.devices).map(Effect::Start),
             MovedStep::Naming(slot) => {
                 let Some(entry) = loan.devices.get(usize::from(slot)) else {
-                    self.phase = Phase::Moved(Moved { step: MovedStep::Destroying });
+                    self.phase = Phase::Moved(Moved { step: MovedStep::Destroying, ..moved });
                     return Some(Effect::Start(Operation::DestroyVm));
                 };
                 let step = MovedStep::Naming(slot.saturating_add(1));
-                self.phase = Phase::Moved(Moved { step });
+                self.phase = Phase::Moved(Moved { step, ..moved });
                 let device = entry.descriptor.mnemonic;
                 Some(Effect::Notice(Notice::DeviceRemoved { device }))
             }

@@ -190,7 +190,7 @@ impl Source {
 
     /// What the guest needs did not come back: the operator is told, and it is tried again.
     fn undo_later(&mut self, now: Tick, undoing: Undoing, limits: Limits) {
-        self.out.push(Effect::Notice(Notice::HeldAtSource));
+        self.say_held();
         let step = UndoStep::Retry { until: now.after(limits.retry) };
         self.phase = Phase::Undoing(Undoing { step, ..undoing });
     }
@@ -286,7 +286,6 @@ impl Source {
             return Some(Effect::Mark(MigrationMark::None));
         }
         self.enter(Phase::RolledBack(undoing.reason));
-        self.out.push(Effect::CloseLink);
         let rejected = undoing.reason == Reason::Rejected;
         Some(Effect::Notice(if rejected {
             Notice::NotPossible

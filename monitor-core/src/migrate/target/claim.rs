@@ -5,7 +5,7 @@
 //! settled by the same compare-and-set again; RUNNING is said when the processors run; the order
 //! of the console lines follows from the guest's answers, not from time.
 
-use super::{Phase, Step, Target, TargetLoan, answer::present};
+use super::{Debts, Phase, Step, Target, TargetLoan, answer::present};
 use crate::{
     device::{Plan, Progress},
     message::Notice,
@@ -67,10 +67,10 @@ enum RunStep {
 }
 
 impl Running {
-    pub(super) const fn deadline(&self, limits: Limits) -> Option<Tick> {
+    pub(super) fn deadline(&self, heard: Tick, limits: Limits) -> Tick {
         match self.step {
-            RunStep::Resumed | RunStep::Ready => Some(self.since.after(limits.guest_answer)),
-            RunStep::Released => None,
+            RunStep::Resumed | RunStep::Ready => self.since.after(limits.guest_answer),
+            RunStep::Released => self.since.max(heard).after(limits.peer_answer),
         }
     }
 }
@@ -154,30 +154,33 @@ impl Target {
     }
 
     fn claim_answered(&mut self, now: Tick, answer: DirectoryAnswer) {
-        let won = match answer {
-            DirectoryAnswer::Won => true,
+        let Some((expected, new)) = self.claim_records() else {
+            return;
+        };
+        match answer {
+            DirectoryAnswer::Won => self.phase = Phase::Claiming(Claiming::Won),
             // An earlier try of this end was written although its answer was lost.
-            DirectoryAnswer::Lost(record) => {
-                self.claim_records().is_some_and(|(_, new)| new == record)
+            DirectoryAnswer::Lost(record) if record == new => {
+                self.phase = Phase::Claiming(Claiming::Won);
             }
-            DirectoryAnswer::Record(_) | DirectoryAnswer::Missing => false,
-            DirectoryAnswer::Unreachable => {
-                self.out.push(Effect::Notice(Notice::HeldAtTarget));
+            // Somebody else's record under another epoch: this claim can never be won any more.
+            DirectoryAnswer::Lost(record) if record != expected => {
+                self.abort(now, Reason::NotOwner);
+            }
+            DirectoryAnswer::Lost(_)
+            | DirectoryAnswer::Record(_)
+            | DirectoryAnswer::Missing
+            | DirectoryAnswer::Unreachable => {
+                self.say_held();
                 let until = now.after(self.reception.limits.retry);
                 self.phase = Phase::Claiming(Claiming::Waiting { until });
-                return;
             }
-        };
-        if won {
-            self.phase = Phase::Claiming(Claiming::Won);
-        } else {
-            self.abort(now, Reason::NotOwner);
         }
     }
 
     /// The VM is this target's, so a failure is tried again and said, not undone.
     fn claim_retry(&mut self, now: Tick) {
-        self.out.push(Effect::Notice(Notice::HeldAtTarget));
+        self.say_held();
         let until = now.after(self.reception.limits.retry);
         self.phase = Phase::Claiming(Claiming::Retry { until });
     }
@@ -195,7 +198,11 @@ impl Target {
     /// Everything is in place: the guest is told, then its processors start.
     fn resume(&mut self, now: Tick) {
         if self.guest_runs() {
-            self.out.push(Effect::Tell(GuestEvent::Moved));
+            // Once, however often starting the processors is tried.
+            if !self.debts.contains(Debts::GUEST_TOLD) {
+                self.debts.insert(Debts::GUEST_TOLD);
+                self.out.push(Effect::Tell(GuestEvent::Moved));
+            }
             self.out.push(Effect::Start(Operation::ResumeProcessors));
             self.phase = Phase::Claiming(Claiming::Resuming { has_answered: false });
         } else {
@@ -260,15 +267,21 @@ impl Target {
                 Ok(())
             }
             (RunStep::Resumed | RunStep::Ready, Input::Deadline) => {
-                let late = running.deadline(self.reception.limits);
-                if late.is_some_and(|deadline| deadline <= now) {
+                if running.deadline(self.heard, self.reception.limits) <= now {
                     self.out.push(Effect::Notice(Notice::GuestLate));
                     self.complete(now);
                 }
                 Ok(())
             }
             // A guest that is late may still answer.
-            (RunStep::Released, Input::Guest(_) | Input::Deadline) => Ok(()),
+            (RunStep::Released, Input::Guest(_)) => Ok(()),
+            // A source that does not say RELEASED keeps nobody.
+            (RunStep::Released, Input::Deadline) => {
+                if running.deadline(self.heard, self.reception.limits) <= now {
+                    self.finish();
+                }
+                Ok(())
+            }
             (RunStep::Released, Input::Frame(arrival)) if arrival.frame == Frame::Released => {
                 self.finish();
                 Ok(())
@@ -315,7 +328,6 @@ impl Target {
     }
 
     fn finish(&mut self) {
-        self.out.push(Effect::CloseLink);
         self.enter(Phase::Completed);
     }
 }

@@ -30,6 +30,7 @@ use super::{
 use crate::{
     device::Reassignment,
     fmt::info,
+    message::Notice,
     units::{Epoch, Incarnation, PageCount, StreamId, SuName, Tick, VmName},
     vm::{Activity, Disposition, Ownership, Reason},
     wire::Frame,
@@ -42,6 +43,7 @@ bitflags! {
         const VM_BUILT = 0x01;
         const DEVICES_ASSIGNED = 0x02;
         const ANNOUNCED = 0x04;
+        const GUEST_TOLD = 0x08;
     }
 }
 
@@ -153,6 +155,8 @@ pub struct Target {
     debts: Debts,
     devices: Reassignment,
     heard: Tick,
+    /// Whether the operator knows that the guest is held.
+    has_said_held: bool,
 }
 
 /// The result of a step of this machine.
@@ -171,6 +175,7 @@ impl Target {
             debts: Debts::empty(),
             devices: Reassignment::default(),
             heard: Tick::new(0),
+            has_said_held: false,
         }
     }
 
@@ -190,6 +195,12 @@ impl Target {
     /// `OutOfPhase`, `Foreign` or `Mismatch`: the machine is unchanged; when the input was a
     /// frame, the link must be given up, by `LinkLost`. `EffectsPending`: poll effects first.
     pub fn handle(&mut self, now: Tick, input: Input, loan: &mut TargetLoan<'_>) -> Step {
+        // A lost link drops the frames that wait, so that it always finds room.
+        if let Input::LinkLost(fault) = input {
+            self.out.give_up_link();
+            info!("link lost in phase {}", self.phase_number());
+            return self.lose_link(now, fault);
+        }
         if !self.out.has_room() {
             return Err(StepError::EffectsPending);
         }
@@ -198,11 +209,6 @@ impl Target {
                 return Err(StepError::Foreign);
             }
             self.heard = now;
-        }
-        if let Input::LinkLost(fault) = input {
-            self.out.give_up_link();
-            info!("link lost in phase {}", self.phase_number());
-            return self.lose_link(now, fault);
         }
         match self.phase {
             Phase::Empty => self.in_empty(now, input),
@@ -253,7 +259,7 @@ impl Target {
             Phase::Loaded { since } => Some(since.after(limits.peer_answer)),
             Phase::Building(building) => Some(building.deadline(limits)),
             Phase::Claiming(claiming) => claiming.deadline(),
-            Phase::Running(running) => running.deadline(limits),
+            Phase::Running(running) => Some(running.deadline(self.heard, limits)),
             Phase::Undoing(_) => None,
         }
     }
@@ -339,6 +345,24 @@ impl Target {
         self.out.link_open()
     }
 
+    /// Whether effects must go on although a frame waits for room on the link: what was begun for
+    /// the guest, or is being given back, does not depend on the peer.
+    #[must_use]
+    pub const fn owes_guest(&self) -> bool {
+        match self.phase {
+            Phase::Empty
+            | Phase::Answering(_)
+            | Phase::Building(_)
+            | Phase::Receiving(_)
+            | Phase::Loaded { .. } => false,
+            Phase::Claiming(_)
+            | Phase::Running(_)
+            | Phase::Undoing(_)
+            | Phase::Completed
+            | Phase::Dropped(_) => true,
+        }
+    }
+
     /// Whether a whole step's effects find room; if not, effects must be polled first.
     #[must_use]
     pub fn takes_input(&self) -> bool {
@@ -363,6 +387,14 @@ impl Target {
         let expected = Ownership { owner: known.source, epoch: known.epoch };
         let new = Ownership { owner: self.reception.su, epoch: known.epoch.next() };
         Some((expected, new))
+    }
+
+    /// Tells the operator once that the guest is held.
+    fn say_held(&mut self) {
+        if !self.has_said_held {
+            self.has_said_held = true;
+            self.out.push(Effect::Notice(Notice::HeldAtTarget));
+        }
     }
 
     fn enter(&mut self, phase: Phase) {

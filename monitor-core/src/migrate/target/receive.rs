@@ -22,6 +22,7 @@ pub(super) struct Receiving {
     storing: Option<u64>,
     processors: u16,
     subchannels: u16,
+    rehearsed: u16,
     /// When the first processor of a rehearsal came.
     rehearsal_since: Option<Tick>,
 }
@@ -29,7 +30,7 @@ pub(super) struct Receiving {
 impl Receiving {
     /// A load of which nothing has arrived.
     pub(super) const fn new() -> Self {
-        Self { storing: None, processors: 0, subchannels: 0, rehearsal_since: None }
+        Self { storing: None, processors: 0, subchannels: 0, rehearsed: 0, rehearsal_since: None }
     }
 }
 
@@ -87,13 +88,15 @@ impl Target {
         let fits = match arrival.frame {
             Frame::Pages(run) | Frame::Keys(run) => run.fits(known.pages),
             Frame::Processor { index, rehearsal } => {
-                // In earnest each comes once, in order, so that their number says which came.
-                let is_due = rehearsal || index.get() == receiving.processors;
-                if rehearsal {
+                // Each comes once, in order, so that their number says which came.
+                let count = if rehearsal {
                     receiving.rehearsal_since = receiving.rehearsal_since.or(Some(now));
+                    &mut receiving.rehearsed
                 } else {
-                    receiving.processors = receiving.processors.saturating_add(1);
-                }
+                    &mut receiving.processors
+                };
+                let is_due = index.get() == *count;
+                *count = count.saturating_add(1);
                 is_due && index.get() < known.processors
             }
             Frame::Subchannel(slot) => {
@@ -108,9 +111,10 @@ impl Target {
             }
             Frame::RehearsalEnd(count) => {
                 let since = receiving.rehearsal_since.take().unwrap_or(now);
-                if count != known.processors {
+                if count != receiving.rehearsed || count != known.processors {
                     return Err(StepError::Mismatch);
                 }
+                receiving.rehearsed = 0;
                 self.phase = Phase::Receiving(receiving);
                 self.out.send(Frame::Rehearsed(now.since(since)));
                 return Ok(());
