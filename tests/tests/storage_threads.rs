@@ -33,8 +33,9 @@ fn no_store_of_another_thread_slips_into_a_preserved_page() {
         for number in 0..64 {
             let mut content = [0; 4096];
             storage.page_as_preserved(PageNumber::new(number), &mut content);
-            assert_eq!(content, former[number as usize * 4096..][..4096]);
+            assert!(content == former[number as usize * 4096..][..4096], "page {number}");
         }
+        storage.stop_preserve();
     }
 }
 

@@ -196,6 +196,7 @@ pub struct SuMonitor {
     vm: Option<VmBlock>,
     workshop: Box<dyn Workshop>,
     built: Option<mpsc::Receiver<Arc<Machine>>>,
+    is_target: bool,
     witness: Arc<Mutex<Option<Witness>>>,
 }
 
@@ -208,7 +209,8 @@ impl SuMonitor {
         vm: Option<VmBlock>,
         workshop: Box<dyn Workshop>,
     ) -> Self {
-        Self { cluster, su, vm, workshop, built: None, witness: Arc::default() }
+        let is_target = vm.is_none();
+        Self { cluster, su, vm, workshop, built: None, is_target, witness: Arc::default() }
     }
 
     /// Where the state before the first step on this SU will be.
@@ -313,7 +315,7 @@ impl Monitor for SuMonitor {
 
     fn resuming(&mut self, machine: &Machine) {
         let mut witness = self.witness.lock().unwrap_or_else(PoisonError::into_inner);
-        if witness.is_none() {
+        if self.is_target && witness.is_none() {
             *witness = Some(Witness::of(machine));
             machine.storage.start_preserve();
         }

@@ -4,7 +4,8 @@
 //!
 //! Invariants: a page's content is kept before the page is flagged, and a store goes ahead only
 //! after it has seen the flag, so the kept content is that of the moment at which preserving
-//! began. Deliberately not here: comparing.
+//! began; a key is kept before its first change. Beginning costs nothing, whatever the size of
+//! storage, since a guest waits for it. Deliberately not here: comparing.
 
 use super::{lock, storage::copy_words};
 use monitor_core::limits::PAGE_BYTES;
@@ -29,19 +30,13 @@ pub(super) struct Preserved {
 #[derive(Default)]
 struct Kept {
     pages: BTreeMap<usize, Box<[u8; PAGE_BYTES]>>,
-    keys: Box<[u8]>,
+    keys: BTreeMap<usize, u8>,
 }
 
 impl Preserved {
     pub(super) fn new(page_count: usize) -> Self {
         let flags = iter::repeat_with(AtomicBool::default).take(page_count).collect();
         Self { flags, kept: Mutex::default() }
-    }
-
-    /// Forgets what was kept before, and keeps all keys as they are.
-    pub(super) fn begin(&self, keys: &[AtomicU8]) {
-        self.end();
-        lock(&self.kept).keys = keys.iter().map(|key| key.load(Relaxed)).collect();
     }
 
     /// Drops what was kept.
@@ -67,6 +62,11 @@ impl Preserved {
         self.flags[page].store(true, Release);
     }
 
+    /// Keeps the key of `page`, which is about to change, unless it is kept already.
+    pub(super) fn keep_key(&self, page: usize, key: &AtomicU8) {
+        lock(&self.kept).keys.entry(page).or_insert_with(|| key.load(Relaxed));
+    }
+
     /// Copies the kept content of `page`, or else its `words`: while the lock is held nobody
     /// makes a first store into the page.
     pub(super) fn page(&self, page: usize, words: &[AtomicU64], target: &mut [u8; PAGE_BYTES]) {
@@ -76,9 +76,10 @@ impl Preserved {
         }
     }
 
-    /// The kept key of `page`, if keys are kept.
-    pub(super) fn key(&self, page: usize) -> Option<u8> {
-        lock(&self.kept).keys.get(page).copied()
+    /// The kept key of `page`, or else its `key` as it is: while the lock is held nobody makes
+    /// the first change of it.
+    pub(super) fn key(&self, page: usize, key: &AtomicU8) -> u8 {
+        lock(&self.kept).keys.get(&page).copied().unwrap_or_else(|| key.load(Relaxed))
     }
 }
 

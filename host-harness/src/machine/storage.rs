@@ -196,6 +196,7 @@ impl Storage {
     /// # Panics
     /// Panics when there is no such page.
     pub fn set_key(&self, page: PageNumber, key: u8) {
+        self.prepare_key(page_index(page));
         self.keys[page_index(page)].store(key & 0xFE, Relaxed);
         self.note_key(page_index(page));
     }
@@ -206,6 +207,7 @@ impl Storage {
     /// # Panics
     /// Panics when there is no such page.
     pub fn reset_reference(&self, page: PageNumber) -> u8 {
+        self.prepare_key(page_index(page));
         let former = self.keys[page_index(page)].fetch_and(!REFERENCE, AcqRel);
         self.note_key(page_index(page));
         (former & (REFERENCE | CHANGE)) >> 1
@@ -293,10 +295,10 @@ impl Storage {
         DirtyBitmap::try_new(&self.keys_map, self.page_count).expect("a map of this size")
     }
 
-    /// Keeps, from now on, the former content of each page before its first store, and all keys
-    /// as they are. The VM is stopped at this moment, so that there is one former content.
+    /// Keeps, from now on, the former content of each page before its first store, and the former
+    /// key before its first change. The VM is stopped at this moment, so that there is one former
+    /// content. To be ended by [`Self::stop_preserve`] before it is begun again.
     pub fn start_preserve(&self) {
-        self.preserved.begin(&self.keys);
         self.mode.fetch_or(PRESERVING, Release);
     }
 
@@ -315,7 +317,7 @@ impl Storage {
     /// Panics when there is no such page.
     #[must_use]
     pub fn key_as_preserved(&self, page: PageNumber) -> u8 {
-        self.preserved.key(page_index(page)).unwrap_or_else(|| self.key(page))
+        self.preserved.key(page_index(page), &self.keys[page_index(page)])
     }
 
     /// Ends preserving and drops what was kept.
@@ -338,10 +340,18 @@ impl Storage {
         }
     }
 
+    /// Keeps the key of a page, which is about to change, if it is wanted and not kept yet.
+    fn prepare_key(&self, page: usize) {
+        if self.mode.load(Acquire) & PRESERVING != 0 {
+            self.preserved.keep_key(page, &self.keys[page]);
+        }
+    }
+
     #[inline]
     fn note_store(&self, page: usize) {
         let key = &self.keys[page];
         if key.load(Relaxed) & (REFERENCE | CHANGE) != REFERENCE | CHANGE {
+            self.prepare_key(page);
             key.fetch_or(REFERENCE | CHANGE, AcqRel);
         }
         if self.mode.load(Relaxed) & TRACKING != 0 {
@@ -354,6 +364,7 @@ impl Storage {
     fn note_load(&self, page: usize) {
         let key = &self.keys[page];
         if key.load(Relaxed) & REFERENCE == 0 {
+            self.prepare_key(page);
             key.fetch_or(REFERENCE, AcqRel);
             self.note_key(page);
         }
