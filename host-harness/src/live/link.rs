@@ -275,3 +275,56 @@ impl Link for Shaped {
         Ok(count)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Receives until the link has closed; waits are bounded, and so is their number.
+    fn drain(link: &mut Shaped) -> Vec<u8> {
+        let mut received = Vec::new();
+        let mut buffer = [0; 1000];
+        for _ in 0..10_000 {
+            match link.try_receive(&mut buffer) {
+                Ok(0) => link.wait(false, Duration::from_millis(10)),
+                Ok(count) => received.extend(buffer.iter().take(count)),
+                Err(_) => return received,
+            }
+        }
+        panic!("the link does not close");
+    }
+
+    #[test]
+    fn every_shape_of_every_kind_delivers_all_bytes_in_order_and_then_closes() {
+        let sent: Vec<u8> = (0..50_000_u32).map(|number| (number % 251) as u8).collect();
+        let shapes = [
+            Shape::default(),
+            Shape { bytes_per_second: Some(2_000_000), delay: Duration::ZERO },
+            Shape { bytes_per_second: None, delay: Duration::from_millis(2) },
+        ];
+        for kind in [LinkKind::Tcp, LinkKind::Unix] {
+            for shape in shapes {
+                let (here, there) = connected(kind).unwrap();
+                let (mut here, mut there) = (Shaped::new(here, shape), Shaped::new(there, shape));
+                let mut rest = sent.as_slice();
+                while !rest.is_empty() {
+                    let count = here.try_send(rest).unwrap();
+                    rest = &rest[count..];
+                    if count == 0 {
+                        here.wait(true, Duration::from_millis(10));
+                    }
+                }
+                drop(here);
+                assert!(drain(&mut there) == sent, "{kind:?} {shape:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_link_slower_than_a_byte_a_burst_still_carries_bytes() {
+        let (here, _there) = connected(LinkKind::Unix).unwrap();
+        let shape = Shape { bytes_per_second: Some(125), delay: Duration::ZERO };
+        let mut here = Shaped::new(here, shape);
+        assert_eq!(here.try_send(&[1, 2, 3]).unwrap(), 1);
+    }
+}
