@@ -277,3 +277,47 @@ fn show(events: &mpsc::Receiver<Event>, observer: &mut dyn Observer) {
 const fn is_at_target(disposition: Disposition) -> bool {
     matches!(disposition, Disposition::RunsAtTarget | Disposition::HeldAtTarget)
 }
+
+#[cfg(test)]
+mod tests {
+    use monitor_core::{
+        units::SuName,
+        vm::{MigrationMark, Obstacle},
+    };
+
+    use super::*;
+    use crate::config::Overrides;
+
+    #[derive(Debug)]
+    struct Nobody;
+
+    impl ConsoleHub for Nobody {
+        fn line(&self, _console: ConsoleName, _text: &str) {}
+    }
+
+    /// What the source finds, and says, about a request for the configured VM.
+    fn rejection(target: &str, mark: MigrationMark) -> (Vec<Obstacle>, Vec<String>) {
+        let memory = Some(PageCount::new(2048));
+        let config = Config::load(None, &Overrides { memory, ..Overrides::default() }).unwrap();
+        let hub: Arc<dyn ConsoleHub> = Arc::new(Nobody);
+        let cluster = Cluster::new(&config, &hub);
+        let (block, _machine) = cluster.create_vm(&config).unwrap();
+        let marked = block.with_state(block.state().with_mark(mark).unwrap());
+        assert!(cluster.su(&config.vm.on).unwrap().update(marked));
+        let target = SuName::new(target).unwrap();
+        let request = Request { vm: VmSelector::Name(block.name()), target };
+        let findings = admitted(&cluster, &config, &request, &block);
+        let found = findings.listed().iter().map(|finding| finding.obstacle).collect();
+        (found, rejection_lines(&config, &request, &findings))
+    }
+
+    #[test]
+    fn a_vm_that_is_being_migrated_is_not_moved_and_all_reasons_are_said() {
+        assert_eq!(rejection("ABGSE701", MigrationMark::None).0, []);
+        let (found, lines) = rejection("NOWHERE", MigrationMark::Outgoing);
+        assert_eq!(found, [Obstacle::AlreadyMigrating, Obstacle::TargetUnknown]);
+        let rejected = "% VMS2404 LIVE MIGRATION OF VM (12,VM12PROD) REJECTED BY SOURCE SU";
+        assert_eq!(lines[0], format!("{rejected} 'ABGSE501'. REASON: VMS3042"));
+        assert_eq!(lines[1], format!("{rejected} 'ABGSE501'. REASON: VMS2400"));
+    }
+}

@@ -27,7 +27,8 @@ pub struct Limits {
     pub peer_answer: Micros,
     /// How long the target may take to set up the VM.
     pub build: Micros,
-    /// How long started I/O of the guest may take to end.
+    /// How long started I/O of the guest may take to end. For a guest that runs, what is left of
+    /// the blackout budget counts if it is less.
     pub drain: Micros,
     /// How long to wait before the directory, or a failed restart, is tried again.
     pub retry: Micros,

@@ -2,9 +2,10 @@
 //!
 //! Source of truth: ARCHITECTURE.md, "The stop rule". The predicted blackout is the sum of what
 //! the stop costs: the pages that are left at a low quantile of the measured bandwidth, state
-//! (saved, sent and restored in a rehearsal), two round trips, the claim of the record, and the
-//! stopping itself. Invariants: no state, no clock; integers only; a zero measurement never
-//! divides. Deliberately not here: throttling, elision, post-copy.
+//! (saved, sent and restored in a rehearsal), two round trips, and the claim of the record.
+//! Stopping the processors and draining I/O cannot be rehearsed and are not in it. Invariants: no
+//! state, no clock; integers only; a zero measurement never divides. Deliberately not here:
+//! throttling, elision, post-copy.
 
 use heapless::Vec;
 
