@@ -296,7 +296,7 @@ mod tests {
 
     #[test]
     fn every_shape_of_every_kind_delivers_all_bytes_in_order_and_then_closes() {
-        let sent: Vec<u8> = (0..50_000_u32).map(|number| (number % 251) as u8).collect();
+        let sent: Vec<u8> = (0..5_000_u32).map(|number| (number % 251) as u8).collect();
         let shapes = [
             Shape::default(),
             Shape { bytes_per_second: Some(2_000_000), delay: Duration::ZERO },
@@ -307,15 +307,18 @@ mod tests {
                 let (here, there) = connected(kind).unwrap();
                 let (mut here, mut there) = (Shaped::new(here, shape), Shaped::new(there, shape));
                 let mut rest = sent.as_slice();
+                let mut received = Vec::new();
+                let mut buffer = [0; 1000];
+                // Small pieces fill a socket early: they are taken out as they come.
                 while !rest.is_empty() {
                     let count = here.try_send(rest).unwrap();
                     rest = &rest[count..];
-                    if count == 0 {
-                        here.wait(true, Duration::from_millis(10));
-                    }
+                    let count = there.try_receive(&mut buffer).unwrap();
+                    received.extend(&buffer[..count]);
                 }
                 drop(here);
-                assert!(drain(&mut there) == sent, "{kind:?} {shape:?}");
+                received.extend(drain(&mut there));
+                assert!(received == sent, "{kind:?} {shape:?}");
             }
         }
     }
