@@ -23,6 +23,7 @@ pub const fn limits(config: &Config) -> Limits {
         guest_answer: configured.guest_answer,
         peer_answer: configured.peer_answer,
         drain: configured.drain,
+        reconnect: configured.reconnect,
         ..Limits::DEFAULT
     }
 }

@@ -59,7 +59,10 @@ pub const FINDINGS_MAX: usize = 64;
 pub const PASSES_MAX: usize = 64;
 
 /// Effects that one call of a machine may leave to be performed.
-pub const EFFECTS_MAX: usize = 8;
+pub const EFFECTS_MAX: usize = 12;
+
+/// The longest journal of an attempt (`migrate::SourceJournal`).
+pub const JOURNAL_BYTES_MAX: usize = 512;
 
 /// The longest console line, without time stamp.
 pub const LINE_BYTES_MAX: usize = 240;

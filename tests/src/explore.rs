@@ -224,7 +224,7 @@ impl<E: End> Search<E> {
     fn drain(&self, number: usize, case: &Case, end: &mut E) -> Vec<String> {
         let now = match case.stimulus {
             Stimulus::Input(now, _) => now,
-            Stimulus::Start | Stimulus::Cancel | Stimulus::GuestStores => NOW,
+            Stimulus::Start | Stimulus::Cancel | Stimulus::Decide(_) | Stimulus::GuestStores => NOW,
         };
         let mut names = Vec::new();
         for _ in 0..EFFECTS_LIMIT {

@@ -20,7 +20,7 @@ use std::{fmt, hash::Hash, ops::RangeInclusive};
 use monitor_core::{
     device::{Assignment, DeviceDescriptor, DeviceKind},
     memory::PageRun,
-    migrate::{Arrival, Effect, Input, Limits, LinkFault, StepError},
+    migrate::{Arrival, Effect, Input, Limits, LinkFault, Stage, StepError, Verdict},
     units::{
         DeviceNumber, DeviceSlot, Epoch, GroupNumber, Incarnation, Micros, Mnemonic, PageCount,
         ProcessorIndex, StreamId, SuName, SubchannelNumber, Tick, VmName,
@@ -51,7 +51,7 @@ const FIRST_LOAD: Incarnation = Incarnation::new(7);
 const NEXT_LOAD: Incarnation = Incarnation::new(8);
 
 /// Every operation that can be owed.
-const OPERATIONS: [Operation; 16] = [
+const OPERATIONS: [Operation; 17] = [
     Operation::CheckVm,
     Operation::BuildVm,
     Operation::DestroyVm,
@@ -68,6 +68,7 @@ const OPERATIONS: [Operation; 16] = [
     Operation::RemoveDevice(DeviceSlot::new(1)),
     Operation::MoveState,
     Operation::TellGuest,
+    Operation::SaveJournal,
 ];
 
 /// The name of a case: what happens, and what is particular about it.
@@ -93,6 +94,8 @@ pub enum Stimulus {
     Start,
     /// The operator's wish to end it.
     Cancel,
+    /// The operator's decision about a VM that is held in doubt.
+    Decide(Verdict),
     /// An input at this moment.
     Input(Tick, Input),
     /// The guest stores into its first page and changes a key.
@@ -188,7 +191,7 @@ const TELLS_MAX: u8 = 2;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Owed {
     /// A bit for each of [`OPERATIONS`].
-    operations: u16,
+    operations: u32,
     tells: u8,
     directory: bool,
     store: Option<u64>,
@@ -214,6 +217,7 @@ impl Owed {
                 self.store = Some(*sequence);
                 return is_new;
             }
+            Effect::Save(_) => self.operations |= bit(Operation::SaveJournal),
             Effect::Send { .. }
             | Effect::StopTracking
             | Effect::Collect
@@ -239,7 +243,7 @@ impl Owed {
             Input::Directory(_) => self.directory,
             Input::Checked(_) => self.owes(Operation::CheckVm),
             Input::Stored(sequence) => self.store == Some(*sequence),
-            Input::Frame(_) | Input::LinkLost(_) | Input::Deadline => true,
+            Input::Frame(_) | Input::LinkLost(_) | Input::LinkUp | Input::Deadline => true,
         }
     }
 
@@ -255,7 +259,7 @@ impl Owed {
             }
             Input::Directory(_) => self.directory = false,
             Input::Checked(_) => self.operations &= !bit(Operation::CheckVm),
-            Input::Frame(_) | Input::LinkLost(_) | Input::Deadline => {}
+            Input::Frame(_) | Input::LinkLost(_) | Input::LinkUp | Input::Deadline => {}
         }
     }
 
@@ -270,7 +274,7 @@ impl Owed {
     }
 }
 
-const fn bit(operation: Operation) -> u16 {
+const fn bit(operation: Operation) -> u32 {
     let place = match operation {
         Operation::CheckVm => 0,
         Operation::BuildVm => 1,
@@ -284,6 +288,7 @@ const fn bit(operation: Operation) -> u16 {
         Operation::RemoveDevice(slot) => 12 + slot.get(),
         Operation::MoveState => 14,
         Operation::TellGuest => 15,
+        Operation::SaveJournal => 16,
     };
     1 << place
 }
@@ -303,12 +308,14 @@ fn vm_name() -> VmName {
     VmName::new("VM2").expect("a short name")
 }
 
-/// The record while the source owns the VM, after it has taken it back, and after the claim.
-fn records() -> [Ownership; 3] {
+/// The record while the source owns the VM, after it has taken it back, after the claim, and after
+/// the source has taken the VM from a target that is lost.
+fn records() -> [Ownership; 4] {
     [
         Ownership { owner: source_su(), epoch: EPOCH },
         Ownership { owner: source_su(), epoch: EPOCH.next() },
         Ownership { owner: target_su(), epoch: EPOCH.next() },
+        Ownership { owner: source_su(), epoch: EPOCH.next().next() },
     ]
 }
 
@@ -393,9 +400,10 @@ fn common_inputs(deadline: Option<Tick>) -> Vec<Case> {
         case("checked", "1", Input::Checked(1)),
         case("link lost", "Cut", Input::LinkLost(LinkFault::Cut)),
         case("link lost", "Damaged", Input::LinkLost(LinkFault::Damaged(version))),
+        case("link up", "", Input::LinkUp),
         case("link lost", "OutOfPhase", Input::LinkLost(LinkFault::OutOfPhase(FrameType::Ack))),
     ];
-    let names = ["own", "taken back", "of the target"];
+    let names = ["own", "taken back", "of the target", "taken over"];
     for (detail, record) in names.into_iter().zip(records()) {
         let (read, lost) = (DirectoryAnswer::Record(record), DirectoryAnswer::Lost(record));
         cases.push(case("directory: record", detail, Input::Directory(read)));
@@ -422,6 +430,8 @@ pub const fn frame_name(frame: &Frame) -> &'static str {
     match frame {
         Frame::Hello(_) => "HELLO",
         Frame::Abort(_) => "ABORT",
+        Frame::Resume => "RESUME",
+        Frame::Status(_) => "STATUS",
         Frame::Definition => "DEFINITION",
         Frame::Device(_) => "DEVICE",
         Frame::Check(_) => "CHECK",
@@ -466,6 +476,7 @@ const fn operation_name(operation: Operation) -> &'static str {
         Operation::RemoveDevice(_) => "RemoveDevice 1",
         Operation::MoveState => "MoveState",
         Operation::TellGuest => "TellGuest",
+        Operation::SaveJournal => "SaveJournal",
     }
 }
 
@@ -483,7 +494,8 @@ const fn is_first(operation: Operation) -> bool {
         | Operation::StopProcessors
         | Operation::ResumeProcessors
         | Operation::MoveState
-        | Operation::TellGuest => false,
+        | Operation::TellGuest
+        | Operation::SaveJournal => false,
     }
 }
 
@@ -502,6 +514,21 @@ pub fn effect_name(effect: &Effect) -> String {
         Effect::Notice(notice) => format!("VMS{}", notice.code()),
         Effect::ReportFindings { .. } => "ReportFindings".to_owned(),
         Effect::Mark(mark) => format!("Mark({mark:?})"),
+        Effect::Save(stage) => save_name(*stage).to_owned(),
+    }
+}
+
+const fn save_name(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Open => "Save(Open)",
+        Stage::Offered(_) => "Save(Offered)",
+        Stage::Undoing(_) => "Save(Undoing)",
+        Stage::Moved => "Save(Moved)",
+        Stage::Building => "Save(Building)",
+        Stage::Claiming(_) => "Save(Claiming)",
+        Stage::Running(_) => "Save(Running)",
+        Stage::Completed(_) => "Save(Completed)",
+        Stage::Over => "Save(Over)",
     }
 }
 

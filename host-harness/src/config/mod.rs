@@ -377,6 +377,9 @@ pub struct Limits {
     /// The end of I/O that is under way.
     #[serde(deserialize_with = "values::field")]
     pub drain: Micros,
+    /// How long a lost link may take to come back before the move is given up.
+    #[serde(deserialize_with = "values::field")]
+    pub reconnect: Micros,
     /// What to do when the guest refuses the move or does not answer.
     #[serde(deserialize_with = "values::field")]
     pub coordination: Coordination,
@@ -390,6 +393,7 @@ impl Default for Limits {
             guest_answer: Micros::from_millis(10_000),
             peer_answer: Micros::from_millis(10_000),
             drain: Micros::from_millis(1000),
+            reconnect: Micros::from_millis(5000),
             coordination: Coordination::Required,
         }
     }

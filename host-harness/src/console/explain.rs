@@ -110,6 +110,8 @@ pub(super) const fn next_step(reason: Reason) -> &'static str {
         }
         Reason::DirectoryUnreachable => "restore the connection to the cluster directory",
         Reason::NotOwner => "find out from the cluster directory where the VM belongs",
+        Reason::MonitorRestarted => "find out why the monitor was restarted, then try again",
+        Reason::JournalUnavailable => "see whether the monitor can write its journal file",
         Reason::PeerAborted => "look at the other SU's console, which names its reason",
     }
 }

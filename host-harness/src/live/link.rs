@@ -132,6 +132,12 @@ impl Link for SocketLink {
             received => transferred(received),
         }
     }
+
+    fn reconnect(&mut self) {}
+
+    fn poll_connected(&mut self) -> bool {
+        false
+    }
 }
 
 fn transferred(result: io::Result<usize>) -> Result<usize, LinkError> {
@@ -273,6 +279,14 @@ impl Link for Shaped {
             self.delayed.pop_front();
         }
         Ok(count)
+    }
+
+    fn reconnect(&mut self) {
+        self.socket.reconnect();
+    }
+
+    fn poll_connected(&mut self) -> bool {
+        self.socket.poll_connected()
     }
 }
 

@@ -29,7 +29,7 @@ pub use context::{ConditionCode, Context, Program};
 pub use device::{
     Access, Console, Device, Disk, DiskWrite, Fence, Lan, LineSink, MacAddress, Refusal,
 };
-pub use monitor::Monitor;
+pub use monitor::{Journal, MemoryJournal, Monitor};
 pub use ports::{PortFailure, VmPorts};
 pub use processor::{Processor, Step};
 pub use storage::{AddressFault, Fill, Storage};

@@ -7,10 +7,13 @@
 use super::{Machine, PortFailure, VmPorts};
 use monitor_core::{
     device::DeviceDescriptor,
-    ports::{ErrorKind, Operation, VmHost},
+    ports::{ErrorKind, MonitorJournal, Operation, VmHost},
     vm::{Findings, MigrationMark, VmBlock},
 };
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 /// The monitor system of one SU, as one VM's ports see it.
 pub trait Monitor: Send + fmt::Debug {
@@ -42,6 +45,48 @@ pub trait Monitor: Send + fmt::Debug {
 
     /// The processors of the machine are about to run here.
     fn resuming(&mut self, machine: &Machine);
+}
+
+/// Where a monitor keeps what it needs after a restart of itself.
+pub trait Journal: Send + fmt::Debug {
+    /// Keeps `record` in place of the one before.
+    ///
+    /// # Errors
+    /// Fails when it cannot be kept; the one before is still there then.
+    fn save(&mut self, record: &[u8]) -> Result<(), PortFailure>;
+}
+
+/// A journal in memory, of which any clone is another view.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryJournal(Arc<Mutex<Vec<u8>>>);
+
+impl MemoryJournal {
+    /// What was kept last; empty when nothing is to be kept.
+    #[must_use]
+    pub fn record(&self) -> Vec<u8> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Journal for MemoryJournal {
+    fn save(&mut self, record: &[u8]) -> Result<(), PortFailure> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.clear();
+        kept.extend_from_slice(record);
+        Ok(())
+    }
+}
+
+impl Default for Box<dyn Journal> {
+    fn default() -> Self {
+        Box::new(MemoryJournal::default())
+    }
+}
+
+impl MonitorJournal for VmPorts {
+    fn save(&mut self, record: &[u8]) -> Result<(), PortFailure> {
+        self.journal.save(record)
+    }
 }
 
 impl VmPorts {

@@ -7,7 +7,7 @@
 //! completions are fetched. Deliberately not here: the ports of the monitor around the VM
 //! (definitions, directory, console, link).
 
-use super::{AddressFault, ChannelError, Machine, Monitor, NoSuchProcessor};
+use super::{AddressFault, ChannelError, Journal, Machine, Monitor, NoSuchProcessor};
 use monitor_core::{
     channel::SubchannelImage,
     device::DeviceDescriptor,
@@ -77,6 +77,7 @@ impl From<ChannelError> for PortFailure {
 pub struct VmPorts {
     pub(super) monitor: Option<Box<dyn Monitor>>,
     pub(super) machine: Option<Arc<Machine>>,
+    pub(super) journal: Box<dyn Journal>,
     completions: VecDeque<Completion>,
     quiescing: BTreeSet<DeviceSlot>,
     now: Tick,
@@ -93,6 +94,12 @@ impl VmPorts {
     #[must_use]
     pub fn with_monitor(self, monitor: Box<dyn Monitor>) -> Self {
         Self { monitor: Some(monitor), ..self }
+    }
+
+    /// The same with this journal, which a restarted monitor reads again.
+    #[must_use]
+    pub fn with_journal(self, journal: Box<dyn Journal>) -> Self {
+        Self { journal, ..self }
     }
 
     /// Puts `machine` behind the ports.

@@ -39,6 +39,11 @@ struct Lanes {
     to_target: Lane,
     to_source: Lane,
     cut: bool,
+    /// Which ends want another connection: the source's, the target's.
+    wanted: [bool; 2],
+    /// Which ends do not know yet that another one stands.
+    news: [bool; 2],
+    is_severed: bool,
 }
 
 impl Lanes {
@@ -85,6 +90,17 @@ impl Pipe {
         lanes.to_source.bytes.clear();
     }
 
+    /// Cuts the pipe now, for ever, or until it is mended.
+    pub fn sever(&self) {
+        self.cut();
+        self.lanes().is_severed = true;
+    }
+
+    /// Lets a severed pipe be connected again.
+    pub fn mend(&self) {
+        self.lanes().is_severed = false;
+    }
+
     /// Cuts the pipe when so many bytes have passed in a direction.
     pub fn cut_after(&self, direction: Direction, bytes: u64) {
         self.lanes().lane(direction).cut_after = Some(bytes);
@@ -129,6 +145,26 @@ impl Pipe {
         Ok(count)
     }
 
+    fn reconnect(&self, end: usize) {
+        self.cut();
+        let mut lanes = self.lanes();
+        lanes.wanted[end] = true;
+        lanes.news[end] = false;
+    }
+
+    /// Another connection stands when both ends want one.
+    fn connected(&self, end: usize) -> bool {
+        let mut lanes = self.lanes();
+        if lanes.wanted == [true; 2] && !lanes.is_severed {
+            lanes.wanted = [false; 2];
+            lanes.news = [true; 2];
+            lanes.cut = false;
+            lanes.to_target.cut_after = None;
+            lanes.to_source.cut_after = None;
+        }
+        std::mem::take(&mut lanes.news[end])
+    }
+
     fn receive(&self, direction: Direction, target: &mut [u8]) -> Result<usize, ErrorKind> {
         let mut lanes = self.lanes();
         let count = lanes.lane(direction).bytes.read(target).unwrap_or(0);
@@ -146,6 +182,15 @@ pub struct PipeEnd {
     sends: Direction,
 }
 
+impl PipeEnd {
+    const fn index(&self) -> usize {
+        match self.sends {
+            Direction::ToTarget => 0,
+            Direction::ToSource => 1,
+        }
+    }
+}
+
 impl ErrorType for PipeEnd {
     type Error = ErrorKind;
 }
@@ -161,5 +206,13 @@ impl Link for PipeEnd {
             Direction::ToSource => Direction::ToTarget,
         };
         self.pipe.receive(receives, target)
+    }
+
+    fn reconnect(&mut self) {
+        self.pipe.reconnect(self.index());
+    }
+
+    fn poll_connected(&mut self) -> bool {
+        self.pipe.connected(self.index())
     }
 }

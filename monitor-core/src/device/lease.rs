@@ -100,6 +100,18 @@ impl Lease {
         Self::settled(LeaseState::Attached, generation)
     }
 
+    /// The lease of a device that the VM has on this SU under `generation` and does not use now.
+    #[must_use]
+    pub const fn quiesced(generation: Epoch) -> Self {
+        Self::settled(LeaseState::Quiesced, generation)
+    }
+
+    /// The lease of a device that is the VM's on this SU and was not used yet.
+    #[must_use]
+    pub const fn assigned() -> Self {
+        Self::settled(LeaseState::Assigned, Epoch::new(0))
+    }
+
     const fn settled(state: LeaseState, generation: Epoch) -> Self {
         Self { state, before: state, generation, quiesce_owed: false }
     }

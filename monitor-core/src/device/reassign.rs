@@ -47,6 +47,20 @@ impl DeviceEntry {
         Self { descriptor, lease: Lease::attached(generation) }
     }
 
+    /// A device of a VM whose monitor was restarted at the source: whether it was quiesced is not
+    /// known any more, so that it is made usable under `generation` once more.
+    #[must_use]
+    pub const fn quiesced(descriptor: DeviceDescriptor, generation: Epoch) -> Self {
+        Self { descriptor, lease: Lease::quiesced(generation) }
+    }
+
+    /// A device of a VM whose monitor was restarted at the target: whether it was assigned or
+    /// attached is not known any more, so that either is done once more.
+    #[must_use]
+    pub const fn assigned(descriptor: DeviceDescriptor) -> Self {
+        Self { descriptor, lease: Lease::assigned() }
+    }
+
     /// A slot without a device, for storage that is lent before the devices are known.
     #[must_use]
     pub const fn vacant() -> Self {
@@ -324,7 +338,8 @@ const fn device_move(operation: Operation) -> Option<(LeaseMove, DeviceSlot)> {
         | Operation::StopProcessors
         | Operation::ResumeProcessors
         | Operation::MoveState
-        | Operation::TellGuest => None,
+        | Operation::TellGuest
+        | Operation::SaveJournal => None,
     }
 }
 

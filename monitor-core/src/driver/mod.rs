@@ -24,9 +24,11 @@ use crate::{
     migrate::Input,
     ports::{
         Checksum, ClusterDirectory, Completion, Completions, DeviceControl, DirtyTracking,
-        GuestEvents, GuestProcessors, GuestStorage, OperatorConsole, StorageKeys, VmHost,
+        GuestEvents, GuestProcessors, GuestStorage, MonitorJournal, OperatorConsole, StorageKeys,
+        VmHost,
     },
     units::{Micros, Sequence, Tick},
+    vm::Operation,
     wire::{Frame, checksum::crc32c},
 };
 
@@ -56,6 +58,7 @@ pub trait VmPorts:
     + DeviceControl
     + Completions
     + VmHost
+    + MonitorJournal
 {
 }
 
@@ -68,6 +71,7 @@ impl<T> VmPorts for T where
         + DeviceControl
         + Completions
         + VmHost
+        + MonitorJournal
 {
 }
 
@@ -114,6 +118,17 @@ impl Checksum for PortableCrc32c {
 /// them up.
 fn has_said(over_since: Option<Tick>, is_sending: bool, now: Tick, patience: Micros) -> bool {
     over_since.is_some_and(|since| !is_sending || since.after(patience) <= now)
+}
+
+/// Writes a journal; its end comes at once.
+fn save_journal<V: VmPorts>(vm: &mut V, bytes: Option<&[u8]>) -> Input {
+    match bytes.map(|bytes| vm.save(bytes)) {
+        Some(Ok(())) => Input::Done(Operation::SaveJournal),
+        Some(Err(_)) | None => {
+            crate::fmt::warning!("the journal was not written");
+            Input::Failed(Operation::SaveJournal)
+        }
+    }
 }
 
 /// The input that a completion is.

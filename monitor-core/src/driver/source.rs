@@ -5,19 +5,19 @@
 
 use super::{
     EFFECTS_PER_STEP, FRAMES_PER_STEP, Ports, VmPorts, Wait, Waiting, has_said, next_completion,
-    say,
+    save_journal, say,
     stream::{Identity, Stream},
 };
 use crate::{
     channel::SubchannelImage,
     device::DeviceEntry,
     fmt::warning,
-    limits::{CONTROL_BYTES_MAX, FINDINGS_MAX},
+    limits::{CONTROL_BYTES_MAX, FINDINGS_MAX, JOURNAL_BYTES_MAX},
     memory::{DirtyBitmap, PageRun},
     message::{Notice, Parties},
     migrate::{
-        Arrival, Attempt, Effect, Input, Limits, LinkFault, SentRun, Source, SourceLoan,
-        SourcePhase, StepError,
+        Arrival, Attempt, Effect, Input, Limits, LinkFault, SentRun, Source, SourceJournal,
+        SourceLoan, SourcePhase, Stage, StepError, Verdict,
     },
     ports::{Checksum, ClusterDirectory, ErrorKind, Link, OperatorConsole, PortError},
     processor::ProcessorImage,
@@ -59,6 +59,7 @@ pub struct SourceDriver<'s, V, L, D, C, K> {
     stream: Stream<'s>,
     waiting: Waiting,
     over_since: Option<Tick>,
+    is_reconnecting: bool,
     ports: Ports<V, L, D, C, K>,
 }
 
@@ -85,8 +86,26 @@ where
             stream: Stream::new(outgoing, incoming),
             waiting: Waiting::new(),
             over_since: None,
+            is_reconnecting: false,
             ports,
         }
+    }
+
+    /// A driver for a monitor that was restarted and has found this journal; see
+    /// [`Source::restore`] for what is lent. There is no connection yet.
+    #[must_use]
+    pub fn restore(
+        now: Tick,
+        journal: &SourceJournal,
+        definition: VmBlock,
+        memory: SourceMemory<'s>,
+        ports: Ports<V, L, D, C, K>,
+    ) -> Self {
+        let mut driver = Self::new(definition, memory, ports);
+        driver.machine = Source::restore(now, journal);
+        // The peer numbers its frames on.
+        driver.stream.restart();
+        driver
     }
 
     /// Begins the attempt.
@@ -103,6 +122,22 @@ where
     /// Refused when there is no attempt, or behind COMMIT.
     pub fn cancel(&mut self, now: Tick) -> Result<(), StepError<SourcePhase>> {
         self.machine.cancel(now)
+    }
+
+    /// Takes an operator's decision about a VM that is held in doubt.
+    ///
+    /// # Errors
+    /// See [`Source::decide`].
+    pub fn decide(&mut self, now: Tick, verdict: Verdict) -> Result<(), StepError<SourcePhase>> {
+        self.machine.decide(now, verdict)
+    }
+
+    /// Changes the limits of time of the attempt that is under way.
+    ///
+    /// # Errors
+    /// Refused when there is no attempt.
+    pub const fn set_limits(&mut self, limits: Limits) -> Result<(), StepError<SourcePhase>> {
+        self.machine.set_limits(limits)
     }
 
     /// The machine, for its getters.
@@ -143,6 +178,7 @@ where
 
     /// Does what can be done now, without blocking.
     pub fn step(&mut self, now: Tick) -> Wait {
+        self.keep_connected(now);
         let mut busy = self.perform_effects(now);
         for _ in 0..EFFECTS_PER_STEP {
             if !self.machine.takes_input() {
@@ -186,6 +222,21 @@ where
             self.lose_link(now, LinkFault::OutOfPhase(kind));
         } else {
             warning!("an input was out of place in the source");
+        }
+    }
+
+    /// Has a lost connection replaced as long as the machine wants it.
+    fn keep_connected(&mut self, now: Tick) {
+        if !self.machine.wants_link() {
+            self.is_reconnecting = false;
+        } else if !self.is_reconnecting {
+            self.ports.link.reconnect();
+            self.is_reconnecting = true;
+        } else if self.machine.takes_input() && self.ports.link.poll_connected() {
+            self.is_reconnecting = false;
+            self.stream.restart();
+            self.waiting.clear();
+            self.feed(now, Input::LinkUp);
         }
     }
 
@@ -338,6 +389,16 @@ where
                 }
                 None
             }
+            Effect::Save(stage) => {
+                let mut bytes = [0; JOURNAL_BYTES_MAX];
+                let journal = self.machine.journal(stage).filter(|_| stage != Stage::Over);
+                let length = match journal {
+                    Some(journal) => journal.emit(&mut bytes),
+                    None => Some(0),
+                };
+                let bytes = length.and_then(|length| bytes.get(..length));
+                Some(save_journal(&mut self.ports.vm, bytes))
+            }
             Effect::Store { .. } => None,
         };
         if let Some(input) = failed {
@@ -365,7 +426,8 @@ where
             | Operation::CheckVm
             | Operation::BuildVm
             | Operation::MoveState
-            | Operation::TellGuest => return Some(Input::Failed(operation)),
+            | Operation::TellGuest
+            | Operation::SaveJournal => return Some(Input::Failed(operation)),
         };
         failed(operation, started.map_err(|error| error.kind()))
     }

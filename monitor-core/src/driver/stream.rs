@@ -25,6 +25,8 @@ pub(super) struct Stream<'s> {
     received: usize,
     header: Option<Header>,
     expected: Sequence,
+    /// Whether the next frame is the first one of its connection.
+    is_first: bool,
     bytes_sent: u64,
     bytes_received: u64,
 }
@@ -47,6 +49,7 @@ impl<'s> Stream<'s> {
             received: 0,
             header: None,
             expected: Sequence::new(1),
+            is_first: false,
             bytes_sent: 0,
             bytes_received: 0,
         }
@@ -66,6 +69,13 @@ impl<'s> Stream<'s> {
     pub(super) const fn drop_outgoing(&mut self) {
         self.filled = 0;
         self.sent = 0;
+    }
+
+    /// Begins anew on another connection.
+    pub(super) const fn restart(&mut self) {
+        self.drop_outgoing();
+        self.consume();
+        self.is_first = true;
     }
 
     /// Room for the body of a frame of at most `body_bytes`, or `None` until more was sent.
@@ -195,10 +205,12 @@ impl<'s> Stream<'s> {
             let damaged = DecodeError::new(Fault::Damaged, Field::BodyCheck);
             return Err(LinkFault::Damaged(damaged));
         }
-        if header.sequence != self.expected {
+        // On another connection numbers go on behind a gap, or anew after a restart of the peer.
+        if header.sequence != self.expected && !self.is_first {
             return Err(LinkFault::Gap);
         }
-        self.expected = self.expected.next();
+        self.is_first = false;
+        self.expected = header.sequence.next();
         Ok(header)
     }
 

@@ -5,7 +5,7 @@
 
 use super::{
     EFFECTS_PER_STEP, FRAMES_PER_STEP, Ports, VmPorts, Wait, Waiting, has_said, next_completion,
-    say,
+    save_journal, say,
     source::failed,
     stream::{Identity, Stream},
 };
@@ -13,10 +13,11 @@ use crate::{
     channel::SubchannelImage,
     device::{DeviceDescriptor, DeviceEntry},
     fmt::warning,
-    limits::CONTROL_BYTES_MAX,
+    limits::{CONTROL_BYTES_MAX, JOURNAL_BYTES_MAX},
     message::{Notice, Parties},
     migrate::{
-        Arrival, Effect, Input, LinkFault, Reception, StepError, Target, TargetLoan, TargetPhase,
+        Arrival, Effect, Input, LinkFault, Reception, Stage, StepError, Target, TargetJournal,
+        TargetLoan, TargetPhase,
     },
     ports::{Checksum, ClusterDirectory, Link, OperatorConsole, PortError},
     processor::ProcessorImage,
@@ -49,7 +50,7 @@ pub struct TargetDriver<'s, V, L, D, C, K> {
     stream: Stream<'s>,
     waiting: Waiting,
     over_since: Option<Tick>,
-    link_is_gone: bool,
+    is_reconnecting: bool,
     ports: Ports<V, L, D, C, K>,
 }
 
@@ -77,9 +78,28 @@ where
             stream: Stream::new(outgoing, incoming),
             waiting: Waiting::new(),
             over_since: None,
-            link_is_gone: false,
+            is_reconnecting: false,
             ports,
         }
+    }
+
+    /// A driver for a monitor that was restarted and has found this journal; see
+    /// [`Target::restore`] for what is lent. There is no connection yet.
+    #[must_use]
+    pub fn restore(
+        now: Tick,
+        reception: Reception,
+        journal: &TargetJournal,
+        definition: VmBlock,
+        memory: TargetMemory<'s>,
+        ports: Ports<V, L, D, C, K>,
+    ) -> Self {
+        let mut driver = Self::new(reception, memory, ports);
+        driver.machine = Target::restore(now, reception, journal);
+        driver.definition = Some(definition);
+        // The peer numbers its frames on.
+        driver.stream.restart();
+        driver
     }
 
     /// The machine, for its getters.
@@ -115,6 +135,7 @@ where
 
     /// Does what can be done now, without blocking.
     pub fn step(&mut self, now: Tick) -> Wait {
+        self.keep_connected(now);
         let mut busy = self.perform_effects(now);
         for _ in 0..EFFECTS_PER_STEP {
             if !self.machine.takes_input() {
@@ -138,7 +159,7 @@ where
             self.over_since.get_or_insert(now);
         }
         // A dropped target answers COMMIT as long as the link is there.
-        let answers = self.machine.phase() == TargetPhase::Dropped && !self.link_is_gone;
+        let answers = self.machine.phase() == TargetPhase::Dropped && self.machine.listens();
         let patience = self.machine.reception().limits.peer_answer;
         Wait {
             busy: busy && !sending,
@@ -163,11 +184,25 @@ where
         }
     }
 
+    /// Has a lost connection replaced as long as the machine wants it.
+    fn keep_connected(&mut self, now: Tick) {
+        if !self.machine.wants_link() {
+            self.is_reconnecting = false;
+        } else if !self.is_reconnecting {
+            self.ports.link.reconnect();
+            self.is_reconnecting = true;
+        } else if self.machine.takes_input() && self.ports.link.poll_connected() {
+            self.is_reconnecting = false;
+            self.stream.restart();
+            self.waiting.clear();
+            self.feed(now, Input::LinkUp);
+        }
+    }
+
     /// The link is over: what was not sent is dropped, and the machine decides what it means.
     fn lose_link(&mut self, now: Tick, fault: LinkFault) {
         self.stream.drop_outgoing();
         self.waiting.clear();
-        self.link_is_gone = true;
         let mut loan = TargetLoan { devices: self.devices };
         if self.machine.handle(now, Input::LinkLost(fault), &mut loan).is_err() {
             warning!("the link was lost behind the end of the attempt");
@@ -179,7 +214,7 @@ where
         for _ in 0..FRAMES_PER_STEP {
             // A frame waits until the effects of the one before are performed, so that its bulk
             // is still in the buffer when it is stored.
-            if self.link_is_gone || !self.waiting.is_empty() || !self.machine.takes_input() {
+            if !self.machine.listens() || !self.waiting.is_empty() || !self.machine.takes_input() {
                 return busy;
             }
             let ports = &mut self.ports;
@@ -257,7 +292,7 @@ where
     /// of one step was reached before.
     fn perform_effects(&mut self, now: Tick) -> bool {
         for _ in 0..EFFECTS_PER_STEP {
-            if !self.link_is_gone
+            if self.machine.listens()
                 && let Err(fault) = self.stream.flush(&mut self.ports.link)
             {
                 self.lose_link(now, fault);
@@ -312,6 +347,16 @@ where
                 }
                 None
             }
+            Effect::Save(stage) => {
+                let mut bytes = [0; JOURNAL_BYTES_MAX];
+                let journal = self.machine.journal(stage).filter(|_| stage != Stage::Over);
+                let length = match journal {
+                    Some(journal) => journal.emit(&mut bytes),
+                    None => Some(0),
+                };
+                let bytes = length.and_then(|length| bytes.get(..length));
+                Some(save_journal(&mut self.ports.vm, bytes))
+            }
             Effect::StopTracking
             | Effect::Collect
             | Effect::ReadRecord
@@ -343,7 +388,8 @@ where
             | Operation::TrackChanges
             | Operation::StopProcessors
             | Operation::MoveState
-            | Operation::TellGuest => return Some(Input::Failed(operation)),
+            | Operation::TellGuest
+            | Operation::SaveJournal => return Some(Input::Failed(operation)),
         };
         failed(operation, started.map_err(|error| error.kind()))
     }

@@ -79,8 +79,18 @@ catalogue! {
         "VM {vm} RESUMED ON SOURCE SU '{source}' AFTER LIVE MIGRATION TO TARGET SU '{target}' \
          FAILED";
     Self::HeldAtSource, 2455 Error Own
-        "VM {vm} HELD ON SOURCE SU '{source}': WAITING FOR AN ANSWER OF THE TARGET SU OR THE \
-         CLUSTER DIRECTORY. RESTORE THEIR CONNECTION; DO NOT START THE VM ELSEWHERE";
+        "VM {vm} HELD ON SOURCE SU '{source}': THE CLUSTER DIRECTORY DOES NOT ANSWER. RESTORE ITS \
+         CONNECTION; DO NOT START THE VM ELSEWHERE";
+    Self::HeldForTarget(_), 2456 Error Own
+        "VM {vm} HELD ON SOURCE SU '{source}': TARGET SU OWNS IT (EPOCH {epoch}). IF IT RUNS \
+         THERE, DECIDE 'TARGET-RUNS', IF THE SU IS LOST, 'TARGET-LOST'";
+    Self::NotStartedAtSource, 2457 Error Own
+        "VM {vm} STANDS STILL ON SOURCE SU '{source}': DEVICES OR PROCESSORS DO NOT START. IT IS \
+         TRIED AGAIN";
+    Self::LinkInterrupted, 2458 Warning Own
+        "LINK TO TARGET SU '{target}' LOST AT LIVE MIGRATION OF VM {vm}. RECONNECTING";
+    Self::LinkRestored, 2459 Info Own
+        "LINK TO TARGET SU '{target}' RESTORED AT LIVE MIGRATION OF VM {vm}";
     Self::IncomingStarted, 2430 Info Documented
         "LIVE MIGRATION OF VM {vm} FROM SOURCE SU '{source}' STARTED";
     Self::IncomingCompleted, 2431 Info Documented
@@ -92,6 +102,9 @@ catalogue! {
     Self::HeldAtTarget, 2434 Error Own
         "VM {vm} HELD ON TARGET SU '{target}': WAITING FOR THE CLUSTER DIRECTORY TO ANSWER THE \
          CLAIM. RESTORE ITS CONNECTION; DO NOT START THE VM ELSEWHERE";
+    Self::NotStartedAtTarget, 2436 Error Own
+        "VM {vm} STANDS STILL ON TARGET SU '{target}': DEVICES OR PROCESSORS DO NOT START. IT IS \
+         TRIED AGAIN";
     Self::GuestLate, 2435 Warning Own
         "VM {vm} HAS NOT REPORTED ITSELF READY IN TIME AFTER LIVE MIGRATION FROM SOURCE SU \
          '{source}'";

@@ -16,7 +16,7 @@ pub use catalogue::{Severity, Wording};
 pub use render::{Line, render};
 
 use crate::{
-    units::{Mnemonic, SuName, VmIndex, VmName},
+    units::{Epoch, Mnemonic, SuName, VmIndex, VmName},
     vm::{Finding, Reason},
 };
 
@@ -50,6 +50,15 @@ pub enum Notice {
     ResumedAtSource,
     /// VMS2455, source: nobody can say yet which SU owns the guest; the source holds it stopped.
     HeldAtSource,
+    /// VMS2456, source: the record is the target's under this epoch; the source holds the guest
+    /// until it hears that the target runs it, or an operator decides.
+    HeldForTarget(Epoch),
+    /// VMS2457, source: the guest is the source's, and what it needs does not start.
+    NotStartedAtSource,
+    /// VMS2458, source: the link is lost and is being opened again.
+    LinkInterrupted,
+    /// VMS2459, source: the link is there again, and the attempt goes on.
+    LinkRestored,
     /// VMS2430, target: a move to this SU starts.
     IncomingStarted,
     /// VMS2431, target: the guest has reported itself ready; the move has succeeded.
@@ -60,6 +69,8 @@ pub enum Notice {
     IncomingAborted(Reason),
     /// VMS2434, target: the claim on the ownership record is not answered; the copy is held.
     HeldAtTarget,
+    /// VMS2436, target: the guest is the target's, and what it needs does not start.
+    NotStartedAtTarget,
     /// VMS2435, target: the guest runs here but has not reported itself ready in time.
     GuestLate,
     /// VMS3050, target: the VM is set up.

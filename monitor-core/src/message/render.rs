@@ -82,11 +82,16 @@ fn write_own(line: &mut impl Write, notice: Notice) -> fmt::Result {
         | Notice::DetachWarning { device } => line.write_str(device.as_str()),
         Notice::Rejected { finding, .. } => write_finding(line, finding),
         Notice::MoreFindings(count) => write!(line, "{count}"),
+        Notice::HeldForTarget(epoch) => write!(line, "{epoch}"),
         Notice::MigrationStarted
         | Notice::MigrationCompleted
         | Notice::SuspendedAtSource
         | Notice::ResumedAtSource
         | Notice::HeldAtSource
+        | Notice::NotStartedAtSource
+        | Notice::LinkInterrupted
+        | Notice::LinkRestored
+        | Notice::NotStartedAtTarget
         | Notice::IncomingStarted
         | Notice::IncomingCompleted
         | Notice::ResumedAtTarget
@@ -126,7 +131,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        units::{Mnemonic, SuName, VmIndex, VmName},
+        units::{Epoch, Mnemonic, SuName, VmIndex, VmName},
         vm::{Obstacle, Reason},
     };
 
@@ -161,6 +166,11 @@ mod tests {
             Notice::SuspendedAtSource,
             Notice::ResumedAtSource,
             Notice::HeldAtSource,
+            Notice::HeldForTarget(Epoch::new(u64::MAX)),
+            Notice::NotStartedAtSource,
+            Notice::LinkInterrupted,
+            Notice::LinkRestored,
+            Notice::NotStartedAtTarget,
             Notice::IncomingStarted,
             Notice::IncomingCompleted,
             Notice::ResumedAtTarget,

@@ -32,6 +32,8 @@ pub struct Limits {
     pub drain: Micros,
     /// How long to wait before the directory, or a failed restart, is tried again.
     pub retry: Micros,
+    /// How long a lost link may take to come back before the attempt ends.
+    pub reconnect: Micros,
     /// How often a blackout may be rolled back for its budget before the attempt ends.
     pub overruns: u8,
 }
@@ -46,6 +48,7 @@ impl Limits {
         build: Micros::from_millis(300_000),
         drain: Micros::from_millis(1_000),
         retry: Micros::from_millis(500),
+        reconnect: Micros::from_millis(5_000),
         overruns: 3,
     };
 }

@@ -1,7 +1,8 @@
 //! What is to be done: effects, and the bounded queue in which a machine keeps them.
 //!
 //! Source of truth: ARCHITECTURE.md, "Machines". Invariants: the queue never overflows, since a
-//! step leaves at most [`STEP_EFFECTS`] and is refused while there is no room for them; frames
+//! step leaves at most [`STEP_EFFECTS`] and is refused while there is no room for them and for
+//! those of a loss of the connection; frames
 //! are numbered in the order in which they are queued.
 
 use heapless::Deque;
@@ -15,10 +16,15 @@ use crate::{
     wire::Frame,
 };
 
-/// The most effects that one step of a machine queues.
-pub const STEP_EFFECTS: usize = 4;
+use super::journal::Stage;
 
-const_assert!(EFFECTS_MAX >= 2 * STEP_EFFECTS);
+/// The most effects that one step of a machine queues.
+pub const STEP_EFFECTS: usize = 5;
+
+/// The most effects that the loss of a connection queues, which finds room always.
+const LOSS_EFFECTS: usize = 2;
+
+const_assert!(EFFECTS_MAX >= 2 * STEP_EFFECTS + LOSS_EFFECTS);
 
 /// Something that the driver is to do, in the order in which effects are polled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,6 +70,9 @@ pub enum Effect {
     },
     /// Show this mark in the VM's state.
     Mark(MigrationMark),
+    /// Write this stage into the monitor's journal; ends at once, with `SaveJournal`. Nothing
+    /// that comes after it may be done before.
+    Save(Stage),
 }
 
 /// The queue of effects of one machine, and its frame counter.
@@ -83,7 +92,7 @@ impl Outbox {
 
     /// Whether a whole step's effects find room.
     pub(crate) fn has_room(&self) -> bool {
-        self.queue.len().saturating_add(STEP_EFFECTS) <= EFFECTS_MAX
+        self.queue.len().saturating_add(STEP_EFFECTS + LOSS_EFFECTS) <= EFFECTS_MAX
     }
 
     /// Queues an effect. The room was checked before the step.
@@ -130,6 +139,11 @@ impl Outbox {
                 self.push(effect);
             }
         }
+    }
+
+    /// Takes a new connection: frames are queued again, and numbered on.
+    pub(crate) const fn take_link(&mut self) {
+        self.link_open = true;
     }
 
     /// Forgets the numbers of frames, so that a search takes states for one that differ in them.

@@ -58,8 +58,10 @@ pub enum Input {
     Checked(u16),
     /// The target has stored the bulk of the frame with this number.
     Stored(u64),
-    /// The link is lost for this attempt.
+    /// The present connection is lost.
     LinkLost(LinkFault),
+    /// A new connection stands in its place.
+    LinkUp,
     /// The deadline of `poll_deadline` has passed.
     Deadline,
 }
@@ -77,6 +79,7 @@ pub enum InputKind {
     Checked,
     Stored,
     LinkLost,
+    LinkUp,
     Deadline,
     Command,
 }
@@ -94,6 +97,7 @@ impl Input {
             Self::Checked(_) => InputKind::Checked,
             Self::Stored(_) => InputKind::Stored,
             Self::LinkLost(_) => InputKind::LinkLost,
+            Self::LinkUp => InputKind::LinkUp,
             Self::Deadline => InputKind::Deadline,
         }
     }

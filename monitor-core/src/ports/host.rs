@@ -45,6 +45,19 @@ pub trait VmHost: ErrorType {
     fn mark(&mut self, mark: MigrationMark) -> Result<(), Self::Error>;
 }
 
+/// What a monitor keeps over a restart of itself: one short record a VM under migration.
+///
+/// Only a restart of the monitor is meant, which storage and processors of the guest survive; so
+/// the record need not survive the loss of the SU.
+pub trait MonitorJournal: ErrorType {
+    /// Keeps `record` in place of the one before, whole or not at all; an empty one says that
+    /// nothing is to be kept. It stands when the call returns.
+    ///
+    /// # Errors
+    /// Fails when the record could not be kept; the one before is still there then.
+    fn save(&mut self, record: &[u8]) -> Result<(), Self::Error>;
+}
+
 /// The cluster directory with the ownership records.
 pub trait ClusterDirectory: ErrorType {
     /// Starts to read the record of `vm`; ends with one answer.

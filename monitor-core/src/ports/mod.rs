@@ -16,7 +16,7 @@ mod link;
 mod machine;
 mod storage;
 
-pub use host::{ClusterDirectory, OperatorConsole, VmHost};
+pub use host::{ClusterDirectory, MonitorJournal, OperatorConsole, VmHost};
 pub use link::{Checksum, Link};
 pub use machine::{
     Completion, Completions, DeviceControl, GuestAnswer, GuestEvent, GuestEvents, GuestProcessors,

@@ -32,4 +32,6 @@ pub enum Operation {
     MoveState,
     /// Telling the guest of an event.
     TellGuest,
+    /// Writing the monitor's journal; it ends at once.
+    SaveJournal,
 }

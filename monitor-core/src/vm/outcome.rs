@@ -52,6 +52,10 @@ pub enum Reason {
     NotOwner = 20,
     /// The peer ended the attempt for a reason of its own.
     PeerAborted = 21,
+    /// The monitor was restarted in the course of the attempt.
+    MonitorRestarted = 22,
+    /// The monitor's journal could not be written, so that a restart would not know of the attempt.
+    JournalUnavailable = 23,
 }
 
 /// Whose fault an end was.
@@ -88,7 +92,7 @@ pub enum Disposition {
 
 impl Reason {
     /// Every reason, in the order of the codes.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::Rejected,
         Self::Cancelled,
         Self::GuestRefused,
@@ -110,6 +114,8 @@ impl Reason {
         Self::DirectoryUnreachable,
         Self::NotOwner,
         Self::PeerAborted,
+        Self::MonitorRestarted,
+        Self::JournalUnavailable,
     ];
 
     /// The number of the reason on the wire.
@@ -143,7 +149,10 @@ impl Reason {
             | Self::ProcessorsNotStopped
             | Self::StateUnavailable
             | Self::TrackingFailed => Blame::Hardware,
-            Self::DirectoryUnreachable | Self::NotOwner => Blame::Local,
+            Self::DirectoryUnreachable
+            | Self::NotOwner
+            | Self::MonitorRestarted
+            | Self::JournalUnavailable => Blame::Local,
         }
     }
 
@@ -172,6 +181,8 @@ impl Reason {
             Self::DirectoryUnreachable => "the ownership record could not be reached",
             Self::NotOwner => "the ownership record names another owner",
             Self::PeerAborted => "ended by the other SU",
+            Self::MonitorRestarted => "the monitor was restarted",
+            Self::JournalUnavailable => "the journal of the monitor could not be written",
         }
     }
 }

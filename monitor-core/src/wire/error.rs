@@ -75,6 +75,7 @@ pub enum Field {
     GroupName,
     Configuration,
     RestoreTime,
+    LoadState,
     Body,
 }
 

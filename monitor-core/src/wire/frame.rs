@@ -9,6 +9,7 @@ use super::error::{DecodeError, Fault, Field};
 use super::field::{Reader, Writer};
 use super::header::FrameType;
 use super::pages::parse_run;
+use super::status::Status;
 use crate::{
     limits::{
         DEVICES_MAX, FINDINGS_MAX, FRAME_BYTES_MAX, GUEST_PAGES_MAX, HEADER_BYTES, PAGE_BYTES,
@@ -49,6 +50,10 @@ pub enum Frame {
     Hello(Hello),
     /// Source: the attempt is over, the guest stays at the source.
     Abort(Reason),
+    /// Source, first on a connection that takes the place of a lost one: where do you stand?
+    Resume,
+    /// Target, first on such a connection: here.
+    Status(Status),
     /// Source: the VM's control block (bulk).
     Definition,
     /// Source: one device of the VM (bulk).
@@ -117,6 +122,8 @@ impl Frame {
         match self {
             Self::Hello(_) => FrameType::Hello,
             Self::Abort(_) => FrameType::Abort,
+            Self::Resume => FrameType::Resume,
+            Self::Status(_) => FrameType::Status,
             Self::Definition => FrameType::Definition,
             Self::Device(_) => FrameType::Device,
             Self::Check(_) => FrameType::Check,
@@ -165,6 +172,7 @@ impl Frame {
         match *self {
             Self::Hello(hello) => hello.emit(&mut writer),
             Self::Abort(reason) => writer.u16(reason.code()),
+            Self::Status(status) => status.emit(&mut writer),
             Self::Check(count) | Self::PassEnd(count) | Self::RehearsalEnd(count) => {
                 writer.u16(count);
             }
@@ -182,7 +190,7 @@ impl Frame {
                 writer.u64(incarnation.get());
                 writer.u16(reason.code());
             }
-            Self::Build | Self::Recopy | Self::Released | Self::Completed => {}
+            Self::Resume | Self::Build | Self::Recopy | Self::Released | Self::Completed => {}
             Self::Definition
             | Self::Device(_)
             | Self::Pages(_)
@@ -204,6 +212,8 @@ impl Frame {
         let frame = match kind {
             FrameType::Hello => Self::Hello(Hello::parse(&mut reader)?),
             FrameType::Abort => Self::Abort(reason(&mut reader)?),
+            FrameType::Resume => Self::Resume,
+            FrameType::Status => Self::Status(Status::parse(&mut reader)?),
             FrameType::Definition => return Ok(Self::Definition),
             FrameType::Device => return device_body(body).map(|(slot, _)| Self::Device(slot)),
             FrameType::Check => {

@@ -48,6 +48,8 @@ bitflags! {
 pub enum FrameType {
     Hello = 0x01,
     Abort = 0x02,
+    Resume = 0x03,
+    Status = 0x04,
     Definition = 0x10,
     Device = 0x11,
     Check = 0x12,
@@ -74,9 +76,11 @@ pub enum FrameType {
 
 impl FrameType {
     /// Every type, in the order of the numbers.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::Hello,
         Self::Abort,
+        Self::Resume,
+        Self::Status,
         Self::Definition,
         Self::Device,
         Self::Check,

@@ -18,6 +18,7 @@ mod findings;
 mod frame;
 mod header;
 pub mod pages;
+mod status;
 
 pub use definition::{emit_definition, parse_definition};
 pub use error::{DecodeError, Fault, Field};
@@ -26,3 +27,4 @@ pub use findings::{emit_findings, parse_findings};
 pub use frame::{Frame, Hello, emit_device, emit_processor, emit_subchannel};
 pub use frame::{device_body, processor_body, subchannel_body};
 pub use header::{FILLER_TYPE, FrameFlags, FrameType, Header, MAGIC, VERSION_MAX, VERSION_MIN};
+pub use status::{LoadState, Status};

@@ -10,13 +10,14 @@ use monitor_core::{
     memory::{AtomicWord, DirtyBitmap},
     migrate::{
         Arrival, Attempt, Coordination, Effect, Input, SentRun, Source, SourceLoan, SourcePhase,
+        Verdict,
     },
     units::{Incarnation, PageNumber, StreamId, Tick},
     vm::{
         Activity, DirectoryAnswer, Disposition, Findings, MigrationMark, Obstacle, Operation,
         Reason,
     },
-    wire::{Frame, FrameType},
+    wire::{Frame, FrameType, LoadState, Status},
 };
 
 use super::{
@@ -176,6 +177,32 @@ impl SourceEnd {
         ]
     }
 
+    /// What the target can say on a new connection.
+    fn statuses(&self) -> Vec<Case> {
+        let states = [
+            ("unknown", LoadState::Unknown),
+            ("receiving", LoadState::Receiving),
+            ("loaded", LoadState::Loaded),
+            ("claiming", LoadState::Claiming),
+            ("running", LoadState::Running),
+            ("completed", LoadState::Completed),
+            ("dropped", LoadState::Dropped(Reason::BuildFailed)),
+            ("ending", LoadState::Ending),
+        ];
+        let status =
+            |state, incarnation, stored| Frame::Status(Status { state, incarnation, stored });
+        let mut cases: Vec<Case> = states
+            .into_iter()
+            .map(|(name, state)| frame(name, status(state, self.load, self.sent)))
+            .collect();
+        let other = self.other_load();
+        cases.push(frame("running, other load", status(LoadState::Running, other, 0)));
+        cases.push(frame("receiving, nothing stored", status(LoadState::Receiving, self.load, 0)));
+        let beyond = status(LoadState::Receiving, self.load, self.sent + 9);
+        cases.push(frame("receiving, stored what was not sent", beyond));
+        cases
+    }
+
     /// What the guest and the rules have from an input that was taken.
     fn note_input(&mut self, input: &Input) {
         match *input {
@@ -185,7 +212,9 @@ impl SourceEnd {
                 self.may_resume |= self.committed.iter().flatten().last() == Some(&incarnation);
             }
             Input::Directory(DirectoryAnswer::Won) => self.may_resume = true,
-            Input::Directory(DirectoryAnswer::Lost(record)) if record == records()[1] => {
+            Input::Directory(DirectoryAnswer::Lost(record))
+                if record == records()[1] || record == records()[3] =>
+            {
                 self.may_resume = true;
             }
             Input::Done(Operation::ResumeProcessors) => self.is_stopped = false,
@@ -242,6 +271,7 @@ fn may_fail_at_once(effect: &Effect) -> bool {
             | Effect::Collect
             | Effect::ReadRecord
             | Effect::CompareAndSet { .. }
+            | Effect::Save(_)
     )
 }
 
@@ -259,7 +289,14 @@ impl End for SourceEnd {
             },
         ];
         cases.extend(Self::hellos());
+        for (detail, epoch) in [("own", EPOCH), ("of the target", EPOCH.next())] {
+            let name = |kind| Name { kind, detail };
+            let (runs, lost) = (Verdict::TargetRuns(epoch), Verdict::TargetLost(epoch));
+            cases.push(Case { name: name("target runs, epoch"), stimulus: Stimulus::Decide(runs) });
+            cases.push(Case { name: name("target lost, epoch"), stimulus: Stimulus::Decide(lost) });
+        }
         cases.extend(self.target_frames());
+        cases.extend(self.statuses());
         cases.extend(frames_of_codes(FrameType::Definition.code()..=FrameType::Released.code()));
         cases.push(case("stored", "", Input::Stored(1)));
         cases.extend(common_inputs(self.machine.poll_deadline()));
@@ -271,6 +308,7 @@ impl End for SourceEnd {
         match case.stimulus {
             Stimulus::Start => self.machine.start(NOW, attempt)?,
             Stimulus::Cancel => self.machine.cancel(NOW)?,
+            Stimulus::Decide(verdict) => self.machine.decide(NOW, verdict)?,
             Stimulus::Input(now, input) => {
                 let kept = self.findings.clone();
                 if let Input::Frame(Arrival { frame: Frame::Findings(count), .. }) = input {
@@ -296,7 +334,7 @@ impl End for SourceEnd {
 
     fn can_happen(&self, case: &Case) -> bool {
         match case.stimulus {
-            Stimulus::Start | Stimulus::Cancel => true,
+            Stimulus::Start | Stimulus::Cancel | Stimulus::Decide(_) => true,
             Stimulus::GuestStores => {
                 self.phase() == SourcePhase::Precopy && self.machine.statistics().passes.is_empty()
             }

@@ -122,6 +122,7 @@ impl TargetEnd {
             frame("present load", Frame::Commit(own)),
             frame("other load", Frame::Commit(other)),
             frame("", Frame::Released),
+            frame("", Frame::Resume),
         ]
     }
 
@@ -167,6 +168,7 @@ impl TargetEnd {
                 | Effect::Tell(_)
                 | Effect::Store { .. }
                 | Effect::CompareAndSet { .. }
+                | Effect::Save(_)
         );
         if may_fail && !self.machine.takes_input() {
             self.breaks("there is room for the failure of what is started");
@@ -205,7 +207,9 @@ impl End for TargetEnd {
 
     fn can_happen(&self, case: &Case) -> bool {
         match case.stimulus {
-            Stimulus::Start | Stimulus::Cancel | Stimulus::GuestStores => false,
+            Stimulus::Start | Stimulus::Cancel | Stimulus::Decide(_) | Stimulus::GuestStores => {
+                false
+            }
             // A guest also reports itself, and none is told for sure.
             Stimulus::Input(_, Input::Guest(_) | Input::Failed(Operation::TellGuest)) => true,
             Stimulus::Input(_, input) => self.owed.expects(&input),

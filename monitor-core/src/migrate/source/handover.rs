@@ -4,15 +4,18 @@
 //! back, and is when the budget is spent; the last harvest follows the end of all I/O; COMMIT is
 //! sent once for a load, after READY of the same incarnation, while the budget still holds.
 
-use super::{Debts, Phase, Source, SourceLoan, Step, StepError, offer::Offered, precopy::Precopy};
+use super::{
+    Debts, Phase, Said, Source, SourceLoan, SourcePhase, Step, StepError, offer::Offered,
+    precopy::Precopy,
+};
 use crate::{
     device::{Plan, Progress},
     memory::Sweep,
     message::Notice,
-    migrate::{attempt::Limits, effect::Effect, input::Input},
+    migrate::{attempt::Limits, effect::Effect, input::Input, journal::Stage},
     units::{DeviceSlot, Incarnation, Micros, PageCount, ProcessorIndex, Tick},
     vm::{Operation, Reason},
-    wire::Frame,
+    wire::{Frame, LoadState, Status},
 };
 
 /// The guest is stopped, or about to be.
@@ -39,6 +42,8 @@ enum StopStep {
     Subchannels(u16),
     /// LOAD-END is sent.
     Loading,
+    /// READY has come; the journal is being written before COMMIT.
+    Committing,
     /// The budget is spent: the devices are being given back to the guest.
     GivingBack,
     /// The budget is spent: the processors are being started again.
@@ -55,6 +60,11 @@ impl Suspended {
         matches!(self.step, StopStep::GivingBack | StopStep::Resuming)
     }
 
+    /// Whether the journal is being written.
+    pub(super) const fn awaits_journal(&self) -> bool {
+        matches!(self.step, StopStep::Committing)
+    }
+
     /// When the budget forbids to go on, or an operation has taken too long.
     pub(super) fn deadline(&self, source: &Source, limits: Limits) -> Tick {
         match self.step {
@@ -67,9 +77,10 @@ impl Suspended {
             | StopStep::Keys(_)
             | StopStep::Processors(_)
             | StopStep::Subchannels(_)
-            | StopStep::Loading => source
-                .commit_deadline(self.since, limits)
-                .min(source.heard.max(self.since).after(limits.peer_answer)),
+            | StopStep::Loading
+            | StopStep::Committing => {
+                source.commit_deadline(self.since, limits).min(source.patience(limits))
+            }
         }
     }
 }
@@ -90,6 +101,8 @@ impl Source {
         if self.guest_runs() {
             self.debts.insert(Debts::PROCESSORS_STOPPED);
             self.statistics.stopped_at = Some(now);
+            // What the peer owes, it owes from the stop on.
+            self.heard = now;
             self.out.push(Effect::Start(Operation::StopProcessors));
         } else {
             let step = StopStep::Draining { since: now };
@@ -106,6 +119,7 @@ impl Source {
     ) -> Step {
         match (suspended.step, input) {
             (StopStep::Stopping, Input::Done(Operation::StopProcessors)) => {
+                self.said.insert(Said::SUSPENDED);
                 self.out.push(Effect::Notice(Notice::SuspendedAtSource));
                 let step = StopStep::Draining { since: now };
                 self.phase = Phase::Suspended(Suspended { step, ..suspended });
@@ -126,14 +140,7 @@ impl Source {
                 self.device_ended(now, suspended, input, progress.ok())
             }
             (StopStep::Resuming, Input::Done(Operation::ResumeProcessors)) => {
-                self.debts.remove(Debts::PROCESSORS_STOPPED);
-                self.out.push(Effect::Notice(Notice::ResumedAtSource));
-                if self.statistics.passes.is_full() {
-                    self.abort(now, Reason::WillNotConverge);
-                } else {
-                    self.out.send(Frame::Recopy);
-                    self.enter(Phase::Precopy(Precopy::first(now, suspended.incarnation)));
-                }
+                self.copy_again(now, suspended);
                 Ok(())
             }
             (StopStep::Resuming, Input::Failed(Operation::ResumeProcessors)) => {
@@ -141,6 +148,14 @@ impl Source {
                 let step = StopStep::GivingBack;
                 self.phase = Phase::Suspended(Suspended { step, ..suspended });
                 self.abort(now, Reason::BudgetExceeded);
+                Ok(())
+            }
+            (StopStep::Committing, Input::Done(Operation::SaveJournal)) => {
+                self.commit(now, suspended);
+                Ok(())
+            }
+            (StopStep::Committing, Input::Failed(Operation::SaveJournal)) => {
+                self.abort(now, Reason::JournalUnavailable);
                 Ok(())
             }
             (_, Input::Failed(Operation::MoveState)) => {
@@ -166,8 +181,21 @@ impl Source {
                 | Input::Directory(_)
                 | Input::Checked(_)
                 | Input::Stored(_)
-                | Input::LinkLost(_),
+                | Input::LinkLost(_)
+                | Input::LinkUp,
             ) => Err(self.out_of_phase(input)),
+        }
+    }
+
+    /// The guest runs here again after a stop that took too long: copying goes on.
+    fn copy_again(&mut self, now: Tick, suspended: Suspended) {
+        self.debts.remove(Debts::PROCESSORS_STOPPED);
+        self.out.push(Effect::Notice(Notice::ResumedAtSource));
+        if self.statistics.passes.is_full() {
+            self.abort(now, Reason::WillNotConverge);
+        } else {
+            self.out.send(Frame::Recopy);
+            self.enter(Phase::Precopy(Precopy::first(now, suspended.incarnation)));
         }
     }
 
@@ -191,11 +219,16 @@ impl Source {
                 if incarnation != suspended.incarnation {
                     return Err(StepError::Mismatch);
                 }
-                self.commit(now, suspended);
+                self.offer(suspended);
                 Ok(())
             }
             // READY of a load that was given up for its budget crossed RECOPY.
             (StopStep::GivingBack | StopStep::Resuming, Frame::Ready(_)) => Ok(()),
+            // The target begins another load after RECOPY.
+            (step, Frame::Built(incarnation)) if step != StopStep::Committing => {
+                self.phase = Phase::Suspended(Suspended { incarnation, ..suspended });
+                Ok(())
+            }
             (_, frame) => self.peer_ends(now, input, frame),
         }
     }
@@ -244,6 +277,7 @@ impl Source {
             | StopStep::Processors(_)
             | StopStep::Subchannels(_)
             | StopStep::Loading
+            | StopStep::Committing
             | StopStep::Resuming) => step,
         };
         self.phase = Phase::Suspended(Suspended { step, since: suspended.since, ..suspended });
@@ -271,11 +305,12 @@ impl Source {
             | StopStep::Keys(_)
             | StopStep::Processors(_)
             | StopStep::Subchannels(_)
-            | StopStep::Loading => {
+            | StopStep::Loading
+            | StopStep::Committing => {
                 if self.commit_deadline(suspended.since, limits) <= now {
                     self.overrun(now, suspended, limits, loan);
                 } else {
-                    self.peer_is_silent(now);
+                    self.lose_patience(now);
                 }
             }
         }
@@ -295,6 +330,9 @@ impl Source {
             self.abort(now, Reason::BudgetExceeded);
             return;
         }
+        if self.saved != Stage::Open {
+            self.save(Stage::Open);
+        }
         let suspended = Suspended { step: StopStep::GivingBack, since: now, ..suspended };
         self.phase = Phase::Suspended(suspended);
         match self.devices.begin(Plan::Attach { epoch: self.epoch }, loan.devices) {
@@ -311,6 +349,15 @@ impl Source {
         loan: &mut SourceLoan<'_, '_>,
     ) -> Option<Effect> {
         let effect = match suspended.step {
+            // Frames wait for the line; the stop itself does not.
+            StopStep::Pages(_)
+            | StopStep::Keys(_)
+            | StopStep::Processors(_)
+            | StopStep::Subchannels(_)
+                if !self.line.is_up() =>
+            {
+                return None;
+            }
             StopStep::Draining { .. } if !self.debts.contains(Debts::DEVICES_QUIESCED) => {
                 return self.begin_quiesce(now, suspended, loan);
             }
@@ -352,7 +399,9 @@ impl Source {
                 suspended.step = step;
                 self.out.number(frame)
             }
-            StopStep::Stopping | StopStep::Loading | StopStep::Resuming => return None,
+            StopStep::Stopping | StopStep::Loading | StopStep::Committing | StopStep::Resuming => {
+                return None;
+            }
         };
         self.phase = Phase::Suspended(suspended);
         effect
@@ -397,7 +446,55 @@ impl Source {
         (Frame::LoadEnd { processors, subchannels }, StopStep::Loading)
     }
 
-    /// READY has come: COMMIT is sent if the budget still holds, which the deadline ensures.
+    /// READY has come: the journal says so before the target can hear of it.
+    fn offer(&mut self, suspended: Suspended) {
+        self.save(Stage::Offered(suspended.incarnation));
+        self.phase = Phase::Suspended(Suspended { step: StopStep::Committing, ..suspended });
+    }
+
+    /// The line is up again. A load that was complete is offered; any other is completed, with
+    /// what was not stored, and the state anew.
+    pub(super) fn suspended_goes_on(
+        &mut self,
+        mut suspended: Suspended,
+        status: Status,
+    ) -> Result<(), StepError<SourcePhase>> {
+        let is_loaded = status.state == LoadState::Loaded;
+        match suspended.step {
+            StopStep::Loading | StopStep::Committing if is_loaded => {
+                if status.incarnation != suspended.incarnation {
+                    return Err(StepError::Mismatch);
+                }
+                self.offer(suspended);
+                return Ok(());
+            }
+            StopStep::Pages(_)
+            | StopStep::Keys(_)
+            | StopStep::Processors(_)
+            | StopStep::Subchannels(_)
+            | StopStep::Loading
+            | StopStep::Committing => {
+                if is_loaded {
+                    return Err(StepError::Mismatch);
+                }
+                suspended.step = StopStep::Pages(Sweep::default());
+            }
+            // RECOPY follows when the guest runs again.
+            StopStep::GivingBack | StopStep::Resuming => {}
+            // RECOPY of a load that was given up was lost with the line.
+            StopStep::Stopping | StopStep::Draining { .. } => {
+                if is_loaded {
+                    self.out.send(Frame::Recopy);
+                }
+            }
+        }
+        suspended.incarnation = status.incarnation;
+        self.phase = Phase::Suspended(suspended);
+        Ok(())
+    }
+
+    /// The journal is written: COMMIT is sent if the budget still holds, which the deadline
+    /// ensures.
     fn commit(&mut self, now: Tick, suspended: Suspended) {
         let Some(limits) = self.attempt.as_ref().map(|attempt| attempt.limits) else {
             return;

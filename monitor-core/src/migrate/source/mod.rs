@@ -13,10 +13,12 @@ mod handover;
 mod negotiate;
 mod offer;
 mod precopy;
+mod recover;
 mod release;
 mod undo;
 mod window;
 
+pub use offer::Verdict;
 pub use window::SentRun;
 
 use bitflags::bitflags;
@@ -33,7 +35,9 @@ use self::{
 use super::{
     attempt::{Attempt, SourceLoan},
     effect::{Effect, Outbox},
-    input::{Input, InputKind, LinkFault, StepError},
+    input::{Input, InputKind, StepError},
+    journal::Stage,
+    line::Line,
     policy::{Bandwidth, Forecast, Passes, Prediction},
 };
 use crate::{
@@ -42,8 +46,8 @@ use crate::{
     memory::PageRun,
     message::Notice,
     units::{Epoch, Micros, PageCount, StreamId, Tick},
-    vm::{Activity, Disposition, Ownership, Reason},
-    wire::Frame,
+    vm::{Activity, Disposition, Operation, Ownership, Reason},
+    wire::{Frame, LoadState},
 };
 
 bitflags! {
@@ -55,6 +59,15 @@ bitflags! {
         const PROCESSORS_STOPPED = 0x04;
         const GUEST_TOLD = 0x08;
         const MARKED = 0x10;
+    }
+
+    /// What the operator was told once and need not be told again.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    struct Said: u8 {
+        const HELD = 0x01;
+        const HELD_FOR_TARGET = 0x02;
+        const NOT_STARTED = 0x04;
+        const SUSPENDED = 0x08;
     }
 }
 
@@ -143,6 +156,12 @@ pub struct Statistics {
     pub blackout: Option<Micros>,
     /// Blackouts that were rolled back for their budget.
     pub overruns: u8,
+    /// How often a lost link came back.
+    pub reconnects: u32,
+    /// Pages that were sent once more because their acknowledgement was lost.
+    pub repeated: PageCount,
+    /// What the target has said last of its load, on a new connection.
+    pub peer_state: Option<LoadState>,
 }
 
 /// The machine of the source end.
@@ -161,8 +180,11 @@ pub struct Source {
     started: Tick,
     heard: Tick,
     statistics: Statistics,
-    /// Whether the operator knows that the guest is held.
-    has_said_held: bool,
+    /// What the operator knows already.
+    said: Said,
+    line: Line,
+    /// What the journal says; `Over` while nothing is to be kept.
+    saved: Stage,
 }
 
 /// The result of a step of this machine.
@@ -191,7 +213,9 @@ impl Source {
             started: Tick::new(0),
             heard: Tick::new(0),
             statistics: Statistics::default(),
-            has_said_held: false,
+            said: Said::empty(),
+            line: Line::Up,
+            saved: Stage::Over,
         }
     }
 
@@ -245,6 +269,11 @@ impl Source {
         if let Input::LinkLost(fault) = input {
             return self.lose_link(now, fault);
         }
+        if let Input::Done(Operation::SaveJournal) | Input::Failed(Operation::SaveJournal) = input
+            && !self.awaits_journal()
+        {
+            return Ok(());
+        }
         if !self.out.has_room() {
             return Err(StepError::EffectsPending);
         }
@@ -253,6 +282,13 @@ impl Source {
                 return Err(StepError::Foreign);
             }
             self.heard = now;
+            if let Frame::Status(status) = arrival.frame {
+                return self.take_status(now, status, input, loan);
+            }
+        }
+        if input == Input::LinkUp {
+            self.greet(now);
+            return Ok(());
         }
         if self.overtaken_quiesce_ends(input, loan) {
             return Ok(());
@@ -285,7 +321,8 @@ impl Source {
             | Phase::RolledBack(_) => None,
             Phase::Checking(checking) => self.next_in_checking(now, checking, loan),
             Phase::Preparing(_) => None,
-            Phase::Precopy(precopy) => self.next_in_precopy(precopy, loan),
+            Phase::Precopy(precopy) if self.line.is_up() => self.next_in_precopy(precopy, loan),
+            Phase::Precopy(_) => None,
             Phase::Suspended(suspended) => self.next_in_suspended(now, suspended, loan),
             Phase::Moved(moved) => self.next_in_moved(moved, loan),
             Phase::Undoing(undoing) => self.next_in_undoing(now, undoing, loan),
@@ -302,10 +339,10 @@ impl Source {
             Phase::Idle | Phase::Released | Phase::RolledBack(_) => None,
             Phase::Checking(checking) => Some(checking.deadline(self, limits).min(total)),
             Phase::Preparing(preparing) => Some(preparing.deadline(limits).min(total)),
-            Phase::Precopy(_) => Some(self.heard.after(limits.peer_answer).min(total)),
+            Phase::Precopy(_) => Some(self.patience(limits).min(total)),
             Phase::Suspended(suspended) => Some(suspended.deadline(self, limits)),
             Phase::Offered(offered) => Some(offered.deadline(limits)),
-            Phase::InDoubt(doubt) => doubt.deadline(),
+            Phase::InDoubt(doubt) => doubt.deadline(self, limits),
             Phase::Moved(moved) => moved.deadline(limits),
             Phase::Undoing(undoing) => undoing.deadline(limits),
         }
@@ -448,11 +485,11 @@ impl Source {
         self.attempt.as_ref().map(|attempt| Ownership { owner: attempt.source, epoch: self.epoch })
     }
 
-    /// Tells the operator once that the guest is held.
-    fn say_held(&mut self) {
-        if !self.has_said_held {
-            self.has_said_held = true;
-            self.out.push(Effect::Notice(Notice::HeldAtSource));
+    /// Tells the operator once what keeps the guest from running.
+    fn say_once(&mut self, said: Said, notice: Notice) {
+        if !self.said.contains(said) {
+            self.said.insert(said);
+            self.out.push(Effect::Notice(notice));
         }
     }
 
@@ -473,35 +510,6 @@ impl Source {
 
     const fn out_of_phase(&self, input: Input) -> StepError<SourcePhase> {
         StepError::OutOfPhase { phase: self.phase.kind(), input: input.kind() }
-    }
-
-    /// What a lost link means depends on which side of COMMIT the attempt is.
-    fn lose_link(&mut self, now: Tick, fault: LinkFault) -> Step {
-        if self.phase == Phase::Idle {
-            return Err(self.out_of_phase(Input::LinkLost(fault)));
-        }
-        self.out.give_up_link();
-        info!("link lost in phase {}", self.phase_number());
-        match self.phase {
-            Phase::Checking(_) | Phase::Preparing(_) | Phase::Precopy(_) | Phase::Suspended(_) => {
-                self.abort(now, fault.reason());
-                Ok(())
-            }
-            Phase::Offered(offered) => {
-                self.revoke(now, offered.into());
-                Ok(())
-            }
-            // The peer closes the link when it has nothing more to say.
-            Phase::Idle
-            | Phase::InDoubt(_)
-            | Phase::Undoing(_)
-            | Phase::Released
-            | Phase::RolledBack(_) => Ok(()),
-            Phase::Moved(moved) => {
-                self.target_is_on_its_own(moved);
-                Ok(())
-            }
-        }
     }
 
     /// A frame that says that the peer has ended the attempt; any other one is out of phase.
@@ -533,6 +541,8 @@ impl Source {
             | Frame::Rehearsed(_)
             | Frame::Ready(_)
             | Frame::Running(_)
+            | Frame::Resume
+            | Frame::Status(_)
             | Frame::Completed => Err(self.out_of_phase(input)),
         }
     }

@@ -15,6 +15,8 @@ use crate::{
         attempt::{Attempt, Coordination, Limits},
         effect::Effect,
         input::{Arrival, Input},
+        journal::Stage,
+        line::Line,
     },
     units::{DeviceSlot, Incarnation, Tick},
     vm::{DirectoryAnswer, GuestAnswer, GuestEvent, MigrationMark, Obstacle, Operation, Reason},
@@ -60,6 +62,8 @@ pub(super) struct Preparing {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum PrepareStep {
+    /// The journal is being written.
+    Saving,
     /// The guest was told and is to answer.
     Telling,
     /// BUILD is sent.
@@ -69,9 +73,14 @@ enum PrepareStep {
 }
 
 impl Preparing {
+    /// Whether the journal is being written.
+    pub(super) const fn awaits_journal(&self) -> bool {
+        matches!(self.step, PrepareStep::Saving)
+    }
+
     pub(super) const fn deadline(&self, limits: Limits) -> Tick {
         match self.step {
-            PrepareStep::Telling => self.since.after(limits.guest_answer),
+            PrepareStep::Saving | PrepareStep::Telling => self.since.after(limits.guest_answer),
             PrepareStep::Building | PrepareStep::Tracking(_) => self.since.after(limits.build),
         }
     }
@@ -133,7 +142,8 @@ impl Source {
                 | Input::Directory(_)
                 | Input::Checked(_)
                 | Input::Stored(_)
-                | Input::LinkLost(_),
+                | Input::LinkLost(_)
+                | Input::LinkUp,
             ) => Err(self.out_of_phase(input)),
         }
     }
@@ -194,7 +204,13 @@ impl Source {
         self.abort(now, Reason::Rejected);
     }
 
+    /// Nothing is in the way. From here on a restarted monitor has something to take back.
     fn accepted(&mut self, now: Tick) {
+        self.save(Stage::Open);
+        self.enter(Phase::Preparing(Preparing { step: PrepareStep::Saving, since: now }));
+    }
+
+    fn begin(&mut self, now: Tick) {
         self.out.push(Effect::Notice(Notice::MigrationStarted));
         self.out.push(Effect::Mark(MigrationMark::Outgoing));
         self.debts.insert(Debts::MARKED);
@@ -221,6 +237,14 @@ impl Source {
     ) -> Step {
         let limits = self.attempt.as_ref().map_or(Limits::DEFAULT, |attempt| attempt.limits);
         match (preparing.step, input) {
+            (PrepareStep::Saving, Input::Done(Operation::SaveJournal)) => {
+                self.begin(now);
+                Ok(())
+            }
+            (PrepareStep::Saving, Input::Failed(Operation::SaveJournal)) => {
+                self.abort(now, Reason::JournalUnavailable);
+                Ok(())
+            }
             (PrepareStep::Telling, Input::Guest(GuestAnswer::Ready)) => {
                 self.build(now);
                 Ok(())
@@ -261,6 +285,7 @@ impl Source {
             (step, Input::Deadline) => {
                 if preparing.deadline(limits) <= now {
                     match step {
+                        PrepareStep::Saving => self.abort(now, Reason::JournalUnavailable),
                         PrepareStep::Telling => self.without_consent(now, Reason::GuestSilent),
                         PrepareStep::Building | PrepareStep::Tracking(_) => {
                             self.peer_is_silent(now);
@@ -279,7 +304,8 @@ impl Source {
                 | Input::Directory(_)
                 | Input::Checked(_)
                 | Input::Stored(_)
-                | Input::LinkLost(_),
+                | Input::LinkLost(_)
+                | Input::LinkUp,
             ) => Err(self.out_of_phase(input)),
         }
     }
@@ -295,6 +321,7 @@ impl Source {
     /// The peer owes an answer and its time has passed: the link is given up with it.
     pub(super) fn peer_is_silent(&mut self, now: Tick) {
         self.out.give_up_link();
+        self.line = Line::Gone;
         self.abort(now, Reason::PeerSilent);
     }
 }

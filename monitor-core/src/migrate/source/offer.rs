@@ -5,16 +5,18 @@
 //! record; a compare-and-set without an answer is settled by another one on the same expected
 //! value, never by a read; the record alone does not make this end give up its stopped copy.
 
-use super::{Phase, Source, Step, release::Moved};
+use super::{Phase, Said, Source, Step, StepError, release::Moved};
 use crate::{
+    message::Notice,
     migrate::{
         attempt::Limits,
         effect::Effect,
         input::{Arrival, Input},
+        line::Line,
     },
-    units::{Incarnation, Tick},
+    units::{Epoch, Incarnation, Tick},
     vm::{DirectoryAnswer, Ownership, Reason},
-    wire::Frame,
+    wire::{Frame, LoadState, Status},
 };
 
 /// COMMIT is sent.
@@ -45,11 +47,32 @@ pub(super) struct Doubt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum DoubtStep {
     /// A compare-and-set that takes the VM back is under way.
-    Revoking,
+    Asking(Take),
     /// The directory gave no answer; the same compare-and-set is tried again then.
-    Waiting { until: Tick },
-    /// The record is the target's: the copy here is kept until the target is heard to run it.
+    Waiting { take: Take, until: Tick },
+    /// The record is the target's: the copy here is kept until the target is heard to run it, or
+    /// an operator decides.
     Lost,
+}
+
+/// Which change of the record takes the VM back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Take {
+    /// From this end's own record: COMMIT is revoked.
+    Back,
+    /// From the target's record: an operator knows that the target is lost.
+    Over,
+}
+
+/// What an operator has found out about a VM that is held in doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Verdict {
+    /// The target runs the VM under this epoch, as its console says.
+    TargetRuns(Epoch),
+    /// The target, whose record has this epoch, is lost: nothing runs on it, or ever will under
+    /// this epoch.
+    TargetLost(Epoch),
 }
 
 impl Doubt {
@@ -58,10 +81,22 @@ impl Doubt {
         matches!(self.step, DoubtStep::Lost)
     }
 
-    pub(super) const fn deadline(&self) -> Option<Tick> {
+    /// The doubt of a monitor that was restarted behind its offer of this load.
+    pub(super) const fn restored(now: Tick, incarnation: Incarnation) -> Self {
+        let step = DoubtStep::Waiting { take: Take::Back, until: now };
+        Self { incarnation, suspended: now, step }
+    }
+
+    /// When the directory or the target is asked again.
+    pub(super) fn deadline(&self, source: &Source, limits: Limits) -> Option<Tick> {
         match self.step {
-            DoubtStep::Waiting { until } => Some(until),
-            DoubtStep::Revoking | DoubtStep::Lost => None,
+            DoubtStep::Waiting { until, .. } => Some(until),
+            DoubtStep::Asking(_) => None,
+            DoubtStep::Lost => match source.line {
+                Line::Up => Some(source.heard.after(limits.peer_answer)),
+                Line::Greeting { since, .. } => Some(since.after(limits.peer_answer)),
+                Line::Down { .. } | Line::Gone => None,
+            },
         }
     }
 }
@@ -69,7 +104,7 @@ impl Doubt {
 impl From<Offered> for Doubt {
     fn from(offered: Offered) -> Self {
         let Offered { incarnation, suspended, .. } = offered;
-        Self { incarnation, suspended, step: DoubtStep::Revoking }
+        Self { incarnation, suspended, step: DoubtStep::Asking(Take::Back) }
     }
 }
 
@@ -92,7 +127,8 @@ impl Source {
             | Input::Directory(_)
             | Input::Checked(_)
             | Input::Stored(_)
-            | Input::LinkLost(_) => Err(self.out_of_phase(input)),
+            | Input::LinkLost(_)
+            | Input::LinkUp => Err(self.out_of_phase(input)),
         }
     }
 
@@ -124,46 +160,103 @@ impl Source {
 
     /// Tries to take the VM back: this end wins the record or learns that the target has it.
     pub(super) fn revoke(&mut self, now: Tick, doubt: Doubt) {
-        let Some(expected) = self.own_record() else {
+        self.ask(now, doubt, Take::Back);
+    }
+
+    fn ask(&mut self, now: Tick, doubt: Doubt, take: Take) {
+        let Some((expected, new)) = self.take_records(take) else {
             return;
         };
-        let new = Ownership { epoch: expected.epoch.next(), ..expected };
         self.out.push(Effect::CompareAndSet { expected, new });
-        self.enter(Phase::InDoubt(Doubt { step: DoubtStep::Revoking, ..doubt }));
-        crate::fmt::trace!("revocation starts at {}", now.get());
+        self.enter(Phase::InDoubt(Doubt { step: DoubtStep::Asking(take), ..doubt }));
+        crate::fmt::trace!("the record is asked for at {}", now.get());
+    }
+
+    /// The record before and after this end takes the VM back.
+    fn take_records(&self, take: Take) -> Option<(Ownership, Ownership)> {
+        let own = self.own_record()?;
+        let expected = match take {
+            Take::Back => own,
+            Take::Over => self.target_record()?,
+        };
+        Some((expected, Ownership { owner: own.owner, epoch: expected.epoch.next() }))
+    }
+
+    /// The record as it is when the target has claimed the VM.
+    fn target_record(&self) -> Option<Ownership> {
+        let owner = self.attempt.as_ref()?.target;
+        Some(Ownership { owner, epoch: self.epoch.next() })
+    }
+
+    /// Takes an operator's decision about a VM that is held in doubt. The record decides all the
+    /// same: a lost target is fenced by taking the record from it.
+    ///
+    /// # Errors
+    /// Refused when nothing is in doubt, and while the directory is being asked; a target cannot
+    /// be lost before the record was seen to be its own. `Mismatch` when the epoch is not the one
+    /// under which the target would run the VM: the evidence is about something else.
+    pub fn decide(&mut self, now: Tick, verdict: Verdict) -> Step {
+        let Phase::InDoubt(doubt) = self.phase else {
+            return Err(self.refused_command());
+        };
+        if !self.out.has_room() {
+            return Err(StepError::EffectsPending);
+        }
+        let epoch = match verdict {
+            Verdict::TargetRuns(epoch) | Verdict::TargetLost(epoch) => epoch,
+        };
+        if epoch != self.epoch.next() {
+            return Err(StepError::Mismatch);
+        }
+        match (doubt.step, verdict) {
+            (DoubtStep::Lost | DoubtStep::Waiting { .. }, Verdict::TargetRuns(_)) => {
+                self.enter(Phase::Moved(Moved::beginning(now)));
+                Ok(())
+            }
+            (DoubtStep::Lost, Verdict::TargetLost(_)) => {
+                self.ask(now, doubt, Take::Over);
+                Ok(())
+            }
+            (DoubtStep::Asking(_), _) | (DoubtStep::Waiting { .. }, Verdict::TargetLost(_)) => {
+                Err(self.refused_command())
+            }
+        }
     }
 
     pub(super) fn in_doubt(&mut self, now: Tick, doubt: Doubt, input: Input) -> Step {
         match (doubt.step, input) {
-            // A compare-and-set of this end may have been written: only its answer tells under
-            // which epoch the guest may run here. Behind ABORTED it cannot be the target's.
-            (
-                DoubtStep::Revoking | DoubtStep::Lost,
-                Input::Frame(Arrival { frame: Frame::Aborted { .. }, .. }),
-            ) => Ok(()),
-            (
-                DoubtStep::Waiting { .. },
-                Input::Frame(Arrival { frame: Frame::Aborted { incarnation, .. }, .. }),
-            ) => {
-                if incarnation == doubt.incarnation {
-                    self.revoke(now, doubt);
-                }
+            (_, Input::Frame(Arrival { frame: Frame::Aborted { incarnation, .. }, .. })) => {
+                self.target_has_dropped(now, doubt, incarnation);
                 Ok(())
             }
+            // An operator has said that the target is lost: what it says counts no more.
+            (
+                DoubtStep::Asking(Take::Over) | DoubtStep::Waiting { take: Take::Over, .. },
+                Input::Frame(Arrival { frame: Frame::Running(_), .. }),
+            ) => Ok(()),
             (_, Input::Frame(arrival)) => {
                 self.resolve(now, doubt.incarnation, doubt.suspended, input, arrival.frame)
             }
-            (DoubtStep::Revoking, Input::Directory(answer)) => {
-                self.revocation_answered(now, doubt, answer);
+            (DoubtStep::Asking(take), Input::Directory(answer)) => {
+                self.taking_answered(now, doubt, take, answer);
                 Ok(())
             }
-            (DoubtStep::Waiting { until }, Input::Deadline) => {
+            (DoubtStep::Waiting { take, until }, Input::Deadline) => {
                 if until <= now {
-                    self.revoke(now, doubt);
+                    self.ask(now, doubt, take);
                 }
                 Ok(())
             }
-            (DoubtStep::Revoking | DoubtStep::Lost, Input::Deadline) => Ok(()),
+            // Only the target can end the doubt: one that is silent is asked on another line.
+            (DoubtStep::Lost, Input::Deadline) => {
+                let limits = self.attempt.as_ref().map_or(Limits::DEFAULT, |it| it.limits);
+                if doubt.deadline(self, limits).is_some_and(|deadline| deadline <= now) {
+                    self.out.give_up_link();
+                    self.line = self.line.after_loss(now);
+                }
+                Ok(())
+            }
+            (DoubtStep::Asking(_), Input::Deadline) => Ok(()),
             (
                 _,
                 Input::Guest(_)
@@ -172,37 +265,78 @@ impl Source {
                 | Input::Directory(_)
                 | Input::Checked(_)
                 | Input::Stored(_)
-                | Input::LinkLost(_),
+                | Input::LinkLost(_)
+                | Input::LinkUp,
             ) => Err(self.out_of_phase(input)),
         }
     }
 
-    fn revocation_answered(&mut self, now: Tick, doubt: Doubt, answer: DirectoryAnswer) {
-        let Some(attempt) = self.attempt else {
+    /// The load that was offered is dropped. A compare-and-set of this end may have been written
+    /// all the same: only its answer tells under which epoch the guest may run here.
+    fn target_has_dropped(&mut self, now: Tick, doubt: Doubt, incarnation: Incarnation) {
+        if let DoubtStep::Waiting { take: take @ Take::Back, .. } = doubt.step
+            && incarnation == doubt.incarnation
+        {
+            self.ask(now, doubt, take);
+        }
+    }
+
+    /// The target has said on a new line where its load stands.
+    pub(super) fn status_in_doubt(&mut self, now: Tick, doubt: Doubt, status: Status) {
+        if status.incarnation != doubt.incarnation {
+            return;
+        }
+        let takes_over = matches!(
+            doubt.step,
+            DoubtStep::Asking(Take::Over) | DoubtStep::Waiting { take: Take::Over, .. }
+        );
+        match status.state {
+            LoadState::Running | LoadState::Completed if takes_over => {}
+            LoadState::Running => {
+                self.statistics.blackout = Some(now.since(doubt.suspended));
+                self.enter(Phase::Moved(Moved::awaiting(now)));
+            }
+            LoadState::Completed => self.enter(Phase::Moved(Moved::beginning(now))),
+            LoadState::Dropped(_) => self.target_has_dropped(now, doubt, status.incarnation),
+            // Nothing of this is an end. What is unknown is not dropped.
+            LoadState::Unknown
+            | LoadState::Receiving
+            | LoadState::Loaded
+            | LoadState::Claiming
+            | LoadState::Ending => {}
+        }
+    }
+
+    fn taking_answered(&mut self, now: Tick, doubt: Doubt, take: Take, answer: DirectoryAnswer) {
+        let (Some(attempt), Some((expected, new))) = (self.attempt, self.take_records(take)) else {
             return;
         };
-        let epoch = self.epoch.next();
-        let taken_back = Ownership { owner: attempt.source, epoch };
+        let target = self.target_record();
         // Only a record of the target says that the target has won. An earlier try of this end
         // may have been written although its answer was lost.
         let (won, lost) = match answer {
             DirectoryAnswer::Won => (true, false),
-            DirectoryAnswer::Lost(record) => {
-                (record == taken_back, record == Ownership { owner: attempt.target, epoch })
-            }
+            DirectoryAnswer::Lost(record) => (record == new, Some(record) == target),
             DirectoryAnswer::Record(_)
             | DirectoryAnswer::Missing
             | DirectoryAnswer::Unreachable => (false, false),
         };
         if won {
-            self.epoch = epoch;
-            let reason = if self.uses_link() { Reason::PeerSilent } else { Reason::LinkLost };
+            self.epoch = new.epoch;
+            let reason = if self.line.is_up() { Reason::PeerSilent } else { Reason::LinkLost };
             self.abort(now, reason);
             return;
         }
-        self.say_held();
-        let until = now.after(attempt.limits.retry);
-        let step = if lost { DoubtStep::Lost } else { DoubtStep::Waiting { until } };
-        self.phase = Phase::InDoubt(Doubt { step, ..doubt });
+        crate::fmt::trace!("the record is not epoch {}", expected.epoch.get());
+        if lost && take == Take::Back {
+            let epoch = self.epoch.next();
+            self.say_once(Said::HELD_FOR_TARGET, Notice::HeldForTarget(epoch));
+            self.phase = Phase::InDoubt(Doubt { step: DoubtStep::Lost, ..doubt });
+        } else {
+            self.say_once(Said::HELD, Notice::HeldAtSource);
+            let until = now.after(attempt.limits.retry);
+            let step = DoubtStep::Waiting { take, until };
+            self.phase = Phase::InDoubt(Doubt { step, ..doubt });
+        }
     }
 }

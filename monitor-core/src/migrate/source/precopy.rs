@@ -106,7 +106,8 @@ impl Source {
             | Input::Directory(_)
             | Input::Checked(_)
             | Input::Stored(_)
-            | Input::LinkLost(_) => Err(self.out_of_phase(input)),
+            | Input::LinkLost(_)
+            | Input::LinkUp => Err(self.out_of_phase(input)),
         }
     }
 
@@ -151,8 +152,8 @@ impl Source {
         };
         if self.started.after(limits.total) <= now {
             self.abort(now, Reason::TimeExceeded);
-        } else if self.heard.after(limits.peer_answer) <= now {
-            self.peer_is_silent(now);
+        } else if self.patience(limits) <= now {
+            self.lose_patience(now);
         }
     }
 
@@ -246,6 +247,33 @@ impl Source {
         let sequence = self.out.last_sequence();
         self.window.push(SentRun { sequence, run, with_pages: false, bytes }, loan.window);
         Some((effect, bytes))
+    }
+
+    /// The line is up again, and everything up to `stored` has arrived. What has not is dirty
+    /// again; the pass goes on, a rehearsal begins anew.
+    pub(super) fn precopy_goes_on(
+        &mut self,
+        now: Tick,
+        mut precopy: Precopy,
+        lost: Tick,
+        stored: u64,
+        loan: &SourceLoan<'_, '_>,
+    ) {
+        // The outage is no part of the pass and says nothing about bandwidth.
+        precopy.since = precopy.since.after(now.since(lost));
+        precopy.sample = Sample { bytes: 0, since: now };
+        match precopy.step {
+            PassStep::Draining(last) if last.get() <= stored => {
+                self.end_pass(now, precopy, loan);
+                return;
+            }
+            PassStep::Draining(_) => precopy.step = PassStep::Pages(Sweep::default()),
+            PassStep::Rehearsing { .. } | PassStep::Restoring { .. } => {
+                precopy.step = PassStep::Rehearsing { next: 0, since: now };
+            }
+            PassStep::Collecting | PassStep::Pages(_) | PassStep::Keys(_) => {}
+        }
+        self.phase = Phase::Precopy(precopy);
     }
 
     /// As many of the taken pages as the peer's frames take; the others are carried.

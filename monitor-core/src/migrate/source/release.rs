@@ -11,6 +11,7 @@ use crate::{
         attempt::Limits,
         effect::Effect,
         input::{Arrival, Input},
+        journal::Stage,
     },
     units::Tick,
     vm::Operation,
@@ -42,6 +43,11 @@ impl Moved {
     /// RUNNING has come.
     pub(super) const fn awaiting(now: Tick) -> Self {
         Self { step: MovedStep::Awaiting, since: now }
+    }
+
+    /// Nothing more is awaited of the target.
+    pub(super) const fn beginning(now: Tick) -> Self {
+        Self { step: MovedStep::Beginning, since: now }
     }
 
     /// The guest runs elsewhere, so that nothing is lost by giving back before COMPLETED: this
@@ -96,6 +102,7 @@ impl Source {
             ) => {
                 self.out.push(Effect::Notice(Notice::Terminated));
                 self.out.push(Effect::Notice(Notice::MigrationCompleted));
+                self.save(Stage::Over);
                 self.out.send(Frame::Released);
                 self.enter(Phase::Released);
                 Ok(())
@@ -115,7 +122,8 @@ impl Source {
                 | Input::Failed(_)
                 | Input::Checked(_)
                 | Input::Stored(_)
-                | Input::LinkLost(_),
+                | Input::LinkLost(_)
+                | Input::LinkUp,
             ) => Err(self.out_of_phase(input)),
         }
     }
@@ -140,6 +148,10 @@ impl Source {
     ) -> Option<Effect> {
         match moved.step {
             MovedStep::Awaiting | MovedStep::Destroying => None,
+            MovedStep::Beginning if self.saved != Stage::Moved => {
+                self.saved = Stage::Moved;
+                Some(Effect::Save(Stage::Moved))
+            }
             MovedStep::Beginning => {
                 let step = match self.devices.begin(Plan::Remove, loan.devices) {
                     Ok(Progress::UnderWay) => MovedStep::Removing,

@@ -5,7 +5,7 @@
 //! usable before its processors run; an attempt that was undone leaves every page that it had
 //! cleared marked again.
 
-use super::{Debts, Phase, Source, SourceLoan, Step};
+use super::{Debts, Phase, Said, Source, SourceLoan, Step};
 use crate::{
     device::{Plan, Progress},
     message::Notice,
@@ -13,6 +13,8 @@ use crate::{
         attempt::Limits,
         effect::Effect,
         input::{Input, LinkFault},
+        journal::Stage,
+        line::Line,
     },
     units::Tick,
     vm::{GuestEvent, MigrationMark, Operation, Reason},
@@ -41,6 +43,11 @@ enum UndoStep {
 }
 
 impl Undoing {
+    /// The first step.
+    pub(super) const fn first(reason: Reason) -> Self {
+        Self { reason, step: UndoStep::Next }
+    }
+
     pub(super) const fn reason(&self) -> Reason {
         self.reason
     }
@@ -61,6 +68,16 @@ impl Undoing {
 }
 
 impl LinkFault {
+    /// Whether another connection may carry on with the same attempt: a peer that breaks the
+    /// protocol, or speaks another version, would do so again.
+    #[must_use]
+    pub const fn is_recoverable(self) -> bool {
+        match self {
+            Self::Damaged(DecodeError { field: Field::Version, .. }) | Self::OutOfPhase(_) => false,
+            Self::Cut | Self::Damaged(_) | Self::Gap => true,
+        }
+    }
+
     /// The reason for which an attempt ends when this happens to its link.
     #[must_use]
     pub const fn reason(self) -> Reason {
@@ -96,6 +113,9 @@ impl Source {
     pub(super) fn abort(&mut self, now: Tick, reason: Reason) {
         crate::fmt::info!("source aborts for reason {} at {}", reason.code(), now.get());
         self.out.send(Frame::Abort(reason));
+        if self.line.wants_link() {
+            self.line = Line::Gone;
+        }
         // Processors that are being started already are not started a second time.
         let step = if self.is_resuming() { UndoStep::Processors } else { UndoStep::Next };
         self.enter(Phase::Undoing(Undoing { reason, step }));
@@ -149,7 +169,10 @@ impl Source {
             }
             (UndoStep::Processors, Input::Done(Operation::ResumeProcessors)) => {
                 self.debts.remove(Debts::PROCESSORS_STOPPED);
-                self.out.push(Effect::Notice(Notice::ResumedAtSource));
+                // A restarted monitor starts them whether they were stopped or not.
+                if self.said.contains(Said::SUSPENDED) {
+                    self.out.push(Effect::Notice(Notice::ResumedAtSource));
+                }
                 self.undo_next(undoing);
             }
             (UndoStep::Processors, Input::Failed(Operation::ResumeProcessors)) => {
@@ -177,7 +200,7 @@ impl Source {
                 | Input::Directory(_)
                 | Input::Deadline,
             ) => {}
-            (_, Input::Checked(_) | Input::Stored(_) | Input::LinkLost(_)) => {
+            (_, Input::Checked(_) | Input::Stored(_) | Input::LinkLost(_) | Input::LinkUp) => {
                 return Err(self.out_of_phase(input));
             }
         }
@@ -190,7 +213,7 @@ impl Source {
 
     /// What the guest needs did not come back: the operator is told, and it is tried again.
     fn undo_later(&mut self, now: Tick, undoing: Undoing, limits: Limits) {
-        self.say_held();
+        self.say_once(Said::NOT_STARTED, Notice::NotStartedAtSource);
         let step = UndoStep::Retry { until: now.after(limits.retry) };
         self.phase = Phase::Undoing(Undoing { step, ..undoing });
     }
@@ -235,13 +258,10 @@ impl Source {
         undoing: Undoing,
         loan: &mut SourceLoan<'_, '_>,
     ) -> Option<Effect> {
-        self.window.put_back(loan.window, &loan.pages, &loan.keys);
-        if let Some(run) = self.carried.take() {
-            // The run was taken from this very map, so it lies inside of it.
-            let put_back = loan.pages.put_back(run);
-            if put_back.is_err() {
-                crate::fmt::warning!("a carried run lies outside of the guest");
-            }
+        self.put_back(loan);
+        if matches!(self.saved, Stage::Open | Stage::Offered(_)) {
+            self.saved = Stage::Undoing(undoing.reason);
+            return Some(Effect::Save(self.saved));
         }
         if self.debts.contains(Debts::DEVICES_QUIESCED) {
             // Devices that are being given back already are only waited for.
@@ -284,6 +304,10 @@ impl Source {
         if self.debts.contains(Debts::MARKED) {
             self.debts.remove(Debts::MARKED);
             return Some(Effect::Mark(MigrationMark::None));
+        }
+        if self.saved != Stage::Over {
+            self.saved = Stage::Over;
+            return Some(Effect::Save(Stage::Over));
         }
         self.enter(Phase::RolledBack(undoing.reason));
         let rejected = undoing.reason == Reason::Rejected;

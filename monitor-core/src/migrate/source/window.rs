@@ -72,21 +72,27 @@ impl Window {
         bytes
     }
 
-    /// Puts every page and key under way back into its map and empties the window.
+    /// Puts every page and key under way back into its map and empties the window; gives the
+    /// number of pages.
     pub(super) fn put_back(
         &mut self,
         slots: &mut [Option<SentRun>],
         pages: &DirtyBitmap<'_>,
         keys: &DirtyBitmap<'_>,
-    ) {
+    ) -> u64 {
+        let mut count = 0_u64;
         for sent in slots.iter_mut().filter_map(Option::take) {
             let map = if sent.with_pages { pages } else { keys };
+            if sent.with_pages {
+                count = count.saturating_add(sent.run.page_count().get());
+            }
             if map.put_back(sent.run).is_err() {
                 crate::fmt::warning!("a run under way lies outside of the guest");
             }
         }
         self.first = 0;
         self.count = 0;
+        count
     }
 
     /// The slot `offset` places behind the first one.

@@ -13,6 +13,7 @@ use crate::{
         attempt::Limits,
         effect::Effect,
         input::{Arrival, Input},
+        journal::Stage,
     },
     units::{PageCount, Tick},
     vm::{Activity, MigrationMark, Operation, Reason},
@@ -41,6 +42,8 @@ pub(super) struct Building {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum BuildStep {
+    /// The journal is being written.
+    Saving,
     /// Control block, storage, processors.
     Vm,
     /// The devices are about to be assigned.
@@ -54,6 +57,11 @@ enum BuildStep {
 impl Building {
     pub(super) const fn deadline(&self, limits: Limits) -> Tick {
         self.since.after(limits.build)
+    }
+
+    /// Whether the journal is being written.
+    pub(super) const fn awaits_journal(&self) -> bool {
+        matches!(self.step, BuildStep::Saving)
     }
 
     /// Whether the VM's shell is still being set up.
@@ -77,7 +85,8 @@ impl Target {
             | Input::Directory(_)
             | Input::Checked(_)
             | Input::Stored(_)
-            | Input::LinkLost(_) => Err(self.out_of_phase(input)),
+            | Input::LinkLost(_)
+            | Input::LinkUp => Err(self.out_of_phase(input)),
         }
     }
 
@@ -168,9 +177,10 @@ impl Target {
             }
             (Answering::Accepted, Input::Frame(Arrival { frame: Frame::Build, .. })) => {
                 self.out.push(Effect::Notice(Notice::IncomingStarted));
-                self.out.push(Effect::Start(Operation::BuildVm));
-                self.debts.insert(Debts::ANNOUNCED | Debts::VM_BUILT);
-                self.enter(Phase::Building(Building { step: BuildStep::Vm, since: now }));
+                self.debts.insert(Debts::ANNOUNCED);
+                // From here on a restarted monitor has something to give back.
+                self.save(Stage::Building);
+                self.enter(Phase::Building(Building { step: BuildStep::Saving, since: now }));
                 Ok(())
             }
             (_, Input::Frame(arrival)) => self.source_ends(now, input, arrival.frame),
@@ -186,7 +196,8 @@ impl Target {
                 | Input::Directory(_)
                 | Input::Checked(_)
                 | Input::Stored(_)
-                | Input::LinkLost(_),
+                | Input::LinkLost(_)
+                | Input::LinkUp,
             ) => Err(self.out_of_phase(input)),
         }
     }
@@ -194,7 +205,8 @@ impl Target {
     /// The source owes something: the attempt ends when its time has passed.
     pub(super) fn late(&mut self, now: Tick) {
         if self.poll_deadline().is_some_and(|deadline| deadline <= now) {
-            self.abort(now, Reason::PeerSilent);
+            let is_lost = self.line.lost().is_some();
+            self.abort(now, if is_lost { Reason::LinkLost } else { Reason::PeerSilent });
         }
     }
 
@@ -206,6 +218,16 @@ impl Target {
         loan: &mut TargetLoan<'_>,
     ) -> Step {
         match (building.step, input) {
+            (BuildStep::Saving, Input::Done(Operation::SaveJournal)) => {
+                self.out.push(Effect::Start(Operation::BuildVm));
+                self.debts.insert(Debts::VM_BUILT);
+                self.phase = Phase::Building(Building { step: BuildStep::Vm, ..building });
+                Ok(())
+            }
+            (BuildStep::Saving, Input::Failed(Operation::SaveJournal)) => {
+                self.abort(now, Reason::JournalUnavailable);
+                Ok(())
+            }
             (BuildStep::Vm, Input::Done(Operation::BuildVm)) => {
                 self.out.push(Effect::Mark(MigrationMark::Incoming));
                 self.out.push(Effect::Notice(Notice::Created));
@@ -241,7 +263,8 @@ impl Target {
                 | Input::Directory(_)
                 | Input::Checked(_)
                 | Input::Stored(_)
-                | Input::LinkLost(_),
+                | Input::LinkLost(_)
+                | Input::LinkUp,
             ) => Err(self.out_of_phase(input)),
         }
     }
@@ -273,7 +296,7 @@ impl Target {
     ) -> Option<Effect> {
         let devices = present(loan, self.announced);
         match building.step {
-            BuildStep::Vm => None,
+            BuildStep::Saving | BuildStep::Vm => None,
             BuildStep::Beginning => {
                 self.debts.insert(Debts::DEVICES_ASSIGNED);
                 let step = match self.devices.begin(Plan::Assign, devices) {

@@ -5,7 +5,7 @@
 //! settled by the same compare-and-set again; RUNNING is said when the processors run; the order
 //! of the console lines follows from the guest's answers, not from time.
 
-use super::{Debts, Phase, Step, Target, TargetLoan, answer::present};
+use super::{Debts, Phase, Said, Step, Target, TargetLoan, answer::present};
 use crate::{
     device::{Plan, Progress},
     message::Notice,
@@ -13,6 +13,8 @@ use crate::{
         attempt::Limits,
         effect::Effect,
         input::{Arrival, Input},
+        journal::Stage,
+        line::Line,
     },
     units::Tick,
     vm::{DirectoryAnswer, GuestAnswer, GuestEvent, MigrationMark, Operation, Reason},
@@ -22,6 +24,8 @@ use crate::{
 /// COMMIT has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Claiming {
+    /// The journal is being written.
+    Saving,
     /// The compare-and-set is under way.
     Asked,
     /// The directory gave no answer; it is asked again then.
@@ -37,14 +41,22 @@ pub(super) enum Claiming {
 }
 
 impl Claiming {
-    pub(super) const fn asked() -> Self {
-        Self::Asked
+    /// The first step.
+    pub(super) const fn saving() -> Self {
+        Self::Saving
+    }
+
+    /// The step of a monitor that was restarted behind its claim.
+    pub(super) const fn restored(now: Tick) -> Self {
+        Self::Waiting { until: now }
     }
 
     pub(super) const fn deadline(&self) -> Option<Tick> {
         match *self {
             Self::Waiting { until } | Self::Retry { until } => Some(until),
-            Self::Asked | Self::Won | Self::Attaching | Self::Resuming { .. } => None,
+            Self::Saving | Self::Asked | Self::Won | Self::Attaching | Self::Resuming { .. } => {
+                None
+            }
         }
     }
 }
@@ -67,10 +79,23 @@ enum RunStep {
 }
 
 impl Running {
-    pub(super) fn deadline(&self, heard: Tick, limits: Limits) -> Tick {
+    /// The VM runs here, and has perhaps reported itself, since before a restart of the monitor.
+    pub(super) const fn restored(now: Tick, has_completed: bool) -> Self {
+        let step = if has_completed { RunStep::Released } else { RunStep::Resumed };
+        Self { step, since: now }
+    }
+
+    /// Whether the guest has reported itself ready, or is late.
+    pub(super) const fn has_completed(&self) -> bool {
+        matches!(self.step, RunStep::Released)
+    }
+
+    pub(super) fn deadline(&self, heard: Tick, line: Line, limits: Limits) -> Tick {
         match self.step {
             RunStep::Resumed | RunStep::Ready => self.since.after(limits.guest_answer),
-            RunStep::Released => self.since.max(heard).after(limits.peer_answer),
+            RunStep::Released => {
+                line.deadline(self.since.max(heard), limits.peer_answer, limits.reconnect)
+            }
         }
     }
 }
@@ -84,22 +109,20 @@ impl Target {
         loan: &mut TargetLoan<'_>,
     ) -> Step {
         match (claiming, input) {
+            (
+                Claiming::Saving,
+                Input::Done(Operation::SaveJournal) | Input::Failed(Operation::SaveJournal),
+            ) => {
+                self.claim_saved(now, input);
+                Ok(())
+            }
             (Claiming::Asked, Input::Directory(answer)) => {
                 self.claim_answered(now, answer);
                 Ok(())
             }
-            (Claiming::Waiting { until }, Input::Deadline) => {
-                if until <= now
-                    && let Some((expected, new)) = self.claim_records()
-                {
-                    self.out.push(Effect::CompareAndSet { expected, new });
-                    self.phase = Phase::Claiming(Claiming::Asked);
-                }
-                Ok(())
-            }
-            (Claiming::Retry { until }, Input::Deadline) => {
+            (Claiming::Waiting { until } | Claiming::Retry { until }, Input::Deadline) => {
                 if until <= now {
-                    self.phase = Phase::Claiming(Claiming::Won);
+                    self.try_again(claiming);
                 }
                 Ok(())
             }
@@ -131,7 +154,8 @@ impl Target {
             // The claim may be won already: what the source says cannot change that.
             (_, Input::Frame(Arrival { frame: Frame::Commit(_) | Frame::Abort(_), .. })) => Ok(()),
             (
-                Claiming::Asked
+                Claiming::Saving
+                | Claiming::Asked
                 | Claiming::Won
                 | Claiming::Attaching
                 | Claiming::Resuming { .. },
@@ -148,8 +172,34 @@ impl Target {
                 | Input::Directory(_)
                 | Input::Checked(_)
                 | Input::Stored(_)
-                | Input::LinkLost(_),
+                | Input::LinkLost(_) | Input::LinkUp,
             ) => Err(self.out_of_phase(input)),
+        }
+    }
+
+    /// The journal is written; or it is not, and nothing was claimed that were to be kept.
+    fn claim_saved(&mut self, now: Tick, input: Input) {
+        if matches!(input, Input::Done(_)) {
+            self.ask();
+        } else {
+            self.abort(now, Reason::JournalUnavailable);
+        }
+    }
+
+    /// The wait is over: for the directory, or for devices and processors.
+    fn try_again(&mut self, claiming: Claiming) {
+        if matches!(claiming, Claiming::Retry { .. }) {
+            self.phase = Phase::Claiming(Claiming::Won);
+        } else {
+            self.ask();
+        }
+    }
+
+    /// Claims the record.
+    fn ask(&mut self) {
+        if let Some((expected, new)) = self.claim_records() {
+            self.out.push(Effect::CompareAndSet { expected, new });
+            self.phase = Phase::Claiming(Claiming::Asked);
         }
     }
 
@@ -171,7 +221,7 @@ impl Target {
             | DirectoryAnswer::Record(_)
             | DirectoryAnswer::Missing
             | DirectoryAnswer::Unreachable => {
-                self.say_held();
+                self.say_once(Said::HELD, Notice::HeldAtTarget);
                 let until = now.after(self.reception.limits.retry);
                 self.phase = Phase::Claiming(Claiming::Waiting { until });
             }
@@ -180,7 +230,7 @@ impl Target {
 
     /// The VM is this target's, so a failure is tried again and said, not undone.
     fn claim_retry(&mut self, now: Tick) {
-        self.say_held();
+        self.say_once(Said::NOT_STARTED, Notice::NotStartedAtTarget);
         let until = now.after(self.reception.limits.retry);
         self.phase = Phase::Claiming(Claiming::Retry { until });
     }
@@ -215,7 +265,9 @@ impl Target {
         self.out.send(Frame::Running(self.incarnation));
         let step = RunStep::Resumed;
         self.enter(Phase::Running(Running { step, since: now }));
-        if !self.guest_runs() {
+        if self.guest_runs() {
+            self.save(Stage::Running(self.incarnation));
+        } else {
             self.complete(now);
         }
     }
@@ -229,7 +281,8 @@ impl Target {
         let epoch = self.claimed_epoch();
         let devices = present(loan, self.announced);
         match claiming {
-            Claiming::Asked
+            Claiming::Saving
+            | Claiming::Asked
             | Claiming::Waiting { .. }
             | Claiming::Resuming { .. }
             | Claiming::Retry { .. } => None,
@@ -267,7 +320,7 @@ impl Target {
                 Ok(())
             }
             (RunStep::Resumed | RunStep::Ready, Input::Deadline) => {
-                if running.deadline(self.heard, self.reception.limits) <= now {
+                if running.deadline(self.heard, self.line, self.reception.limits) <= now {
                     self.out.push(Effect::Notice(Notice::GuestLate));
                     self.complete(now);
                 }
@@ -277,12 +330,14 @@ impl Target {
             (RunStep::Released, Input::Guest(_)) => Ok(()),
             // A source that does not say RELEASED keeps nobody.
             (RunStep::Released, Input::Deadline) => {
-                if running.deadline(self.heard, self.reception.limits) <= now {
+                if running.deadline(self.heard, self.line, self.reception.limits) <= now {
                     self.finish();
                 }
                 Ok(())
             }
             (RunStep::Released, Input::Frame(arrival)) if arrival.frame == Frame::Released => {
+                // The source is content: nobody will ask any more.
+                self.save(Stage::Over);
                 self.finish();
                 Ok(())
             }
@@ -296,7 +351,8 @@ impl Target {
                 | Input::Directory(_)
                 | Input::Checked(_)
                 | Input::Stored(_)
-                | Input::LinkLost(_),
+                | Input::LinkLost(_)
+                | Input::LinkUp,
             ) => Err(self.out_of_phase(input)),
         }
     }
@@ -313,18 +369,9 @@ impl Target {
         self.out.push(Effect::Mark(MigrationMark::None));
         self.out.push(Effect::Notice(Notice::IncomingCompleted));
         self.out.send(Frame::Completed);
+        self.save(Stage::Completed(self.incarnation));
         let step = RunStep::Released;
         self.phase = Phase::Running(Running { step, since: now });
-        if !self.out.link_open() {
-            self.finish();
-        }
-    }
-
-    /// The source is gone; the guest does not need it.
-    pub(super) fn source_is_gone(&mut self, running: Running) {
-        if running.step == RunStep::Released {
-            self.finish();
-        }
     }
 
     fn finish(&mut self) {

@@ -12,6 +12,7 @@
 mod answer;
 mod claim;
 mod receive;
+mod recover;
 mod undo;
 
 use bitflags::bitflags;
@@ -25,14 +26,16 @@ use self::{
 use super::{
     attempt::{Reception, TargetLoan},
     effect::{Effect, Outbox},
-    input::{Arrival, Input, LinkFault, StepError},
+    input::{Arrival, Input, StepError},
+    journal::Stage,
+    line::Line,
 };
 use crate::{
     device::Reassignment,
     fmt::info,
     message::Notice,
     units::{Epoch, Incarnation, PageCount, StreamId, SuName, Tick, VmName},
-    vm::{Activity, Disposition, Ownership, Reason},
+    vm::{Activity, Disposition, Operation, Ownership, Reason},
     wire::Frame,
 };
 
@@ -44,6 +47,13 @@ bitflags! {
         const DEVICES_ASSIGNED = 0x02;
         const ANNOUNCED = 0x04;
         const GUEST_TOLD = 0x08;
+    }
+
+    /// What the operator was told once and need not be told again.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+    struct Said: u8 {
+        const HELD = 0x01;
+        const NOT_STARTED = 0x02;
     }
 }
 
@@ -155,8 +165,15 @@ pub struct Target {
     debts: Debts,
     devices: Reassignment,
     heard: Tick,
-    /// Whether the operator knows that the guest is held.
-    has_said_held: bool,
+    /// What the operator knows already.
+    said: Said,
+    line: Line,
+    /// The last frame of the source that is stored.
+    stored: u64,
+    /// Who has asked for an attempt of which nothing is known here.
+    asked: Option<(StreamId, Epoch)>,
+    /// What the journal says; `Over` while nothing is to be kept.
+    saved: Stage,
 }
 
 /// The result of a step of this machine.
@@ -175,7 +192,11 @@ impl Target {
             debts: Debts::empty(),
             devices: Reassignment::default(),
             heard: Tick::new(0),
-            has_said_held: false,
+            said: Said::empty(),
+            line: Line::Up,
+            stored: 0,
+            asked: None,
+            saved: Stage::Over,
         }
     }
 
@@ -197,9 +218,12 @@ impl Target {
     pub fn handle(&mut self, now: Tick, input: Input, loan: &mut TargetLoan<'_>) -> Step {
         // A lost link drops the frames that wait, so that it always finds room.
         if let Input::LinkLost(fault) = input {
-            self.out.give_up_link();
-            info!("link lost in phase {}", self.phase_number());
             return self.lose_link(now, fault);
+        }
+        if let Input::Done(Operation::SaveJournal) | Input::Failed(Operation::SaveJournal) = input
+            && !self.awaits_journal()
+        {
+            return Ok(());
         }
         if !self.out.has_room() {
             return Err(StepError::EffectsPending);
@@ -209,6 +233,17 @@ impl Target {
                 return Err(StepError::Foreign);
             }
             self.heard = now;
+            if arrival.frame == Frame::Resume {
+                return self.answer_status(&arrival);
+            }
+            // On a new connection the source asks before it says anything else.
+            if self.line.is_greeting() {
+                return Err(self.out_of_phase(input));
+            }
+        }
+        if input == Input::LinkUp {
+            self.line = self.line.connected(now);
+            return Ok(());
         }
         match self.phase {
             Phase::Empty => self.in_empty(now, input),
@@ -255,11 +290,11 @@ impl Target {
             Phase::Answering(_) => {
                 Some(self.heard.after(limits.peer_answer.plus(limits.guest_answer)))
             }
-            Phase::Receiving(_) => Some(self.heard.after(limits.peer_answer)),
-            Phase::Loaded { since } => Some(since.after(limits.peer_answer)),
+            Phase::Receiving(_) => Some(self.patience(self.heard)),
+            Phase::Loaded { since } => Some(self.patience(since)),
             Phase::Building(building) => Some(building.deadline(limits)),
             Phase::Claiming(claiming) => claiming.deadline(),
-            Phase::Running(running) => Some(running.deadline(self.heard, limits)),
+            Phase::Running(running) => Some(running.deadline(self.heard, self.line, limits)),
             Phase::Undoing(_) => None,
         }
     }
@@ -318,13 +353,15 @@ impl Target {
     /// The identity of the attempt on the wire; zero before HELLO.
     #[must_use]
     pub fn stream(&self) -> StreamId {
-        self.announced.as_ref().map_or(StreamId::new(0), |known| known.stream)
+        let asked = self.asked.map_or(StreamId::new(0), |(stream, _)| stream);
+        self.announced.as_ref().map_or(asked, |known| known.stream)
     }
 
     /// The epoch under which the source owns the VM; frames carry it, before and after the claim.
     #[must_use]
     pub fn epoch(&self) -> Epoch {
-        self.announced.as_ref().map_or(Epoch::new(0), |known| known.epoch)
+        let asked = self.asked.map_or(Epoch::new(0), |(_, epoch)| epoch);
+        self.announced.as_ref().map_or(asked, |known| known.epoch)
     }
 
     /// The epoch under which the VM is owned here once the claim is won.
@@ -343,6 +380,12 @@ impl Target {
     #[must_use]
     pub const fn uses_link(&self) -> bool {
         self.out.link_open()
+    }
+
+    /// Whether what comes from the source is still heard, on a new connection too.
+    #[must_use]
+    pub const fn listens(&self) -> bool {
+        self.line.is_up() || self.line.is_greeting()
     }
 
     /// Whether effects must go on although a frame waits for room on the link: what was begun for
@@ -374,6 +417,7 @@ impl Target {
     #[cfg(feature = "_model")]
     pub fn forget_sequence(&mut self) {
         self.out.forget_sequence();
+        self.stored = 0;
     }
 
     /// Whether the VM's processors run, or will.
@@ -389,11 +433,11 @@ impl Target {
         Some((expected, new))
     }
 
-    /// Tells the operator once that the guest is held.
-    fn say_held(&mut self) {
-        if !self.has_said_held {
-            self.has_said_held = true;
-            self.out.push(Effect::Notice(Notice::HeldAtTarget));
+    /// Tells the operator once what keeps the guest from running.
+    fn say_once(&mut self, said: Said, notice: Notice) {
+        if !self.said.contains(said) {
+            self.said.insert(said);
+            self.out.push(Effect::Notice(notice));
         }
     }
 
@@ -410,30 +454,6 @@ impl Target {
 
     const fn out_of_phase(&self, input: Input) -> StepError<TargetPhase> {
         StepError::OutOfPhase { phase: self.phase.kind(), input: input.kind() }
-    }
-
-    /// What a lost link means: before COMMIT the load is worth nothing, behind it the record
-    /// alone decides.
-    fn lose_link(&mut self, now: Tick, fault: LinkFault) -> Step {
-        match self.phase {
-            Phase::Empty => {
-                self.enter(Phase::Dropped(fault.reason()));
-                Ok(())
-            }
-            Phase::Answering(_)
-            | Phase::Building(_)
-            | Phase::Receiving(_)
-            | Phase::Loaded { .. } => {
-                self.abort(now, fault.reason());
-                Ok(())
-            }
-            // Behind the end of an attempt the source closes the link.
-            Phase::Claiming(_) | Phase::Undoing(_) | Phase::Completed | Phase::Dropped(_) => Ok(()),
-            Phase::Running(running) => {
-                self.source_is_gone(running);
-                Ok(())
-            }
-        }
     }
 
     /// A frame that says that the source has ended the attempt; any other one is out of phase.
@@ -464,6 +484,8 @@ impl Target {
             | Frame::Ack(_)
             | Frame::Rehearsed(_)
             | Frame::Ready(_)
+            | Frame::Resume
+            | Frame::Status(_)
             | Frame::Running(_)
             | Frame::Completed
             | Frame::Aborted { .. } => Err(self.out_of_phase(input)),

@@ -9,6 +9,7 @@ use crate::{
     migrate::{
         effect::Effect,
         input::{Arrival, Input},
+        journal::Stage,
     },
     units::{Incarnation, Tick},
     vm::{Operation, Reason},
@@ -28,6 +29,11 @@ pub(super) struct Receiving {
 }
 
 impl Receiving {
+    /// The same load after a lost connection: the state that had arrived comes anew.
+    pub(super) const fn anew(self) -> Self {
+        Self { storing: self.storing, ..Self::new() }
+    }
+
     /// A load of which nothing has arrived.
     pub(super) const fn new() -> Self {
         Self { storing: None, processors: 0, subchannels: 0, rehearsed: 0, rehearsal_since: None }
@@ -50,7 +56,7 @@ impl Target {
                 }
                 receiving.storing = None;
                 self.phase = Phase::Receiving(receiving);
-                self.out.send(Frame::Ack(sequence));
+                self.acknowledge(sequence);
                 Ok(())
             }
             Input::Failed(Operation::MoveState) if receiving.storing.is_some() => {
@@ -66,7 +72,8 @@ impl Target {
             | Input::Failed(_)
             | Input::Directory(_)
             | Input::Checked(_)
-            | Input::LinkLost(_) => Err(self.out_of_phase(input)),
+            | Input::LinkLost(_)
+            | Input::LinkUp => Err(self.out_of_phase(input)),
         }
     }
 
@@ -106,7 +113,7 @@ impl Target {
                 is_due && is_known && usize::from(slot.get()) < loan.devices.len()
             }
             Frame::PassEnd(_) => {
-                self.out.send(Frame::Ack(arrival.sequence));
+                self.acknowledge(arrival.sequence);
                 return Ok(());
             }
             Frame::RehearsalEnd(count) => {
@@ -145,6 +152,11 @@ impl Target {
         Ok(())
     }
 
+    fn acknowledge(&mut self, sequence: u64) {
+        self.stored = sequence;
+        self.out.send(Frame::Ack(sequence));
+    }
+
     /// The source runs the guest again: what it sends from now on is another load. The source
     /// is told the new incarnation as it was told the first one.
     fn begin_anew(&mut self) {
@@ -178,16 +190,15 @@ impl Target {
             | Input::Directory(_)
             | Input::Checked(_)
             | Input::Stored(_)
-            | Input::LinkLost(_) => Err(self.out_of_phase(input)),
+            | Input::LinkLost(_)
+            | Input::LinkUp => Err(self.out_of_phase(input)),
         }
     }
 
     fn claim(&mut self, now: Tick) {
-        let Some((expected, new)) = self.claim_records() else {
-            return;
-        };
-        self.out.push(Effect::CompareAndSet { expected, new });
-        self.enter(Phase::Claiming(Claiming::asked()));
+        // A restarted monitor that did not know of the claim would drop what it may have won.
+        self.save(Stage::Claiming(self.incarnation));
+        self.enter(Phase::Claiming(Claiming::saving()));
         crate::fmt::trace!("claim starts at {}", now.get());
     }
 
@@ -206,7 +217,8 @@ impl Target {
             | Input::Directory(_)
             | Input::Checked(_)
             | Input::Stored(_)
-            | Input::LinkLost(_) => Err(self.out_of_phase(input)),
+            | Input::LinkLost(_)
+            | Input::LinkUp => Err(self.out_of_phase(input)),
         }
     }
 }

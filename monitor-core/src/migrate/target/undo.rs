@@ -7,7 +7,7 @@ use super::{Debts, Phase, Step, Target, TargetLoan, answer::present};
 use crate::{
     device::{Plan, Progress},
     message::Notice,
-    migrate::{effect::Effect, input::Input},
+    migrate::{effect::Effect, input::Input, journal::Stage},
     units::Tick,
     vm::{Operation, Reason},
     wire::Frame,
@@ -35,6 +35,11 @@ enum UndoStep {
 }
 
 impl Undoing {
+    /// The first step of a restarted monitor: nothing of the former one is under way.
+    pub(super) const fn first(reason: Reason) -> Self {
+        Self { reason, step: UndoStep::Next }
+    }
+
     pub(super) const fn reason(&self) -> Reason {
         self.reason
     }
@@ -92,7 +97,7 @@ impl Target {
                 | Input::Stored(_)
                 | Input::Deadline,
             ) => false,
-            (_, Input::Directory(_) | Input::LinkLost(_)) => {
+            (_, Input::Directory(_) | Input::LinkLost(_) | Input::LinkUp) => {
                 return Err(self.out_of_phase(input));
             }
         };
@@ -124,6 +129,10 @@ impl Target {
                     self.debts.remove(Debts::VM_BUILT);
                     self.phase = Phase::Undoing(Undoing { step: UndoStep::Vm, ..undoing });
                     return Some(Effect::Start(Operation::DestroyVm));
+                }
+                if self.saved != Stage::Over {
+                    self.saved = Stage::Over;
+                    return Some(Effect::Save(Stage::Over));
                 }
                 let reason = undoing.reason;
                 self.out.send(Frame::Aborted { incarnation: self.incarnation, reason });
