@@ -59,7 +59,7 @@ pub const FINDINGS_MAX: usize = 64;
 pub const PASSES_MAX: usize = 64;
 
 /// Effects that one call of a machine may leave to be performed.
-pub const EFFECTS_MAX: usize = 12;
+pub const EFFECTS_MAX: usize = 16;
 
 /// The longest journal of an attempt (`migrate::SourceJournal`).
 pub const JOURNAL_BYTES_MAX: usize = 512;

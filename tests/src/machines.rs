@@ -217,13 +217,13 @@ impl Owed {
                 self.store = Some(*sequence);
                 return is_new;
             }
-            Effect::Save(_) => self.operations |= bit(Operation::SaveJournal),
             Effect::Send { .. }
             | Effect::StopTracking
             | Effect::Collect
             | Effect::Notice(_)
             | Effect::ReportFindings { .. }
-            | Effect::Mark(_) => {}
+            | Effect::Mark(_)
+            | Effect::Save(_) => {}
         }
         true
     }

@@ -236,8 +236,17 @@ fn architecture_has_every_capacity_with_its_value() {
 
 #[test]
 fn architecture_has_every_limit_of_time_with_its_default() {
-    let Limits { blackout, total, guest_answer, peer_answer, build, drain, retry, overruns } =
-        Limits::DEFAULT;
+    let Limits {
+        blackout,
+        total,
+        guest_answer,
+        peer_answer,
+        build,
+        drain,
+        retry,
+        reconnect,
+        overruns,
+    } = Limits::DEFAULT;
     let time = |limit: Micros| match limit.get() {
         us if us % 3_600_000_000 == 0 => format!("{} h", us / 3_600_000_000),
         us if us % 60_000_000 == 0 => format!("{} min", us / 60_000_000),
@@ -254,6 +263,7 @@ fn architecture_has_every_limit_of_time_with_its_default() {
         ("build", time(build)),
         ("drain", time(drain)),
         ("retry", time(retry)),
+        ("reconnect", time(reconnect)),
         ("overruns", format!("{overruns} times")),
     ] {
         let said = table.iter().find(|row| row[0] == format!("`{name}`")).map(|row| row[1]);

@@ -331,7 +331,7 @@ mod tests {
         for notice in every_notice() {
             let line = render(notice, &example());
             assert_eq!(line[5..9].parse(), Ok(notice.code()), "{line}");
-            let bad = ["ABORTED", "REJECTED", "HELD ON", "NOT POSSIBLE"];
+            let bad = ["ABORTED", "REJECTED", "HELD ON", "STANDS STILL", "NOT POSSIBLE"];
             let is_error = bad.iter().any(|word| line.contains(word));
             assert_eq!(notice.severity() == Severity::Error, is_error, "{line}");
             if notice.wording() == Wording::Documented && !matches!(notice, Notice::Rejected { .. })

@@ -45,6 +45,8 @@ pub struct SourceEnd {
     owed: Owed,
     /// Number of the last frame that was sent.
     sent: u64,
+    /// Whether frames that were numbered may have been lost with a connection.
+    has_lost_frames: bool,
     /// The load that the target has named last.
     load: Incarnation,
     committed: [Option<Incarnation>; 2],
@@ -54,6 +56,8 @@ pub struct SourceEnd {
     is_tracked: bool,
     is_marked: bool,
     is_stopped: bool,
+    /// Whether the journal can be written.
+    has_journal: bool,
     breach: Option<&'static str>,
 }
 
@@ -83,6 +87,7 @@ impl SourceEnd {
             findings: Findings::new(),
             owed: Owed::default(),
             sent: 0,
+            has_lost_frames: false,
             load: FIRST_LOAD,
             committed: [None; 2],
             dropped: [false; 2],
@@ -90,6 +95,7 @@ impl SourceEnd {
             is_tracked: false,
             is_marked: false,
             is_stopped: false,
+            has_journal: true,
             breach: None,
         }
     }
@@ -121,6 +127,23 @@ impl SourceEnd {
         self.pages = pages.map(AtomicWord::into_inner);
         self.keys = keys.map(AtomicWord::into_inner);
         result
+    }
+
+    /// The same with a journal that cannot be written.
+    #[must_use]
+    pub const fn without_journal(mut self) -> Self {
+        self.has_journal = false;
+        self
+    }
+
+    /// The end of a save comes at once.
+    fn answer_save(&mut self, now: Tick) {
+        let saved = Operation::SaveJournal;
+        let input = if self.has_journal { Input::Done(saved) } else { Input::Failed(saved) };
+        let answered = self.with_loan(|machine, loan| machine.handle(now, input, loan));
+        if answered.is_err() {
+            self.breaks("the end of a save is taken at once");
+        }
     }
 
     fn breaks(&mut self, rule: &'static str) {
@@ -206,6 +229,7 @@ impl SourceEnd {
     /// What the guest and the rules have from an input that was taken.
     fn note_input(&mut self, input: &Input) {
         match *input {
+            Input::LinkLost(_) => self.has_lost_frames = true,
             Input::Frame(Arrival { frame: Frame::Built(load), .. }) => self.load = load,
             Input::Frame(Arrival { frame: Frame::Aborted { incarnation, .. }, .. }) => {
                 self.dropped[usize::from(incarnation == NEXT_LOAD)] = true;
@@ -228,9 +252,11 @@ impl SourceEnd {
         }
         match *effect {
             Effect::Send { sequence, frame } => {
-                if sequence.get() != self.sent + 1 {
+                let is_next = sequence.get() == self.sent + 1;
+                if !is_next && !(self.has_lost_frames && sequence.get() > self.sent) {
                     self.breaks("frames are numbered without a gap");
                 }
+                self.has_lost_frames = false;
                 self.sent = sequence.get();
                 if let Frame::Commit(load) = frame {
                     self.note_commit(load);
@@ -357,6 +383,9 @@ impl End for SourceEnd {
     fn poll(&mut self, now: Tick) -> Option<Effect> {
         let effect = self.with_loan(|machine, loan| machine.poll_effect(now, loan))?;
         self.note_effect(&effect);
+        if matches!(effect, Effect::Save(_)) {
+            self.answer_save(now);
+        }
         Some(effect)
     }
 
@@ -391,6 +420,7 @@ impl End for SourceEnd {
 
     fn key(&self) -> Self {
         let mut key = self.clone();
+        key.machine.forget_reconnections();
         match self.machine.phase() {
             SourcePhase::Idle
             | SourcePhase::Checking

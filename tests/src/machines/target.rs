@@ -30,9 +30,13 @@ pub struct TargetEnd {
     owed: Owed,
     /// Number of the last frame that was sent.
     sent: u64,
+    /// Whether frames that were numbered may have been lost with a connection.
+    has_lost_frames: bool,
     has_won: bool,
     has_vm: bool,
     has_kept_device: bool,
+    /// Whether the journal can be written.
+    has_journal: bool,
     breach: Option<&'static str>,
 }
 
@@ -55,9 +59,11 @@ impl TargetEnd {
             devices: [0, 1].map(|number| DeviceEntry::free(device(number))),
             owed: Owed::default(),
             sent: 0,
+            has_lost_frames: false,
             has_won: false,
             has_vm: false,
             has_kept_device: false,
+            has_journal: true,
             breach: None,
         }
     }
@@ -66,6 +72,26 @@ impl TargetEnd {
     #[must_use]
     pub fn is_within_bounds(&self) -> bool {
         self.machine.incarnation() <= NEXT_LOAD
+    }
+
+    /// The same with a journal that cannot be written.
+    #[must_use]
+    pub const fn without_journal(mut self) -> Self {
+        self.has_journal = false;
+        self
+    }
+
+    /// The end of a save comes at once.
+    fn answer_save(&mut self, now: Tick) {
+        let saved = Operation::SaveJournal;
+        let input = if self.has_journal { Input::Done(saved) } else { Input::Failed(saved) };
+        let answered = {
+            let mut loan = TargetLoan { devices: &mut self.devices };
+            self.machine.handle(now, input, &mut loan)
+        };
+        if answered.is_err() {
+            self.breaks("the end of a save is taken at once");
+        }
     }
 
     fn breaks(&mut self, rule: &'static str) {
@@ -128,6 +154,7 @@ impl TargetEnd {
 
     fn note_input(&mut self, input: &Input) {
         match *input {
+            Input::LinkLost(_) => self.has_lost_frames = true,
             Input::Directory(DirectoryAnswer::Won) => self.has_won = true,
             Input::Directory(DirectoryAnswer::Lost(record)) if record == records()[2] => {
                 self.has_won = true;
@@ -144,9 +171,11 @@ impl TargetEnd {
         }
         match *effect {
             Effect::Send { sequence, frame } => {
-                if sequence.get() != self.sent + 1 {
+                let is_next = sequence.get() == self.sent + 1;
+                if !is_next && !(self.has_lost_frames && sequence.get() > self.sent) {
                     self.breaks("frames are numbered without a gap");
                 }
+                self.has_lost_frames = false;
                 self.sent = sequence.get();
                 let is_claimed = self.has_won || self.owed.directory;
                 if matches!(frame, Frame::Aborted { .. }) && is_claimed {
@@ -226,6 +255,9 @@ impl End for TargetEnd {
         let mut loan = TargetLoan { devices: &mut self.devices };
         let effect = self.machine.poll_effect(now, &mut loan)?;
         self.note_effect(&effect);
+        if matches!(effect, Effect::Save(_)) {
+            self.answer_save(now);
+        }
         Some(effect)
     }
 

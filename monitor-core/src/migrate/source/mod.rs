@@ -452,6 +452,14 @@ impl Source {
         &self.statistics
     }
 
+    /// Forgets how often the connection was lost and what came of it, which decides nothing.
+    #[cfg(feature = "_model")]
+    pub const fn forget_reconnections(&mut self) {
+        self.statistics.reconnects = 0;
+        self.statistics.repeated = PageCount::new(0);
+        self.statistics.peer_state = None;
+    }
+
     /// Forgets what decides nothing behind `Suspended`: measurements, frames under way and their
     /// numbers, the words for a failure. A search takes states for one that differ in these alone.
     #[cfg(feature = "_model")]

@@ -174,7 +174,6 @@ impl Source {
         let (Some(lost), true) = (self.line.lost(), self.line.is_greeting()) else {
             return Err(self.out_of_phase(input));
         };
-        self.statistics.peer_state = Some(status.state);
         match self.phase {
             Phase::Precopy(_) | Phase::Suspended(_) => {
                 self.go_on(now, lost, status, input, loan)?;
@@ -193,6 +192,7 @@ impl Source {
             | Phase::RolledBack(_) => {}
         }
         self.line = if self.out.link_open() { Line::Up } else { self.line };
+        self.statistics.peer_state = Some(status.state);
         self.statistics.reconnects = self.statistics.reconnects.saturating_add(1);
         Ok(())
     }

@@ -131,6 +131,10 @@ impl Target {
 
     /// Answers RESUME. The state of a load that is not complete comes anew.
     pub(super) fn answer_status(&mut self, arrival: &Arrival) -> Step {
+        // It is the first frame of a connection, or what is asked for is not known here.
+        if !self.line.is_greeting() && self.phase != Phase::Empty {
+            return Err(self.out_of_phase(Input::Frame(*arrival)));
+        }
         let state = match self.phase {
             Phase::Empty => {
                 self.asked = Some((arrival.stream, arrival.epoch));
