@@ -14,7 +14,7 @@ use monitor_core::{
         PageCount, PoolName, ProcessorIndex, SuName, SubchannelNumber, VmIndex, VmName,
     },
     vm::{Activity, Findings, Obstacle, Privileges, Reason, VmBlock, VmState},
-    wire::{Frame, Hello},
+    wire::{Frame, Hello, LoadState, Status},
 };
 
 use super::codec::Content;
@@ -40,12 +40,20 @@ pub(crate) fn samples() -> Vec<Sample> {
     let incarnation: &[_] = &[(8, "incarnation")];
     let load_end = Frame::LoadEnd { processors: 2, subchannels: 12 };
     let aborted = Frame::Aborted { incarnation: INCARNATION, reason: Reason::BuildFailed };
+    let status = Status { state: LoadState::Loaded, incarnation: INCARNATION, stored: 23 };
+    let status = Frame::Status(status);
     let run = PageRun { group: GroupNumber::new(3), mask: 0b1001 };
     let keys = vec![0x16, 0x38];
     let pages = [[0; 4096], [0xC1; 4096]].concat();
     vec![
         of(1, Content::Plain(hello()), hello_layout()),
         plain(9, Frame::Abort(Reason::Cancelled), &[(2, "reason 2: cancelled")]),
+        plain(28, Frame::Resume, &[]),
+        plain(
+            10,
+            status,
+            &[(2, "state 3: loaded"), (2, "no reason"), (8, "incarnation"), (8, "stored up to")],
+        ),
         of(2, Content::Definition(definition()), definition_layout()),
         of(3, Content::Device(DeviceSlot::new(0), device()), device_layout()),
         plain(15, Frame::Check(12), &[(2, "number of devices")]),

@@ -16,7 +16,7 @@ use monitor_core::{
     limits,
     message::{Notice, Wording},
     migrate::{Limits, SourcePhase, TargetPhase},
-    units::{Micros, Mnemonic},
+    units::{Epoch, Micros, Mnemonic},
     vm::{Finding, Obstacle, Reason},
 };
 
@@ -175,6 +175,11 @@ fn notices() -> Vec<Notice> {
         Notice::MigrationAborted(Reason::Cancelled),
         Notice::ResumedAtSource,
         Notice::HeldAtSource,
+        Notice::HeldForTarget(Epoch::new(1)),
+        Notice::NotStartedAtSource,
+        Notice::LinkInterrupted,
+        Notice::LinkRestored,
+        Notice::NotStartedAtTarget,
         Notice::IncomingStarted,
         Notice::IncomingCompleted,
         Notice::ResumedAtTarget,
@@ -217,7 +222,7 @@ fn architecture_has_every_capacity_with_its_value() {
         PAGE_BYTES GROUP_PAGES GROUP_BYTES HEADER_BYTES PAGES_PREFIX_BYTES BODY_BYTES_MAX
         FRAME_BYTES_MAX CONTROL_BYTES_MAX PROCESSOR_BYTES_MAX SUBCHANNEL_BYTES_MAX
         DEFINITION_BYTES_MAX GUEST_PAGES_MAX PROCESSORS_MAX DEVICES_MAX VM_INDEX_MAX FINDINGS_MAX
-        PASSES_MAX EFFECTS_MAX LINE_BYTES_MAX
+        PASSES_MAX EFFECTS_MAX JOURNAL_BYTES_MAX LINE_BYTES_MAX
     };
     let source = document("monitor-core/src/limits.rs");
     let constants = source.lines().filter(|line| line.starts_with("pub const ")).count();

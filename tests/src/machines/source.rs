@@ -26,6 +26,9 @@ use super::{
     source_su, target_su, vm_name,
 };
 
+/// Connections that are lost in one course before COMMIT.
+const LOSSES_MAX: u8 = 1;
+
 /// Words of a map of one group.
 const MAP_WORDS: usize = 3;
 
@@ -47,6 +50,8 @@ pub struct SourceEnd {
     sent: u64,
     /// Whether frames that were numbered may have been lost with a connection.
     has_lost_frames: bool,
+    /// Connections that were lost before COMMIT.
+    losses: u8,
     /// The load that the target has named last.
     load: Incarnation,
     committed: [Option<Incarnation>; 2],
@@ -88,6 +93,7 @@ impl SourceEnd {
             owed: Owed::default(),
             sent: 0,
             has_lost_frames: false,
+            losses: 0,
             load: FIRST_LOAD,
             committed: [None; 2],
             dropped: [false; 2],
@@ -226,10 +232,19 @@ impl SourceEnd {
         cases
     }
 
+    /// Frames are numbered on with each connection before COMMIT, so that these need a bound.
+    fn is_within_losses(&self, case: &Case) -> bool {
+        let is_loss = matches!(case.stimulus, Stimulus::Input(_, Input::LinkLost(_)));
+        !is_loss || self.losses < LOSSES_MAX || self.phase() > SourcePhase::Suspended
+    }
+
     /// What the guest and the rules have from an input that was taken.
     fn note_input(&mut self, input: &Input) {
         match *input {
-            Input::LinkLost(_) => self.has_lost_frames = true,
+            Input::LinkLost(_) => {
+                self.has_lost_frames = true;
+                self.losses = self.losses.saturating_add(1);
+            }
             Input::Frame(Arrival { frame: Frame::Built(load), .. }) => self.load = load,
             Input::Frame(Arrival { frame: Frame::Aborted { incarnation, .. }, .. }) => {
                 self.dropped[usize::from(incarnation == NEXT_LOAD)] = true;
@@ -326,6 +341,7 @@ impl End for SourceEnd {
         cases.extend(frames_of_codes(FrameType::Definition.code()..=FrameType::Released.code()));
         cases.push(case("stored", "", Input::Stored(1)));
         cases.extend(common_inputs(self.machine.poll_deadline()));
+        cases.retain(|case| self.is_within_losses(case));
         cases
     }
 
@@ -435,6 +451,7 @@ impl End for SourceEnd {
             | SourcePhase::RolledBack => {
                 key.machine.forget_measurements();
                 (key.pages, key.keys, key.window, key.sent) = Default::default();
+                (key.losses, key.has_lost_frames) = Default::default();
                 if self.is_undoing() || self.is_undone() {
                     (key.load, key.committed) = (FIRST_LOAD, [None; 2]);
                 }

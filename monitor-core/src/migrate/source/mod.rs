@@ -467,8 +467,25 @@ impl Source {
         self.statistics = Statistics::default();
         self.out.forget_sequence();
         (self.window, self.carried, self.frame_pages) = (Window::default(), None, 0);
-        if let Phase::Undoing(undoing) = self.phase {
-            self.phase = Phase::Undoing(undoing.for_any_reason());
+        match self.phase {
+            Phase::Undoing(undoing) => {
+                self.phase = Phase::Undoing(undoing.for_any_reason());
+                self.said &= Said::SUSPENDED;
+                if let Stage::Undoing(_) = self.saved {
+                    self.saved = Stage::Undoing(Reason::Cancelled);
+                }
+            }
+            Phase::Moved(_) | Phase::Released | Phase::RolledBack(_) => {
+                self.said = Said::empty();
+                self.line = if self.line.is_up() { Line::Up } else { Line::Gone };
+            }
+            Phase::Idle
+            | Phase::Checking(_)
+            | Phase::Preparing(_)
+            | Phase::Precopy(_)
+            | Phase::Suspended(_)
+            | Phase::Offered(_)
+            | Phase::InDoubt(_) => {}
         }
     }
 
