@@ -12,8 +12,11 @@ mod bitmap;
 mod key;
 mod sweep;
 
-#[cfg_attr(target_has_atomic = "64", path = "word64.rs")]
-#[cfg_attr(not(target_has_atomic = "64"), path = "word32.rs")]
+#[cfg(not(target_has_atomic = "64"))]
+#[path = "word32.rs"]
+mod word;
+#[cfg(target_has_atomic = "64")]
+#[path = "word64.rs"]
 mod word;
 
 #[cfg(all(test, target_has_atomic = "64"))]
