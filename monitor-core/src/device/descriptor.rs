@@ -199,6 +199,7 @@ fn parse_mnemonic(bytes: &[u8; 4]) -> Option<Mnemonic> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::string::ToString;
 
     fn descriptor(mnemonic: &str) -> DeviceDescriptor {
         DeviceDescriptor {
@@ -246,6 +247,18 @@ mod tests {
         }
         let vacant = DeviceDescriptor::VACANT.emit();
         assert_eq!(DeviceDescriptor::parse(&vacant), Err(DescriptorError::Mnemonic));
+    }
+
+    #[test]
+    fn errors_name_the_field() {
+        for (error, field) in [
+            (DescriptorError::Mnemonic, "mnemonic"),
+            (DescriptorError::Kind, "kind"),
+            (DescriptorError::Assignment, "assignment"),
+            (DescriptorError::Reserved, "reserved"),
+        ] {
+            assert!(error.to_string().contains(field), "{error}");
+        }
     }
 
     #[test]

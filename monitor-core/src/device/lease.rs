@@ -277,6 +277,7 @@ mod tests {
     use LeaseState::{
         Assigned, Assigning, Attached, Attaching, Free, Quiesced, Quiescing, Removing,
     };
+    use std::string::ToString;
 
     const STATES: [LeaseState; 8] =
         [Free, Assigning, Assigned, Attaching, Attached, Quiescing, Quiesced, Removing];
@@ -404,5 +405,19 @@ mod tests {
         let mut attached = overtaken();
         assert_eq!(attached.fail(Quiesce).and_then(|()| attached.fail(Attach)), Ok(()));
         assert_eq!(attached, Lease::attached(EPOCH));
+    }
+
+    #[test]
+    fn errors_say_what_is_wrong() {
+        for (error, text) in [
+            (
+                LeaseError::Illegal(Remove, Quiescing),
+                "Remove does not fit a lease that is Quiescing",
+            ),
+            (LeaseError::Stale(EPOCH), "lease has generation 7"),
+            (LeaseError::QuiesceOwed, "former quiesce has not ended"),
+        ] {
+            assert_eq!(error.to_string(), text);
+        }
     }
 }

@@ -5,7 +5,13 @@
 
 use super::*;
 use crate::device::LeaseState;
-use std::{collections::BTreeSet, format, string::String, vec, vec::Vec};
+use std::{
+    collections::BTreeSet,
+    format,
+    string::{String, ToString},
+    vec,
+    vec::Vec,
+};
 
 const OWN: Epoch = Epoch::new(4);
 const NEXT: Epoch = Epoch::new(5);
@@ -192,6 +198,33 @@ fn begin_refuses_a_second_plan_too_many_devices_and_an_old_epoch() {
     let many = free(usize::from(DEVICES_MAX) + 1);
     assert_eq!(machine.begin(Plan::Assign, &many), Err(ReassignError::TooManyDevices));
     assert!(machine.is_idle());
+}
+
+#[test]
+fn as_many_devices_as_there_may_be_are_taken() {
+    let most = free(usize::from(DEVICES_MAX));
+    assert_eq!(Reassignment::default().begin(Plan::Assign, &most), Ok(Progress::UnderWay));
+}
+
+#[test]
+fn plan_is_known_while_it_is_under_way() {
+    let mut machine = Reassignment::default();
+    assert_eq!(machine.plan(), None);
+    assert_eq!(machine.begin(Plan::Remove, &attached(1)), Ok(Progress::UnderWay));
+    assert_eq!(machine.plan(), Some(Plan::Remove));
+}
+
+#[test]
+fn errors_say_what_is_wrong() {
+    let unexpected = ReassignError::Unexpected(Operation::AssignDevice(slot(2)));
+    for (error, text) in [
+        (ReassignError::Busy, "another plan"),
+        (ReassignError::TooManyDevices, "too many"),
+        (ReassignError::StaleEpoch(slot(7)), "slot 7"),
+        (unexpected, "AssignDevice"),
+    ] {
+        assert!(error.to_string().contains(text), "{error}");
+    }
 }
 
 #[test]

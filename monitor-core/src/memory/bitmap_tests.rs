@@ -4,7 +4,7 @@
 //! operations against a model, which are integration tests.
 
 use super::*;
-use std::{sync::atomic::AtomicU64, thread, vec, vec::Vec};
+use std::{format, string::ToString, sync::atomic::AtomicU64, thread, vec, vec::Vec};
 
 fn words(pages: u64) -> Vec<AtomicWord> {
     let count = DirtyBitmap::words_needed(PageCount::new(pages)).unwrap();
@@ -135,6 +135,35 @@ fn run_put_back_is_taken_again() {
     map.put_back(run).unwrap();
     assert!(map.is_marked(PageNumber::new(5_001)));
     assert_eq!(taken(&map, &mut Sweep::new()), vec![5_000, 5_001, 5_002]);
+}
+
+#[test]
+fn run_put_back_into_a_clean_map_is_found_on_every_level() {
+    let storage = words(1 << 20);
+    let map = map(&storage, 1 << 20);
+    for group in [1, 100, 5_000, 16_383] {
+        map.put_back(PageRun { group: GroupNumber::new(group), mask: 0b101 }).unwrap();
+        assert_eq!(taken(&map, &mut Sweep::new()), vec![group * 64, group * 64 + 2]);
+    }
+}
+
+#[test]
+fn map_and_its_errors_say_what_they_are() {
+    let storage = words(100);
+    assert!(format!("{:?}", map(&storage, 100)).contains("PageCount(100)"));
+    let texts = [
+        BitmapError::StorageTooSmall.to_string(),
+        BitmapError::TooManyPages.to_string(),
+        OutOfRange.to_string(),
+    ];
+    assert_eq!(
+        texts,
+        [
+            "not enough storage for the bitmap",
+            "too many pages for a bitmap",
+            "page beyond the guest"
+        ]
+    );
 }
 
 #[test]
