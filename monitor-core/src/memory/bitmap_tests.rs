@@ -74,6 +74,7 @@ fn page_beyond_the_guest_is_refused_and_nothing_is_marked() {
     assert_eq!(map.mark_range(PageNumber::new(1), PageCount::new(u64::MAX)), Err(OutOfRange));
     assert_eq!(map.put_back(beyond), Err(OutOfRange));
     assert!(!map.is_marked(PageNumber::new(100)));
+    assert!(!map.is_marked(PageNumber::new(u64::MAX)));
     assert!(storage.iter().all(|word| word.load(Ordering::Relaxed) == 0));
 }
 
@@ -145,6 +146,18 @@ fn run_put_back_into_a_clean_map_is_found_on_every_level() {
         map.put_back(PageRun { group: GroupNumber::new(group), mask: 0b101 }).unwrap();
         assert_eq!(taken(&map, &mut Sweep::new()), vec![group * 64, group * 64 + 2]);
     }
+}
+
+/// A marker that sets a top bit late finds that a sweep has cleared the middle word already.
+#[test]
+fn top_bits_above_clean_words_are_passed_over() {
+    let storage = words(1 << 20);
+    let map = map(&storage, 1 << 20);
+    mark_pages(&map, &[0, 1_048_575]);
+    storage.last().unwrap().fetch_or(0b111, Ordering::Relaxed);
+    assert_eq!(map.count().get(), 2);
+    assert_eq!(taken(&map, &mut Sweep::new()), vec![0, 1_048_575]);
+    assert!(map.is_empty());
 }
 
 #[test]
