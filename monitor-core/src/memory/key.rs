@@ -113,4 +113,12 @@ mod tests {
         assert_eq!(key.with_access_control(3).map(StorageKey::get), Some(0x38));
         assert_eq!(key.with_access_control(16), None);
     }
+
+    #[test]
+    fn setting_a_bit_that_is_set_changes_nothing() {
+        let key = StorageKey::new(0xFE);
+        assert_eq!(key.with_fetch_protected(true), key);
+        assert_eq!(key.with_referenced(true), key);
+        assert_eq!(key.with_changed(true), key);
+    }
 }

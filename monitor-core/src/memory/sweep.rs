@@ -109,6 +109,12 @@ mod tests {
     }
 
     #[test]
+    fn run_without_pages_is_empty() {
+        assert!(run(2, 0).is_empty());
+        assert_eq!(run(2, 0).pages().next(), None);
+    }
+
+    #[test]
     fn run_beyond_the_address_space_has_no_pages() {
         assert_eq!(run(u64::MAX, 1).pages().next(), None);
         assert!(!run(u64::MAX, 1).fits(PageCount::new(u64::MAX)));
