@@ -19,7 +19,8 @@ mod word;
 #[path = "word64.rs"]
 mod word;
 
-#[cfg(all(test, target_has_atomic = "64"))]
+#[cfg(test)]
+#[cfg(target_has_atomic = "64")]
 #[expect(
     clippy::duplicate_mod,
     unreachable_pub,
