@@ -172,7 +172,8 @@ impl TargetEnd {
         match *effect {
             Effect::Send { sequence, frame } => {
                 let is_next = sequence.get() == self.sent + 1;
-                if !is_next && !(self.has_lost_frames && sequence.get() > self.sent) {
+                let is_behind_loss = self.has_lost_frames && sequence.get() > self.sent;
+                if !is_next && !is_behind_loss {
                     self.breaks("frames are numbered without a gap");
                 }
                 self.has_lost_frames = false;
