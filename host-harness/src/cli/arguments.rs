@@ -120,6 +120,12 @@ pub(super) struct MigrateCommand {
         help_heading = "The move")]
     coordination: Option<Coordination>,
 
+    /// File that says which SU owns which VM; several processes can share it
+    ///
+    /// It is made if there is none. Without it, the ownership records are in memory.
+    #[arg(long, value_name = "FILE", help_heading = "The move")]
+    directory: Option<PathBuf>,
+
     /// Kind of connection between the monitors
     #[arg(long, value_name = "KIND", value_parser = words::<LinkKind>(),
         help_heading = "The move")]
@@ -159,6 +165,7 @@ impl MigrateCommand {
     /// What goes over the configuration.
     pub(super) fn overrides(&self) -> Overrides {
         Overrides {
+            directory: self.directory.clone(),
             memory: self.memory,
             run: self.workload.clone(),
             fill: self.fill,

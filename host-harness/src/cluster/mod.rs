@@ -8,10 +8,12 @@
 //! and channel paths are each SU's own. Deliberately not here: the course of a migration.
 
 mod directory;
+mod file;
 mod su;
 mod verify;
 
 pub use directory::{Directory, DirectoryPort};
+pub use file::{BUSY_MAX, DirectoryFile, FileError, shown};
 pub use su::{AtOnce, BuildJob, Su, SuMonitor, Witness, Workshop};
 pub use verify::{Judgement, judge};
 
@@ -31,7 +33,7 @@ use crate::{
     workload::{Guest, GuestPlan, IplError, LanLine, ipl},
 };
 
-/// The epoch under which the configured VM is owned at first.
+/// The epoch of a VM that is started for the first time.
 pub const FIRST_EPOCH: Epoch = Epoch::new(1);
 
 /// Where console lines go, from whichever thread they come.
@@ -94,14 +96,25 @@ pub struct Cluster {
     directory: Arc<Directory>,
     devices: Vec<ClusterDevice>,
     disks: BTreeMap<Mnemonic, Arc<Disk>>,
+    epoch: Epoch,
     /// The guest that the configured VM gets.
     pub plan: GuestPlan,
 }
 
 impl Cluster {
-    /// The cluster of `config`; the guest's console lines go to `hub`.
+    /// The cluster of `config`, which has the record of its VM in memory; the guest's console
+    /// lines go to `hub`.
     #[must_use]
     pub fn new(config: &Config, hub: &Arc<dyn ConsoleHub>) -> Arc<Self> {
+        let cluster = Self::without_record(config, hub, FIRST_EPOCH);
+        let first = Ownership { owner: config.vm.on, epoch: FIRST_EPOCH };
+        cluster.directory.enter(config.vm.name, first);
+        cluster
+    }
+
+    /// As [`Cluster::new`], for a VM that runs under `epoch` of a record that is elsewhere.
+    #[must_use]
+    pub fn without_record(config: &Config, hub: &Arc<dyn ConsoleHub>, epoch: Epoch) -> Arc<Self> {
         let mut disks = BTreeMap::new();
         let console: Arc<dyn LineSink> =
             Arc::new(HubConsole::new(Arc::clone(hub), ConsoleName::Guest));
@@ -130,12 +143,9 @@ impl Cluster {
             });
             disks.insert(device.mnemonic, disk);
         }
-        let directory = Arc::new(Directory::default());
-        let first = Ownership { owner: config.vm.on, epoch: FIRST_EPOCH };
-        directory.enter(config.vm.name, first);
         let sus = config.sus.iter().map(|su| Arc::new(Su::new(su))).collect();
         let plan = guest_plan(config);
-        Arc::new(Self { sus, directory, devices, disks, plan })
+        Arc::new(Self { sus, directory: Arc::default(), devices, disks, epoch, plan })
     }
 
     /// The SU of this name.
@@ -144,7 +154,13 @@ impl Cluster {
         self.sus.iter().find(|su| su.name() == *name)
     }
 
-    /// The ownership records.
+    /// The epoch under which the configured VM is started.
+    #[must_use]
+    pub const fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// The ownership records in memory.
     #[must_use]
     pub const fn directory(&self) -> &Arc<Directory> {
         &self.directory
@@ -202,7 +218,7 @@ impl Cluster {
             for (slot, device) in (0..).zip(&self.devices) {
                 if device.on.contains_key(&config.vm.on) {
                     // A device that was just created is fenced by nobody.
-                    let attached = subsystem.attach(slot_of(slot), FIRST_EPOCH);
+                    let attached = subsystem.attach(slot_of(slot), self.epoch);
                     debug_assert!(attached.is_ok(), "a new device is refused");
                 }
             }

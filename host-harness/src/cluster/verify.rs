@@ -27,6 +27,8 @@ pub struct Judgement<'a> {
     pub vm: VmName,
     /// Who has to own it, under which epoch.
     pub owner: Ownership,
+    /// What the directory says of that.
+    pub record: Option<Ownership>,
     /// The machine on the source, stopped for good.
     pub source: &'a Machine,
     /// The machine on the target, stopped for the comparison.
@@ -123,7 +125,7 @@ fn same_devices(case: &Judgement<'_>, frozen: &Witness, restored: &Witness) -> b
     let slots = || (0..).map(monitor_core::units::DeviceSlot::new).take(restored.subchannels.len());
     let epoch = |machine: &Machine, slot| machine.with_subsystem(|it| it.epoch(slot));
     frozen.subchannels == restored.subchannels
-        && case.cluster.directory().record(case.vm) == Some(case.owner)
+        && case.record == Some(case.owner)
         && slots().all(|slot| epoch(case.target, slot) == Some(case.owner.epoch))
         && slots().all(|slot| epoch(case.source, slot).is_none())
 }

@@ -12,7 +12,7 @@ mod error;
 mod overrides;
 mod values;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use monitor_core::{
     device::{Assignment, DeviceKind},
@@ -76,6 +76,9 @@ pub struct Config {
     /// The server units of the cluster, two or more.
     #[serde(rename = "su")]
     pub sus: Vec<Su>,
+    /// What the server units share.
+    #[serde(default)]
+    pub cluster: Cluster,
     /// The VM that can be moved.
     pub vm: Vm,
     /// What the guest does.
@@ -87,6 +90,14 @@ pub struct Config {
     /// What a migration may take.
     #[serde(default)]
     pub limits: Limits,
+}
+
+/// What the server units share.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Cluster {
+    /// The file that has the ownership records; in memory if not given.
+    pub directory: Option<PathBuf>,
 }
 
 /// A server unit.

@@ -4,6 +4,8 @@
 //! problem with its value is told with the option's name.
 //! Deliberately not here: how the options are parsed.
 
+use std::path::PathBuf;
+
 use monitor_core::units::{Micros, PageCount};
 
 use super::{Bandwidth, Config, Coordination, LinkKind, WorkloadName};
@@ -12,6 +14,8 @@ use crate::{machine::Fill, workload::Manner};
 /// What the command line says in place of the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
+    /// For `cluster.directory`.
+    pub directory: Option<PathBuf>,
     /// For `vm.memory`.
     pub memory: Option<PageCount>,
     /// For `workload.run`.
@@ -43,6 +47,7 @@ impl Overrides {
     /// Puts the options over the configuration. With `scale`, the window of the hot set follows
     /// the memory: a quarter of it.
     pub(super) fn apply(&self, config: &mut Config, scale: bool) {
+        config.cluster.directory = self.directory.clone().or(config.cluster.directory.take());
         if let Some(memory) = self.memory {
             config.vm.memory = memory;
             if scale {

@@ -10,6 +10,7 @@
 //! every wait is bounded. Deliberately not here: decisions about a migration.
 
 mod clock;
+mod directory;
 mod link;
 mod monitor;
 mod processors;
@@ -31,12 +32,13 @@ use monitor_core::{
 };
 
 use self::{
+    directory::Records,
     monitor::{SourceEnd, TargetEnd},
     processors::Processors,
     report::Ends,
 };
 use crate::{
-    cluster::{AtOnce, BuildJob, Cluster, ConsoleHub, HubConsole, SuMonitor, Workshop},
+    cluster::{AtOnce, BuildJob, Cluster, ConsoleHub, FileError, HubConsole, SuMonitor, Workshop},
     config::{Config, Request, VmSelector},
     console::{ConsoleLine, ConsoleName, Observer, Outcome, Progress, Report, Stamp},
     machine::Machine,
@@ -49,6 +51,8 @@ use crate::{
 pub enum LiveError {
     /// The guest does not fit its VM.
     Guest(IplError),
+    /// The ownership record of the VM is not to be had.
+    Directory(FileError),
     /// There is no connection to be had on this machine.
     Link(io::Error),
 }
@@ -57,6 +61,7 @@ impl std::fmt::Display for LiveError {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Guest(error) => write!(formatter, "the guest cannot be started: {error}"),
+            Self::Directory(error) => error.fmt(formatter),
             Self::Link(error) => write!(formatter, "no link between the monitors: {error}"),
         }
     }
@@ -118,12 +123,13 @@ pub fn migrate(
     let (sender, events) = mpsc::channel();
     let hub = Arc::new(LiveHub { events: Mutex::new(sender.clone()) });
     let hub: Arc<dyn ConsoleHub> = hub;
-    let cluster = Cluster::new(config, &hub);
+    let (cluster, records) = directory::begin(config, &hub).map_err(LiveError::Directory)?;
     let (block, machine) = cluster.create_vm(config).map_err(LiveError::Guest)?;
     hub.line(ConsoleName::Source, &command_line(&block, request));
     let findings = admitted(&cluster, config, request, &block);
     if findings.is_empty() {
-        return run(config, request, &cluster, &hub, &block, &machine, (sender, events), observer);
+        let shared = (&cluster, &records);
+        return run(config, request, shared, &hub, &block, &machine, (sender, events), observer);
     }
     for line in rejection_lines(config, request, &findings) {
         hub.line(ConsoleName::Source, &line);
@@ -187,13 +193,14 @@ fn rejected(config: &Config, request: &Request, block: &VmBlock, findings: Findi
 fn run(
     config: &Config,
     request: &Request,
-    cluster: &Arc<Cluster>,
+    shared: (&Arc<Cluster>, &Records),
     hub: &Arc<dyn ConsoleHub>,
     block: &VmBlock,
     machine: &Arc<Machine>,
     (sender, events): (mpsc::Sender<Event>, mpsc::Receiver<Event>),
     observer: &mut dyn Observer,
 ) -> Result<Report, LiveError> {
+    let (cluster, records) = shared;
     let clock = Clock::start();
     let (here, there) = connected(config.link.kind).map_err(LiveError::Link)?;
     let shape = Shape::of(&config.link);
@@ -219,7 +226,7 @@ fn run(
     let course = Course {
         source: config.vm.on,
         target: request.target,
-        epoch: crate::cluster::FIRST_EPOCH,
+        epoch: cluster.epoch(),
         stream: StreamId::new(stamp),
     };
     let ends = thread::scope(|scope| {
@@ -228,7 +235,7 @@ fn run(
             monitor: target_monitor,
             link: Shaped::new(there, shape),
             console: HubConsole::new(Arc::clone(hub), ConsoleName::Target),
-            directory: Arc::clone(cluster.directory()),
+            directory: records.access(),
             processors: &processors,
             clock,
         };
@@ -237,10 +244,10 @@ fn run(
             block: *block,
             monitor: source_monitor,
             machine: Arc::clone(machine),
-            entries: cluster.entries(crate::cluster::FIRST_EPOCH),
+            entries: cluster.entries(cluster.epoch()),
             link: Shaped::new(here, shape),
             console: HubConsole::new(Arc::clone(hub), ConsoleName::Source),
-            directory: Arc::clone(cluster.directory()),
+            directory: records.access(),
             processors: &processors,
             clock,
             events: sender.clone(),
@@ -259,7 +266,7 @@ fn run(
     while let Ok(Event::Line(line)) = events.try_recv() {
         observer.line(&line);
     }
-    Ok(report::finish(config, request, cluster, block, machine, &processors, &witness, ends))
+    Ok(report::finish(config, request, shared, block, machine, &processors, &witness, ends))
 }
 
 /// Shows what the threads report, until the source has finished or all of them are gone.

@@ -18,9 +18,9 @@ use monitor_core::{
     vm::{Disposition, Findings, Reason, VmBlock},
 };
 
-use super::{Clock, Event, Shaped, processors::Processors};
+use super::{Clock, Event, Shaped, directory::Access, processors::Processors};
 use crate::{
-    cluster::{Directory, DirectoryPort, HubConsole, SuMonitor},
+    cluster::{HubConsole, SuMonitor},
     console::{Forecast, Progress},
     machine::{Crc32c, Machine, VmPorts},
 };
@@ -63,13 +63,13 @@ pub(super) struct SourceEnd<'a> {
     pub(super) entries: Vec<DeviceEntry>,
     pub(super) link: Shaped,
     pub(super) console: HubConsole,
-    pub(super) directory: Arc<Directory>,
+    pub(super) directory: Access,
     pub(super) processors: &'a Processors,
     pub(super) clock: Clock,
     pub(super) events: mpsc::Sender<Event>,
 }
 
-type Driver<'s> = SourceDriver<'s, VmPorts, Shaped, DirectoryPort, HubConsole, Crc32c>;
+type Driver<'s> = SourceDriver<'s, VmPorts, Shaped, Access, HubConsole, Crc32c>;
 
 impl SourceEnd<'_> {
     /// Runs the source to its end.
@@ -90,7 +90,7 @@ impl SourceEnd<'_> {
         let ports = Ports {
             vm,
             link: self.link,
-            directory: DirectoryPort::new(self.directory),
+            directory: self.directory,
             console: self.console,
             checksum: Crc32c,
         };
@@ -152,7 +152,7 @@ pub(super) struct TargetEnd<'a> {
     pub(super) monitor: SuMonitor,
     pub(super) link: Shaped,
     pub(super) console: HubConsole,
-    pub(super) directory: Arc<Directory>,
+    pub(super) directory: Access,
     pub(super) processors: &'a Processors,
     pub(super) clock: Clock,
 }
@@ -171,7 +171,7 @@ impl TargetEnd<'_> {
         let ports = Ports {
             vm: VmPorts::new().with_monitor(Box::new(self.monitor)),
             link: self.link,
-            directory: DirectoryPort::new(self.directory),
+            directory: self.directory,
             console: self.console,
             checksum: Crc32c,
         };

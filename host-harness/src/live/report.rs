@@ -15,9 +15,9 @@ use monitor_core::{
     vm::{Activity, Disposition, Ownership, Reason, VmBlock},
 };
 
-use super::{is_at_target, monitor::End, processors::Processors};
+use super::{directory::Records, is_at_target, monitor::End, processors::Processors};
 use crate::{
-    cluster::{Cluster, FIRST_EPOCH, Judgement, Witness, judge},
+    cluster::{Cluster, Judgement, Witness, judge},
     config::{Config, Request},
     console::{Guest, Outcome, Pass, Report},
     machine::Machine,
@@ -38,7 +38,7 @@ pub(super) struct Ends {
 pub(super) fn finish(
     config: &Config,
     request: &Request,
-    cluster: &Cluster,
+    (cluster, records): (&Arc<Cluster>, &Records),
     block: &VmBlock,
     machine: &Arc<Machine>,
     processors: &Processors,
@@ -74,7 +74,8 @@ pub(super) fn finish(
         report.verified = Some(judge(&Judgement {
             cluster,
             vm: block.name(),
-            owner: Ownership { owner: request.target, epoch: FIRST_EPOCH.next() },
+            owner: Ownership { owner: request.target, epoch: cluster.epoch().next() },
+            record: records.record(block.name()),
             source: machine,
             target,
             witness: witness.as_ref(),

@@ -230,6 +230,7 @@ impl World {
                 cluster: &self.cluster,
                 vm: self.block.name(),
                 owner: Ownership { owner: target, epoch: self.epoch },
+                record: self.cluster.directory().record(self.block.name()),
                 source: &source_machine,
                 target: &self.machine,
                 witness: witness.as_ref(),

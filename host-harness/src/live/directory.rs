@@ -1,0 +1,200 @@
+//! Where a live run has the ownership records: in memory, or in a file of the cluster.
+//!
+//! A file is asked in a thread of its own, so that a monitor goes on while the disk works. Each
+//! monitor has its own connection, as monitors in different processes have.
+//!
+//! Source of truth: `monitor_core::ports::ClusterDirectory`. Invariants: each question has one
+//! answer, within [`ANSWER_MAX`]; an answer that comes later than that is not heard, since the
+//! monitor was told that the directory cannot be reached. Deliberately not here: SQLite.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, mpsc},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use monitor_core::{
+    ports::{ClusterDirectory, ErrorKind, ErrorType},
+    units::VmName,
+    vm::{DirectoryAnswer, Ownership},
+};
+
+use crate::{
+    cluster::{Cluster, ConsoleHub, Directory, DirectoryFile, DirectoryPort, FileError},
+    config::Config,
+};
+
+/// The longest time from a question to its answer; a file that is locked answers earlier.
+const ANSWER_MAX: Duration = Duration::from_secs(1);
+
+/// Where the records are.
+#[derive(Debug)]
+pub(super) enum Records {
+    Memory(Arc<Directory>),
+    /// The connection stays for the whole run: the last one that closes takes the write-ahead log
+    /// away, and the next change, in a blackout, would wait three times as long for a new one.
+    File(PathBuf, DirectoryFile),
+}
+
+/// Begins an epoch for the configured VM, and gives its cluster.
+pub(super) fn begin(
+    config: &Config,
+    hub: &Arc<dyn ConsoleHub>,
+) -> Result<(Arc<Cluster>, Records), FileError> {
+    if let Some(path) = &config.cluster.directory {
+        let mut file = DirectoryFile::open_or_create(path)?;
+        let epoch = file.begin(config.vm.name, config.vm.on)?;
+        Ok((Cluster::without_record(config, hub, epoch), Records::File(path.clone(), file)))
+    } else {
+        let cluster = Cluster::new(config, hub);
+        let records = Records::Memory(Arc::clone(cluster.directory()));
+        Ok((cluster, records))
+    }
+}
+
+impl Records {
+    /// One monitor's access.
+    pub(super) fn access(&self) -> Access {
+        match self {
+            Self::Memory(directory) => Access::AtOnce(DirectoryPort::new(Arc::clone(directory))),
+            Self::File(path, _) => Access::Aside(Aside::start(path.clone())),
+        }
+    }
+
+    /// The record of a VM, for the judge.
+    pub(super) fn record(&self, vm: VmName) -> Option<Ownership> {
+        match self {
+            Self::Memory(directory) => directory.record(vm),
+            Self::File(_, file) => file.read(vm).ok()?,
+        }
+    }
+}
+
+/// One monitor's access to the records.
+#[derive(Debug)]
+pub(super) enum Access {
+    AtOnce(DirectoryPort),
+    Aside(Aside),
+}
+
+impl ErrorType for Access {
+    type Error = ErrorKind;
+}
+
+impl ClusterDirectory for Access {
+    fn start_read(&mut self, vm: VmName) -> Result<(), ErrorKind> {
+        match self {
+            Self::AtOnce(port) => port.start_read(vm),
+            Self::Aside(aside) => aside.ask(Question::Read(vm)),
+        }
+    }
+
+    fn start_compare_and_set(
+        &mut self,
+        vm: VmName,
+        expected: Ownership,
+        new: Ownership,
+    ) -> Result<(), ErrorKind> {
+        match self {
+            Self::AtOnce(port) => port.start_compare_and_set(vm, expected, new),
+            Self::Aside(aside) => aside.ask(Question::CompareAndSet(vm, expected, new)),
+        }
+    }
+
+    fn poll_answer(&mut self) -> Option<DirectoryAnswer> {
+        match self {
+            Self::AtOnce(port) => port.poll_answer(),
+            Self::Aside(aside) => aside.poll(),
+        }
+    }
+}
+
+/// What a monitor asks.
+#[derive(Clone, Copy, Debug)]
+enum Question {
+    Read(VmName),
+    CompareAndSet(VmName, Ownership, Ownership),
+}
+
+/// The numbers of questions tell answers apart.
+type Numbered<T> = (u64, T);
+
+/// A thread that asks the file, and what passes between it and a monitor.
+#[derive(Debug)]
+pub(super) struct Aside {
+    /// Given up at the end, so that the thread ends.
+    questions: Option<mpsc::Sender<Numbered<Question>>>,
+    answers: mpsc::Receiver<Numbered<DirectoryAnswer>>,
+    thread: Option<JoinHandle<()>>,
+    asked: u64,
+    /// The moment at which the question that was asked last goes without an answer.
+    deadline: Option<Instant>,
+}
+
+impl Aside {
+    fn start(path: PathBuf) -> Self {
+        let (questions, to_be_answered) = mpsc::channel();
+        let (answering, answers) = mpsc::channel();
+        let thread = thread::spawn(move || serve(&path, &to_be_answered, &answering));
+        Self { questions: Some(questions), answers, thread: Some(thread), asked: 0, deadline: None }
+    }
+
+    fn ask(&mut self, question: Question) -> Result<(), ErrorKind> {
+        self.asked += 1;
+        let questions = self.questions.as_ref().ok_or(ErrorKind::Unreachable)?;
+        questions.send((self.asked, question)).map_err(|_| ErrorKind::Unreachable)?;
+        self.deadline = Some(Instant::now() + ANSWER_MAX);
+        Ok(())
+    }
+
+    fn poll(&mut self) -> Option<DirectoryAnswer> {
+        let deadline = self.deadline?;
+        let mut answers = self.answers.try_iter();
+        let answer = answers.find(|(number, _)| *number == self.asked).map(|(_, answer)| answer);
+        let late = || (Instant::now() >= deadline).then_some(DirectoryAnswer::Unreachable);
+        let answer = answer.or_else(late)?;
+        self.deadline = None;
+        Some(answer)
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        self.questions = None;
+        // A thread that panicked has answered nothing, which was an answer in itself.
+        drop(self.thread.take().map(JoinHandle::join));
+    }
+}
+
+/// Answers all questions. The connection is made before the first one, which may lie in a
+/// blackout; one that has failed, or whose file was replaced, is made anew.
+fn serve(
+    path: &Path,
+    questions: &mpsc::Receiver<Numbered<Question>>,
+    answers: &mpsc::Sender<Numbered<DirectoryAnswer>>,
+) {
+    let mut connection = DirectoryFile::open(path).ok();
+    for (number, question) in questions {
+        let current = connection.take().filter(DirectoryFile::is_current);
+        let file = current.map_or_else(|| DirectoryFile::open(path), Ok);
+        let answered = file.and_then(|mut file| Ok((answer(&mut file, question)?, file)));
+        let answer = answered.map_or(DirectoryAnswer::Unreachable, |(answer, file)| {
+            connection = Some(file);
+            answer
+        });
+        if answers.send((number, answer)).is_err() {
+            return;
+        }
+    }
+}
+
+fn answer(file: &mut DirectoryFile, question: Question) -> Result<DirectoryAnswer, FileError> {
+    match question {
+        Question::Read(vm) => {
+            let record = file.read(vm)?;
+            Ok(record.map_or(DirectoryAnswer::Missing, DirectoryAnswer::Record))
+        }
+        Question::CompareAndSet(vm, expected, new) => file.compare_and_set(vm, expected, new),
+    }
+}
