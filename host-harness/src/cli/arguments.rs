@@ -11,10 +11,12 @@ use anstream::ColorChoice;
 use clap::{
     Args, Parser, Subcommand,
     builder::{PossibleValuesParser, TypedValueParser},
+    value_parser,
 };
-use monitor_core::units::{Micros, PageCount, SuName};
+use monitor_core::units::{Micros, PageCount, SuName, VmName};
 
 use crate::{
+    cluster::EPOCH_MAX,
     config::{
         Bandwidth, Choice, Coordination, FromText, LinkKind, Overrides, VmSelector, WorkloadName,
         choices, from_text,
@@ -46,6 +48,9 @@ pub(super) enum Command {
     /// Move a running VM from its SU to another one, and verify that nothing was lost.
     #[command(after_help = AFTER_MIGRATE)]
     Migrate(Box<MigrateCommand>),
+    /// Show or mend a directory file, which says which SU owns which VM.
+    #[command(subcommand, disable_help_subcommand = true)]
+    Directory(DirectoryCommand),
 }
 
 /// The end of the help of `su390 migrate`.
@@ -122,7 +127,8 @@ pub(super) struct MigrateCommand {
 
     /// File that says which SU owns which VM; several processes can share it
     ///
-    /// It is made if there is none. Without it, the ownership records are in memory.
+    /// It is made if there is none; see also su390 directory. Without it, the ownership records
+    /// are in memory.
     #[arg(long, value_name = "FILE", help_heading = "The move")]
     directory: Option<PathBuf>,
 
@@ -154,6 +160,57 @@ pub(super) struct MigrateCommand {
     #[arg(long, value_name = "WHEN", value_parser = words::<ColorChoice>(), default_value = "auto",
         help_heading = "Output")]
     pub(super) color: ColorChoice,
+}
+
+/// What `su390 directory` can do.
+#[derive(Debug, Subcommand)]
+pub(super) enum DirectoryCommand {
+    /// Show each VM with the SU that owns it, and the epoch of that.
+    Show {
+        /// Directory file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Enter a record that was lost, or replace a wrong one.
+    #[command(after_help = AFTER_SET)]
+    Set(SetCommand),
+}
+
+/// The end of the help of `su390 directory set`.
+const AFTER_SET: &str = "\
+A VM may run on an SU only while its record names this SU and the epoch under which the VM runs
+there. So look at both SUs first: a record that lets a second copy run destroys the VM's data.
+
+Examples:
+  su390 directory set cluster.db VM12PROD ABGSE701 7
+      Let VM12PROD run on ABGSE701, in a new epoch that is higher than any that it had.
+
+Exit status:
+  0  the record was entered
+  2  it was not: the command is wrong, the file cannot be used, or the epoch is not raised";
+
+/// Arguments of `su390 directory set`.
+#[derive(Debug, Args)]
+pub(super) struct SetCommand {
+    /// Directory file; it is made if there is none
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+
+    /// Name of the VM
+    #[arg(value_name = "VM", value_parser = from_text::<VmName>)]
+    pub(super) vm: VmName,
+
+    /// SU that is to own it
+    #[arg(value_name = "OWNER", value_parser = from_text::<SuName>)]
+    pub(super) owner: SuName,
+
+    /// Epoch of that, a whole number
+    #[arg(value_name = "EPOCH", value_parser = value_parser!(u64).range(..=EPOCH_MAX))]
+    pub(super) epoch: u64,
+
+    /// Replace a record even if its epoch is not raised
+    #[arg(long)]
+    pub(super) force: bool,
 }
 
 /// Takes the words of a choice, and shows them in the help.

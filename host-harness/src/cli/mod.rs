@@ -5,6 +5,7 @@
 //! before anything is started. Deliberately not here: what a subcommand causes to happen.
 
 mod arguments;
+mod directory;
 mod migrate;
 mod status;
 
@@ -74,6 +75,7 @@ fn run_with(
         }
     };
     match arguments.command {
+        Command::Directory(command) => directory::run(&command, open),
         Command::Migrate(command) => migrate::run(&command, open, migrate),
     }
 }

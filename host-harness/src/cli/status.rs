@@ -1,7 +1,8 @@
 //! The exit status of `su390`.
 //!
-//! Source of truth: the help, which lists the same numbers. Invariant: 0 means that the guest is
-//! on the target and that everything was compared and found equal. Deliberately not here: words.
+//! Source of truth: the help, which lists the same numbers. Invariant: after a move, 0 means that
+//! the guest is on the target and that everything was compared and found equal. Deliberately
+//! not here: words.
 
 use std::process::ExitCode;
 
@@ -11,7 +12,7 @@ use crate::console::{Outcome, Report};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Status {
-    /// The move completed and was verified, or help was shown.
+    /// The move completed and was verified, or what was asked for was done or shown.
     Completed = 0,
     /// The move completed, and the verification failed.
     Unverified = 1,

@@ -5,6 +5,7 @@
 
 use std::{
     fs,
+    path::Path,
     sync::{Arc, Mutex},
 };
 
@@ -108,6 +109,15 @@ fn wrong_usage_ends_with_2_before_anything_begins() {
         "su390 migrate --coordination never",
         "su390 migrate --guest shout",
         "su390 migrate --color blue",
+        "su390 migrate --directory",
+        "su390 directory",
+        "su390 directory show",
+        "su390 directory show no-such.db",
+        "su390 directory set no-such.db VM12PROD ABGSE701",
+        "su390 directory set no-such.db VM12PROD9 ABGSE701 1",
+        "su390 directory set no-such.db VM12PROD 7ABGSE 1",
+        "su390 directory set no-such.db VM12PROD ABGSE701 -1",
+        "su390 directory set no-such.db VM12PROD ABGSE701 9223372036854775808",
         "su390 migrate --config no-such.toml",
         "su390 migrate --json no-such-directory/report.json",
         "su390 migrate --out Cargo.toml/out",
@@ -171,7 +181,7 @@ fn target_is_needed_when_there_are_several() {
 fn options_reach_the_migration() {
     let line = "su390 migrate --vm vm12prod --to abgse701 --memory 64MiB --workload idle,journal \
                 --fill zero --budget 20ms --link unix --link-bandwidth 1Gbit --link-delay 1ms \
-                --coordination if-possible --guest silent --color never";
+                --coordination if-possible --guest silent --color never --directory my.db";
     let open = |_| Streams { out: Box::new(io::sink()), err: Box::new(io::sink()) };
     let seen = std::cell::RefCell::new(None);
     let migrate = |config: &Config, request: &Request, _: &mut dyn Observer| {
@@ -190,6 +200,7 @@ fn options_reach_the_migration() {
     assert_eq!(config.link.kind, crate::config::LinkKind::Unix);
     assert_eq!(config.link.bandwidth.unwrap().bits_per_second, 1_000_000_000);
     assert_eq!(config.link.delay.unwrap().get(), 1000);
+    assert_eq!(config.cluster.directory.as_deref(), Some(Path::new("my.db")));
 }
 
 fn given_report(config: &Config, request: &Request) -> Report {
@@ -271,4 +282,28 @@ fn help_names_every_exit_status_and_workload() {
     for name in ["idle", "hot-set", "sweep", "sweep-unpaced", "key-value", "journal"] {
         assert!(help.contains(name), "no {name} in\n{help}");
     }
+}
+
+#[test]
+fn record_of_a_directory_file_is_entered_and_shown_with_its_old_value() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("cluster.db");
+    let command = |command: &str, rest: &str| {
+        verified(&format!("su390 directory {command} {} {rest}", file.display()))
+    };
+    let set = command("set", "vm12prod abgse501 1");
+    assert_eq!((set.status, set.err.as_str()), (Status::Completed, ""));
+    assert_eq!(set.out, "VM12PROD: no record -> ABGSE501 (epoch 1)\n");
+    let set = command("set", "VM12PROD ABGSE701 4");
+    assert_eq!(set.out, "VM12PROD: ABGSE501 (epoch 1) -> ABGSE701 (epoch 4)\n");
+    for refused in ["VM12PROD ABGSE701 3", "VM12PROD ABGSE501 4"] {
+        let set = command("set", refused);
+        assert_eq!(set.status, Status::Usage, "{refused}");
+        let problem = "the record is ABGSE701 (epoch 4), and the epoch must be raised";
+        assert!(set.err.contains(problem), "{}", set.err);
+    }
+    let shown = command("show", "").out;
+    assert_eq!(shown, "VM        OWNER     EPOCH\nVM12PROD  ABGSE701  4\n");
+    let set = command("set", "VM12PROD ABGSE501 2 --force");
+    assert_eq!(set.out, "VM12PROD: ABGSE701 (epoch 4) -> ABGSE501 (epoch 2)\n");
 }

@@ -32,6 +32,9 @@ use super::FIRST_EPOCH;
 /// The longest wait for a lock that another process holds: a change takes it a few milliseconds.
 pub const BUSY_MAX: Duration = Duration::from_millis(200);
 
+/// The highest epoch that a file can hold, whose numbers are signed.
+pub const EPOCH_MAX: u64 = i64::MAX.cast_unsigned();
+
 /// The mark of a cluster directory in the head of a SQLite file: "SU39".
 const APPLICATION: i32 = i32::from_be_bytes(*b"SU39");
 
@@ -163,6 +166,9 @@ impl DirectoryFile {
         if marks(&connection)? != (APPLICATION, VERSION) {
             return Err(Problem::Foreign);
         }
+        if may_create {
+            use_log(&connection)?;
+        }
         connection.pragma_update(None, "synchronous", "FULL")?;
         let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
         if found != "ok" {
@@ -285,7 +291,6 @@ fn prepare(connection: &mut Connection) -> Result<(), Problem> {
     if marks(connection)? != (0, 0) {
         return Ok(());
     }
-    connection.pragma_update(None, "journal_mode", "WAL")?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let objects: i64 =
         transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
@@ -296,6 +301,15 @@ fn prepare(connection: &mut Connection) -> Result<(), Problem> {
         transaction.commit()?;
     }
     Ok(())
+}
+
+/// Gives the file its write-ahead log. SQLite refuses that at once while somebody else works with
+/// a file that has none yet; who makes the file at the same moment does the same.
+fn use_log(connection: &Connection) -> Result<(), Problem> {
+    match connection.pragma_update(None, "journal_mode", "WAL").map_err(Problem::from) {
+        Ok(()) | Err(Problem::Locked) => Ok(()),
+        Err(problem) => Err(problem),
+    }
 }
 
 /// The mark and the version in the head of the file.
@@ -339,7 +353,7 @@ fn enter(connection: &Connection, vm: VmName, new: Ownership) -> Result<(), Prob
     Ok(())
 }
 
-/// The epoch as the file holds it, whose numbers are signed.
+/// The epoch as the file holds it.
 fn stored(epoch: Epoch) -> Result<i64, Problem> {
     i64::try_from(epoch.get()).map_err(|_| Problem::Epoch(epoch))
 }

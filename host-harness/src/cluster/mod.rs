@@ -13,7 +13,7 @@ mod su;
 mod verify;
 
 pub use directory::{Directory, DirectoryPort};
-pub use file::{BUSY_MAX, DirectoryFile, FileError, shown};
+pub use file::{BUSY_MAX, DirectoryFile, EPOCH_MAX, FileError, shown};
 pub use su::{AtOnce, BuildJob, Su, SuMonitor, Witness, Workshop};
 pub use verify::{Judgement, judge};
 

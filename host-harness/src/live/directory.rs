@@ -198,3 +198,81 @@ fn answer(file: &mut DirectoryFile, question: Question) -> Result<DirectoryAnswe
         Question::CompareAndSet(vm, expected, new) => file.compare_and_set(vm, expected, new),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use monitor_core::units::{Epoch, SuName};
+
+    use super::*;
+
+    fn vm() -> VmName {
+        VmName::new("VM").unwrap()
+    }
+
+    fn owned(su: &str, epoch: u64) -> Ownership {
+        Ownership { owner: SuName::new(su).unwrap(), epoch: Epoch::new(epoch) }
+    }
+
+    /// The answer to a question, which comes within its time.
+    fn asked(aside: &mut Aside, question: Question) -> DirectoryAnswer {
+        aside.ask(question).unwrap();
+        loop {
+            if let Some(answer) = aside.poll() {
+                assert_eq!(aside.poll(), None, "a question has one answer");
+                return answer;
+            }
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_file_answers_in_its_own_thread_and_is_unreachable_while_locked_or_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cluster.db");
+        let mut file = DirectoryFile::open_or_create(&path).unwrap();
+        file.begin(vm(), SuName::new("A").unwrap()).unwrap();
+        let mut aside = Aside::start(path.clone());
+        let claim = Question::CompareAndSet(vm(), owned("A", 1), owned("B", 2));
+        assert_eq!(asked(&mut aside, Question::Read(vm())), DirectoryAnswer::Record(owned("A", 1)));
+        let other = rusqlite::Connection::open(&path).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        assert_eq!(asked(&mut aside, claim), DirectoryAnswer::Unreachable);
+        other.execute_batch("ROLLBACK").unwrap();
+        assert_eq!(asked(&mut aside, claim), DirectoryAnswer::Won);
+        assert_eq!(asked(&mut aside, claim), DirectoryAnswer::Lost(owned("B", 2)));
+        let unknown = Question::Read(VmName::new("OTHER").unwrap());
+        assert_eq!(asked(&mut aside, unknown), DirectoryAnswer::Missing);
+
+        // A file that an operator puts in its place is the directory from then on.
+        drop((file, other));
+        let away = folder.path().join("away.db");
+        std::fs::rename(&path, &away).unwrap();
+        assert_eq!(asked(&mut aside, Question::Read(vm())), DirectoryAnswer::Unreachable);
+        let mut file = DirectoryFile::open_or_create(&path).unwrap();
+        file.set(vm(), owned("C", 9), false).unwrap();
+        let record = DirectoryAnswer::Record(owned("C", 9));
+        assert_eq!(asked(&mut aside, Question::Read(vm())), record);
+    }
+
+    #[test]
+    fn an_answer_that_comes_too_late_is_not_taken_for_the_next_one() {
+        let (questions, to_be_answered) = mpsc::channel();
+        let (answering, answers) = mpsc::channel();
+        let questions = Some(questions);
+        let mut aside = Aside { questions, answers, thread: None, asked: 0, deadline: None };
+        aside.ask(Question::Read(vm())).unwrap();
+        assert_eq!(aside.poll(), None);
+        aside.deadline = Some(Instant::now());
+        assert_eq!(aside.poll(), Some(DirectoryAnswer::Unreachable));
+        let (first, _) = to_be_answered.recv().unwrap();
+        answering.send((first, DirectoryAnswer::Missing)).unwrap();
+        assert_eq!(aside.poll(), None);
+        aside.ask(Question::Read(vm())).unwrap();
+        let (second, _) = to_be_answered.recv().unwrap();
+        assert_eq!(aside.poll(), None);
+        answering.send((second, DirectoryAnswer::Record(owned("A", 1)))).unwrap();
+        assert_eq!(aside.poll(), Some(DirectoryAnswer::Record(owned("A", 1))));
+        drop(to_be_answered);
+        assert_eq!(aside.ask(Question::Read(vm())), Err(ErrorKind::Unreachable));
+    }
+}

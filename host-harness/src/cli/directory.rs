@@ -1,0 +1,60 @@
+//! `su390 directory`: what an operator sees of a directory file, and does to it by hand.
+//!
+//! Source of truth: the help of the subcommand. Invariants: nothing is asked, and what is changed
+//! is shown with its old and its new value. Deliberately not here: the file itself.
+
+use std::path::Path;
+
+use anstream::ColorChoice;
+use monitor_core::{units::Epoch, vm::Ownership};
+
+use super::{
+    Open, Status, Streams,
+    arguments::{DirectoryCommand, SetCommand},
+    complain,
+};
+use crate::cluster::{DirectoryFile, FileError, shown};
+
+/// Runs the subcommand.
+pub(super) fn run(command: &DirectoryCommand, open: Open<'_>) -> Status {
+    let Streams { mut out, mut err } = open(ColorChoice::Auto);
+    let done = match command {
+        DirectoryCommand::Show { file } => show(file),
+        DirectoryCommand::Set(command) => set(command),
+    };
+    let text = match done {
+        Ok(text) => text,
+        Err(error) => {
+            complain(&mut err, &error);
+            return Status::Usage;
+        }
+    };
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Ok(()) => Status::Completed,
+        Err(error) => {
+            complain(&mut err, &format!("output cannot be written: {error}"));
+            Status::Usage
+        }
+    }
+}
+
+/// All records as a table.
+fn show(file: &Path) -> Result<String, FileError> {
+    let records = DirectoryFile::open(file)?.records()?;
+    let width = records.iter().map(|(_, record)| record.owner.as_str().len()).max();
+    let width = width.unwrap_or(0).max("OWNER".len());
+    let mut text = format!("{:8}  {:width$}  EPOCH\n", "VM", "OWNER");
+    for (vm, record) in records {
+        text += &format!("{vm:8}  {:width$}  {}\n", record.owner, record.epoch.get());
+    }
+    Ok(text)
+}
+
+/// Enters a record.
+fn set(command: &SetCommand) -> Result<String, FileError> {
+    let new = Ownership { owner: command.owner, epoch: Epoch::new(command.epoch) };
+    let mut file = DirectoryFile::open_or_create(&command.file)?;
+    let old = file.set(command.vm, new, command.force)?;
+    let old = old.map_or_else(|| "no record".to_owned(), |old| shown(&old));
+    Ok(format!("{}: {old} -> {}\n", command.vm, shown(&new)))
+}
