@@ -1,4 +1,5 @@
-//! How long a compare-and-set of the directory file takes, which lies in the blackout of a move.
+//! How long a compare-and-set of the directory file and a record of the journal file take, which
+//! lie in the blackout of a move.
 //!
 //! Run with `cargo run --release -p host-harness --example claim [DIRECTORY]`: a disk that holds
 //! the file decides, so that the directory of the system for temporary files says little where it
@@ -11,8 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use host_harness::cluster::DirectoryFile;
+use host_harness::{cluster::DirectoryFile, live::JournalFile};
 use monitor_core::{
+    limits::JOURNAL_BYTES_MAX,
     units::{Epoch, SuName, VmName},
     vm::{DirectoryAnswer, Ownership},
 };
@@ -55,6 +57,9 @@ fn main() {
     report("read", || (), |()| assert!(file.read(vm).is_ok_and(|it| it.is_some()), "is there"));
     drop(file);
     report("open", || (), |()| drop(open()));
+    let mut journal = JournalFile::new(&folder.path().join("VM12PROD.journal"));
+    let record = [0x39; JOURNAL_BYTES_MAX];
+    report("journal, save", || (), |()| journal.save(&record).expect("the file can be written"));
 }
 
 /// Times `call`, not what is set up for it.

@@ -11,12 +11,14 @@
 
 mod clock;
 mod directory;
+mod journal;
 mod link;
 mod monitor;
 mod processors;
 mod report;
 
 pub use clock::Clock;
+pub use journal::JournalFile;
 pub use link::{Shape, Shaped, SocketLink, connected};
 
 use std::{
