@@ -3,7 +3,8 @@
 //! A record takes the place of the one before by a rename, so that a reader finds the one or the
 //! other, whole, wherever the writer was ended. Nothing is flushed to the disk: only a restart of
 //! the monitor is covered, which the file system's cache survives. With the SU the guest itself
-//! is lost, and then a record of it is of no use.
+//! is lost, and then a record of it is of no use. A file system in memory is the best place: some
+//! records lie in the blackout, and a rename on a disk can wait for what others write there.
 //!
 //! Source of truth: `monitor_core::ports::MonitorJournal`. Invariant: an empty record is no file.
 //! Deliberately not here: what a record says.

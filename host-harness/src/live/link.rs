@@ -1,154 +1,24 @@
-//! Sockets as links, and links that are made slower than they are.
+//! Links that are made slower than they are.
 //!
-//! Source of truth: `monitor_core::ports::Link`. Invariants: nothing blocks but
-//! [`SocketLink::wait`], which is bounded; a delayed link holds back what it has received, a
-//! capped one what it sends. Deliberately not here: encryption, addresses of other machines.
+//! Source of truth: `monitor_core::ports::Link`. Invariants: a delayed link holds back what it has
+//! received, a capped one what it sends; what is held back belongs to one connection. Deliberately
+//! not here: sockets.
 
 use std::{
     collections::VecDeque,
-    fmt,
-    io::{self, ErrorKind, Read, Write},
-    net::{Ipv4Addr, TcpListener, TcpStream},
-    os::{
-        fd::{AsFd, BorrowedFd},
-        unix::net::UnixStream,
-    },
     time::{Duration, Instant},
 };
 
-use monitor_core::ports::{self, ErrorType, Link, PortError};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use monitor_core::ports::{ErrorType, Link};
 
-use crate::config::{self, LinkKind};
+use super::{LinkError, SocketLink};
+use crate::config;
 
 /// Bytes that a delayed link holds back at most.
 const DELAYED_BYTES_MAX: usize = 64 << 20;
 
 /// A capped link may send so long in advance.
 const BURST: Duration = Duration::from_millis(2);
-
-/// Why a link failed.
-#[derive(Debug)]
-pub enum LinkError {
-    /// The other end closed the connection.
-    Closed,
-    /// The socket failed.
-    Socket(io::Error),
-}
-
-impl fmt::Display for LinkError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Closed => formatter.write_str("the other end closed the connection"),
-            Self::Socket(error) => error.fmt(formatter),
-        }
-    }
-}
-
-impl std::error::Error for LinkError {}
-
-impl PortError for LinkError {
-    fn kind(&self) -> ports::ErrorKind {
-        ports::ErrorKind::Unreachable
-    }
-}
-
-/// A connected stream socket that never blocks.
-#[derive(Debug)]
-pub enum SocketLink {
-    /// TCP.
-    Tcp(TcpStream),
-    /// A UNIX socket.
-    Unix(UnixStream),
-}
-
-/// Two ends of a new connection on this machine.
-///
-/// # Errors
-/// Fails when the operating system gives none.
-pub fn connected(kind: LinkKind) -> io::Result<(SocketLink, SocketLink)> {
-    match kind {
-        LinkKind::Tcp => {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-            let here = TcpStream::connect(listener.local_addr()?)?;
-            let (there, _) = listener.accept()?;
-            for stream in [&here, &there] {
-                stream.set_nodelay(true)?;
-                stream.set_nonblocking(true)?;
-            }
-            Ok((SocketLink::Tcp(here), SocketLink::Tcp(there)))
-        }
-        LinkKind::Unix => {
-            let (here, there) = UnixStream::pair()?;
-            here.set_nonblocking(true)?;
-            there.set_nonblocking(true)?;
-            Ok((SocketLink::Unix(here), SocketLink::Unix(there)))
-        }
-    }
-}
-
-impl SocketLink {
-    /// Waits until there is something to receive, or room to send if that is wanted, or the time
-    /// has passed.
-    pub fn wait(&self, to_send: bool, time: Duration) {
-        let wanted = if to_send { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
-        let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
-        let timeout = Timespec { tv_sec: seconds, tv_nsec: i64::from(time.subsec_nanos()) };
-        let waited = poll(&mut [PollFd::new(self, wanted)], Some(&timeout));
-        // A wait that is interrupted or fails is a short one: the caller looks for itself.
-        debug_assert!(waited.is_ok() || time < Duration::from_secs(1), "poll fails for long");
-    }
-}
-
-impl AsFd for SocketLink {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Tcp(stream) => stream.as_fd(),
-            Self::Unix(stream) => stream.as_fd(),
-        }
-    }
-}
-
-impl ErrorType for SocketLink {
-    type Error = LinkError;
-}
-
-impl Link for SocketLink {
-    fn try_send(&mut self, source: &[u8]) -> Result<usize, LinkError> {
-        let sent = match self {
-            Self::Tcp(stream) => stream.write(source),
-            Self::Unix(stream) => stream.write(source),
-        };
-        transferred(sent)
-    }
-
-    fn try_receive(&mut self, target: &mut [u8]) -> Result<usize, LinkError> {
-        let received = match self {
-            Self::Tcp(stream) => stream.read(target),
-            Self::Unix(stream) => stream.read(target),
-        };
-        match received {
-            Ok(0) if !target.is_empty() => Err(LinkError::Closed),
-            received => transferred(received),
-        }
-    }
-
-    fn reconnect(&mut self) {}
-
-    fn poll_connected(&mut self) -> bool {
-        false
-    }
-}
-
-fn transferred(result: io::Result<usize>) -> Result<usize, LinkError> {
-    match result {
-        Ok(count) => Ok(count),
-        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
-            Ok(0)
-        }
-        Err(error) => Err(LinkError::Socket(error)),
-    }
-}
 
 /// How much slower than it is a link is to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -209,6 +79,11 @@ impl Shaped {
         } else {
             self.socket.wait(to_send, time);
         }
+    }
+
+    /// Cuts the present connection, as a fault of the network would.
+    pub fn cut(&self) {
+        self.socket.cut();
     }
 
     /// Moves what has arrived into the queue.
@@ -282,6 +157,8 @@ impl Link for Shaped {
     }
 
     fn reconnect(&mut self) {
+        self.delayed.clear();
+        (self.delayed_bytes, self.taken, self.closed) = (0, 0, None);
         self.socket.reconnect();
     }
 
@@ -293,6 +170,7 @@ impl Link for Shaped {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{config::LinkKind, live::connected};
 
     /// Receives until the link has closed; waits are bounded, and so is their number.
     fn drain(link: &mut Shaped) -> Vec<u8> {

@@ -16,10 +16,12 @@ mod link;
 mod monitor;
 mod processors;
 mod report;
+mod socket;
 
 pub use clock::Clock;
 pub use journal::JournalFile;
-pub use link::{Shape, Shaped, SocketLink, connected};
+pub use link::{Shape, Shaped};
+pub use socket::{LinkError, SocketLink, connected};
 
 use std::{
     io,
