@@ -335,7 +335,7 @@ impl Workload {
 pub enum LinkKind {
     /// TCP over the loopback interface.
     Tcp,
-    /// A socket in the file system.
+    /// A UNIX socket of this machine.
     Unix,
 }
 

@@ -37,7 +37,8 @@ const PROGRESS_US: u64 = 50_000;
 /// Frames that may be under way.
 const WINDOW: usize = 64;
 
-/// An end that has nothing more to do gives up its last words on the link after this time.
+/// An end that has nothing more to do gives up its last words on the link after this time, and a
+/// source in doubt its hope for another connection.
 const FAREWELL_US: u64 = 5_000_000;
 
 /// What came of an attempt at one end.
@@ -107,11 +108,9 @@ impl SourceEnd<'_> {
             driver.ports().vm.set_now(now);
             let wait = driver.step(now);
             wake_if_resumed(&machine, &mut runs, self.processors);
-            if matches!(driver.machine().phase(), SourcePhase::Released | SourcePhase::RolledBack) {
-                over_at.get_or_insert(now);
-            }
+            over_at = awaits_nothing(&driver).then(|| over_at.unwrap_or(now));
             let said = over_at.is_some_and(|since| now.since(since).get() >= FAREWELL_US);
-            if wait.finished || said || is_in_doubt_for_good(&driver) {
+            if wait.finished || said {
                 break;
             }
             if now.since(reported).get() >= PROGRESS_US {
@@ -135,14 +134,14 @@ impl SourceEnd<'_> {
     }
 }
 
-/// A source in doubt waits for the directory or the link; when the record is the target's and the
-/// link is gone, nothing that this program does brings news.
-fn is_in_doubt_for_good(driver: &Driver<'_>) -> bool {
+/// Whether nothing that this program does brings news, but for another connection: the attempt is
+/// over, or it is in doubt, the record is the target's, and there is no link to ask the target.
+fn awaits_nothing(driver: &Driver<'_>) -> bool {
     let machine = driver.machine();
-    machine.phase() == SourcePhase::InDoubt
-        && !machine.uses_link()
-        && machine.poll_deadline().is_none()
-        && machine.is_resolved()
+    match machine.phase() {
+        SourcePhase::Released | SourcePhase::RolledBack => true,
+        phase => phase == SourcePhase::InDoubt && machine.is_resolved() && !machine.uses_link(),
+    }
 }
 
 /// Everything that the target's thread needs.
