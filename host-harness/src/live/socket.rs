@@ -6,8 +6,8 @@
 //! older one is given up by then, whether this end has noticed or not.
 //!
 //! Source of truth: `monitor_core::ports::Link`. Invariants: nothing blocks but
-//! [`SocketLink::wait`], which is bounded; a connection is new to the driver only once. Deliberately
-//! not here: encryption, addresses of other machines.
+//! [`SocketLink::wait`], which is bounded; a connection is new to the driver only once.
+//! Deliberately not here: encryption, addresses of other machines.
 
 use std::{
     fmt,
