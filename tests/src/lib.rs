@@ -4,6 +4,7 @@
 
 pub mod explore;
 pub mod machines;
+pub mod rig;
 pub mod worlds;
 
 /// The examples of the README, compiled as documentation tests.

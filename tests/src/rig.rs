@@ -1,0 +1,410 @@
+//! One machine, one move, and a hand that interferes at chosen moments between two port calls.
+//!
+//! A simulated world interferes between rounds. Some writes are lost only within one: between
+//! the copy of a page and the reading of its key, or between the request to stop and the stop.
+//! So both drivers work here over ports that tell of such [`Moment`]s.
+//!
+//! Source of truth: `monitor_core::driver` for what is called when. Invariants: the target's
+//! storage and keys are full of other values before anything arrives; the guest does nothing but
+//! what a test does in its name. Deliberately not here: assertions about single writes.
+
+use std::{cell::Cell, sync::Arc};
+
+use host_harness::{
+    cluster::{Directory, DirectoryPort},
+    machine::{AddressFault, AttachedDevice, Context, Crc32c, Disk, Fill, Machine, Program, Step},
+    sim::{Pipe, PipeEnd},
+};
+use monitor_core::{
+    device::{Assignment, DeviceDescriptor, DeviceEntry, DeviceKind},
+    driver::{BUFFER_BYTES, Ports, SourceDriver, SourceMemory, TargetDriver, TargetMemory, Wait},
+    limits::{FRAME_BYTES_MAX, PAGE_BYTES},
+    memory::PageRun,
+    migrate::{
+        Attempt, Coordination, Limits, Reception, SentRun, Source, SourcePhase, Statistics,
+        TargetPhase,
+    },
+    units::{
+        ConfigurationName, DeviceNumber, DeviceSlot, Epoch, Incarnation, Micros, Mnemonic,
+        PageCount, PageNumber, StreamId, SubchannelNumber, Tick, VmIndex, VmName,
+    },
+    vm::{Activity, Ownership, Reason, VmBlock},
+};
+
+use self::ports::{MovedPorts, Shop, Silent};
+use crate::worlds::name;
+
+mod ports;
+
+/// The slot of the guest's only device, a disk.
+pub const SLOT: DeviceSlot = DeviceSlot::new(0);
+
+/// The subchannel of the disk.
+pub const SUBCHANNEL: SubchannelNumber = SubchannelNumber::new(0x10);
+
+/// How long one channel program of the disk takes: four rounds.
+pub const LATENCY: Micros = Micros::new(200);
+
+/// The epoch under which the guest runs at the source.
+pub const EPOCH: Epoch = Epoch::new(1);
+
+/// Virtual time of one round.
+const ROUND: Micros = Micros::new(50);
+
+/// Rounds until an attempt has to have ended: a virtual minute.
+const ROUNDS_MAX: u64 = 1_200_000;
+
+/// Bytes of a round on a link that nobody slows down: two full frames.
+const LINK_BYTES: usize = 2 * FRAME_BYTES_MAX;
+
+/// Frames that may be under way.
+const WINDOW: usize = 16;
+
+/// A moment at the source at which a test may interfere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Changes are noted from now on.
+    Tracked,
+    /// These pages were copied for a frame; their keys are read next.
+    Copied(PageRun),
+    /// The keys of these pages were read for a frame.
+    KeysRead(PageRun),
+    /// The processors are to be stopped, and still run.
+    Stopping,
+    /// The processors have stopped.
+    Stopped,
+    /// The processors run again.
+    Resumed,
+}
+
+impl Moment {
+    /// Whether this is the copying of that page.
+    #[must_use]
+    pub fn copies(self, page: u64) -> bool {
+        matches!(self, Self::Copied(run) if run.pages().any(|it| it.get() == page))
+    }
+
+    /// Whether this is the reading of the key of that page.
+    #[must_use]
+    pub fn reads_key(self, page: u64) -> bool {
+        matches!(self, Self::KeysRead(run) if run.pages().any(|it| it.get() == page))
+    }
+}
+
+/// What a test has in its hands at a moment.
+#[derive(Debug)]
+pub struct Scene<'a> {
+    /// The guest at the source.
+    pub guest: &'a Machine,
+    /// The time.
+    pub now: Tick,
+    controls: &'a Controls,
+}
+
+impl Scene<'_> {
+    /// Lets the link carry so many bytes in a round and direction from the next round on.
+    pub fn set_link_bytes(&self, bytes: usize) {
+        self.controls.link_bytes.set(bytes);
+    }
+
+    /// Lets the link carry as much as at first.
+    pub fn open_link(&self) {
+        self.set_link_bytes(LINK_BYTES);
+    }
+
+    /// Cuts the link after this round.
+    pub fn cut_link(&self) {
+        self.controls.cut.set(true);
+    }
+
+    /// Lets the operator cancel after this round.
+    pub fn cancel(&self) {
+        self.controls.cancel.set(true);
+    }
+}
+
+/// What is done at a moment.
+pub type Hand<'h> = &'h mut dyn FnMut(Moment, &Scene<'_>);
+
+/// What a test has asked for, for the next round.
+#[derive(Debug)]
+struct Controls {
+    link_bytes: Cell<usize>,
+    cut: Cell<bool>,
+    cancel: Cell<bool>,
+}
+
+/// What came of an attempt.
+#[derive(Debug)]
+pub struct Ended {
+    /// The source's phase at the end.
+    pub source: SourcePhase,
+    /// The target's phase at the end.
+    pub target: TargetPhase,
+    /// Why the attempt has failed.
+    pub reason: Option<Reason>,
+    /// What was measured.
+    pub statistics: Statistics,
+    /// The guest at the target, if it was set up there.
+    pub copy: Option<Arc<Machine>>,
+}
+
+/// A guest that does nothing by itself.
+#[derive(Debug)]
+struct Quiet;
+
+impl Program for Quiet {
+    fn run(&self, _context: &mut Context<'_>, _budget: u32) -> Result<Step, AddressFault> {
+        Ok(Step::default())
+    }
+}
+
+type Driver<'s, 'h> = SourceDriver<'s, MovedPorts<'h>, PipeEnd, DirectoryPort, Silent, Crc32c>;
+type Receiver<'s, 'h> = TargetDriver<'s, MovedPorts<'h>, PipeEnd, DirectoryPort, Silent, Crc32c>;
+
+/// A guest on the source SU, and what surrounds it.
+#[derive(Debug)]
+pub struct Rig {
+    /// The guest at the source.
+    pub guest: Arc<Machine>,
+    /// The guest's disk, which both SUs reach.
+    pub disk: Arc<Disk>,
+    /// The longest frame that the target takes.
+    pub frame_bytes_max: usize,
+    /// The limits of the next attempt.
+    pub limits: Limits,
+    directory: Arc<Directory>,
+    now: Tick,
+    attempts: u64,
+}
+
+impl Rig {
+    /// A running guest of so many pages. Each page names itself in every word, but for each
+    /// fourth one, which is zero; the keys differ from page to page.
+    ///
+    /// # Panics
+    /// When there can be no guest of this size.
+    #[must_use]
+    pub fn new(pages: u64) -> Self {
+        let disk = Arc::new(Disk::new());
+        let guest = Arc::new(machine(&block(pages), &disk));
+        for page in (0..pages).map(PageNumber::new) {
+            if page.get() % 4 != 3 {
+                put(&guest, page.get(), page.get() << 16);
+            }
+            guest.storage.set_key(page, page.get().to_be_bytes()[7] << 1);
+        }
+        guest.with_subsystem(|subsystem| {
+            subsystem.attach(SLOT, EPOCH).expect("nobody else has the disk");
+            subsystem.modify(SUBCHANNEL, true, 3, 0);
+        });
+        let now = Tick::new(1_000_000);
+        guest.resume(now);
+        let directory = Arc::new(Directory::default());
+        directory.enter(vm(), Ownership { owner: name("SOURCE"), epoch: EPOCH });
+        let (frame_bytes_max, limits) = (FRAME_BYTES_MAX, Limits::DEFAULT);
+        Self { guest, disk, frame_bytes_max, limits, directory, now, attempts: 0 }
+    }
+
+    /// Tries to move the guest; `hand` is called at each moment.
+    ///
+    /// # Panics
+    /// When the attempt does not end.
+    pub fn attempt(&mut self, hand: Hand<'_>) -> Ended {
+        self.attempts += 1;
+        let controls = Controls {
+            link_bytes: Cell::new(LINK_BYTES),
+            cut: Cell::new(false),
+            cancel: Cell::new(false),
+        };
+        let pipe = Pipe::new();
+        let (here, there) = pipe.ends();
+        let mut window: Vec<Option<SentRun>> = vec![None; WINDOW];
+        let mut entries = [DeviceEntry::attached(descriptor(), EPOCH)];
+        let mut slots = [DeviceEntry::vacant()];
+        let mut buffers = [const { Vec::new() }; 4].map(|_: Vec<u8>| vec![0; BUFFER_BYTES]);
+        let [outgoing, incoming, outgoing_there, incoming_there] = &mut buffers;
+        let guest = Arc::clone(&self.guest);
+        let memory = SourceMemory {
+            pages: guest.storage.pages_map(),
+            keys: guest.storage.keys_map(),
+            window: &mut window,
+            devices: &mut entries,
+            outgoing,
+            incoming,
+        };
+        let shop = || Shop::new(Arc::clone(&self.disk));
+        let ports = MovedPorts::of_source(Arc::clone(&guest), shop(), hand, &controls);
+        let mut source =
+            Driver::new(block(guest.storage.page_count().get()), memory, self.ports(ports, here));
+        let memory = TargetMemory {
+            devices: &mut slots,
+            outgoing: outgoing_there,
+            incoming: incoming_there,
+        };
+        let ports = self.ports(MovedPorts::of_target(shop(), &controls), there);
+        let mut receiver = Receiver::new(self.reception(), memory, ports);
+        source.start(self.now, self.plan()).expect("a new machine takes an attempt");
+        let copy = self.drive(&mut source, &mut receiver, &pipe, &controls);
+        Ended {
+            source: source.machine().phase(),
+            target: receiver.machine().phase(),
+            reason: source.machine().reason(),
+            statistics: source.machine().statistics().clone(),
+            copy,
+        }
+    }
+
+    fn plan(&self) -> Attempt {
+        Attempt {
+            stream: StreamId::new(self.attempts),
+            vm: vm(),
+            source: name("SOURCE"),
+            target: name("TARGET"),
+            epoch: EPOCH,
+            activity: Activity::Running,
+            pages: self.guest.storage.page_count(),
+            processors: self.guest.processor_count(),
+            coordination: Coordination::Required,
+            limits: self.limits,
+        }
+    }
+
+    fn reception(&self) -> Reception {
+        let incarnation = Incarnation::new(self.attempts * 1000);
+        let mut reception = Reception::new(name("TARGET"), incarnation, PageCount::new(1 << 32));
+        reception.frame_bytes_max = u32::try_from(self.frame_bytes_max).expect("a short frame");
+        reception
+    }
+
+    fn ports<'h>(
+        &self,
+        vm: MovedPorts<'h>,
+        link: PipeEnd,
+    ) -> Ports<MovedPorts<'h>, PipeEnd, DirectoryPort, Silent, Crc32c> {
+        let directory = DirectoryPort::new(Arc::clone(&self.directory));
+        Ports { vm, link, directory, console: Silent, checksum: Crc32c }
+    }
+
+    /// Steps everything until both ends have ended; gives the target's machine.
+    fn drive(
+        &mut self,
+        source: &mut Driver<'_, '_>,
+        receiver: &mut Receiver<'_, '_>,
+        pipe: &Pipe,
+        controls: &Controls,
+    ) -> Option<Arc<Machine>> {
+        let mut copy = None;
+        for _ in 0..ROUNDS_MAX {
+            self.now = self.now.after(ROUND);
+            pipe.refill(controls.link_bytes.get());
+            step(&self.guest, self.now);
+            source.ports().vm.set_now(self.now);
+            let Wait { finished, .. } = source.step(self.now);
+            receiver.ports().vm.set_now(self.now);
+            let awaits = receiver.step(self.now);
+            if let Some(machine) = receiver.ports().vm.machine() {
+                step(machine, self.now);
+                copy = Some(Arc::clone(machine));
+            }
+            if controls.cancel.take() {
+                source.cancel(self.now).expect("a cancel comes before COMMIT");
+            }
+            if controls.cut.take() || finished {
+                pipe.cut();
+            }
+            let is_over = matches!(
+                receiver.machine().phase(),
+                TargetPhase::Dropped | TargetPhase::Completed | TargetPhase::Empty
+            );
+            if finished && (awaits.finished || is_over) {
+                return copy;
+            }
+        }
+        panic!("the attempt does not end: {:?}", Source::phase(source.machine()));
+    }
+}
+
+/// Fills a page with words that are `value` and the place of the word, in the guest's name.
+///
+/// # Panics
+/// When there is no such page.
+pub fn put(guest: &Machine, page: u64, value: u64) {
+    let words = (0..PAGE_BYTES as u64 / 8).map(|word| value << 16 | word | 1);
+    let bytes: Vec<u8> = words.flat_map(u64::to_be_bytes).collect();
+    guest.storage.store_bytes(page * PAGE_BYTES as u64, &bytes).expect("a page of the guest");
+}
+
+/// Fills a page with zeros, in the guest's name.
+///
+/// # Panics
+/// When there is no such page.
+pub fn clear(guest: &Machine, page: u64) {
+    let zeros = [0; PAGE_BYTES];
+    guest.storage.store_bytes(page * PAGE_BYTES as u64, &zeros).expect("a page of the guest");
+}
+
+/// The content of a page as it is, or as it was before the guest's first step on the target.
+///
+/// # Panics
+/// When there is no such page.
+#[must_use]
+pub fn page(guest: &Machine, page: u64) -> Box<[u8; PAGE_BYTES]> {
+    let mut content = Box::new([0; PAGE_BYTES]);
+    guest.storage.page_as_preserved(PageNumber::new(page), &mut content);
+    content
+}
+
+/// The pages whose content or key is not the same in two guests; both are looked at as they were
+/// before their first step, if they keep it.
+#[must_use]
+pub fn differences(here: &Machine, there: &Machine) -> Vec<u64> {
+    let key = |guest: &Machine, page| guest.storage.key_as_preserved(PageNumber::new(page));
+    let same = |number: &u64| {
+        key(here, *number) == key(there, *number) && page(here, *number) == page(there, *number)
+    };
+    (0..here.storage.page_count().get()).filter(|number| !same(number)).collect()
+}
+
+/// One round of a machine.
+fn step(machine: &Machine, now: Tick) {
+    machine.step_channel(now);
+    for index in 0..machine.processor_count() {
+        machine.step_processor(index, now, 1);
+    }
+}
+
+fn machine(block: &VmBlock, disk: &Arc<Disk>) -> Machine {
+    let device: Arc<Disk> = Arc::clone(disk);
+    let devices = vec![AttachedDevice { descriptor: descriptor(), device, latency: LATENCY }];
+    let configuration = ConfigurationName::new("390SU- 500-10B").expect("a short name");
+    Machine::new(block, configuration, Arc::new(Quiet), devices)
+}
+
+/// Fills a machine with what is not the guest's.
+fn soil(machine: &Machine) {
+    machine.storage.fill(Fill::Random, 0x5011);
+    for page in 0..machine.storage.page_count().get() {
+        machine.storage.set_key(PageNumber::new(page), 0xFE);
+    }
+}
+
+fn vm() -> VmName {
+    VmName::new("VM12PROD").expect("a short name")
+}
+
+fn block(pages: u64) -> VmBlock {
+    let index = VmIndex::new(12).expect("an index within the limits");
+    VmBlock::new(index, vm(), PageCount::new(pages), 1).expect("a guest within the limits")
+}
+
+fn descriptor() -> DeviceDescriptor {
+    DeviceDescriptor {
+        mnemonic: Mnemonic::new("9920").expect("a short name"),
+        number: DeviceNumber::new(0x9920),
+        kind: DeviceKind::Disk,
+        assignment: Assignment::Exclusive,
+        subchannel: SUBCHANNEL,
+        identity: 7,
+    }
+}
