@@ -28,7 +28,7 @@ use monitor_core::{
         ConfigurationName, DeviceNumber, DeviceSlot, Epoch, Incarnation, Micros, Mnemonic,
         PageCount, PageNumber, StreamId, SubchannelNumber, Tick, VmIndex, VmName,
     },
-    vm::{Activity, Ownership, Reason, VmBlock},
+    vm::{Activity, Ownership, Reason, VmBlock, VmState},
 };
 
 use self::ports::{MovedPorts, Shop, Silent};
@@ -45,7 +45,7 @@ pub const SUBCHANNEL: SubchannelNumber = SubchannelNumber::new(0x10);
 /// How long one channel program of the disk takes: four rounds.
 pub const LATENCY: Micros = Micros::new(200);
 
-/// The epoch under which the guest runs at the source.
+/// The epoch under which a new guest runs at the source.
 pub const EPOCH: Epoch = Epoch::new(1);
 
 /// Virtual time of one round.
@@ -173,6 +173,8 @@ pub struct Rig {
     pub frame_bytes_max: usize,
     /// The limits of the next attempt.
     pub limits: Limits,
+    /// The epoch under which the guest runs at the source.
+    epoch: Epoch,
     directory: Arc<Directory>,
     now: Tick,
     attempts: u64,
@@ -189,10 +191,10 @@ impl Rig {
         let disk = Arc::new(Disk::new());
         let guest = Arc::new(machine(&block(pages), &disk));
         for page in (0..pages).map(PageNumber::new) {
-            if page.get() % 4 != 3 {
-                put(&guest, page.get(), page.get() << 16);
+            if let Some(value) = first_value(page.get()) {
+                put(&guest, page.get(), value);
             }
-            guest.storage.set_key(page, page.get().to_be_bytes()[7] << 1);
+            guest.storage.set_key(page, first_key(page.get()));
         }
         guest.with_subsystem(|subsystem| {
             subsystem.attach(SLOT, EPOCH).expect("nobody else has the disk");
@@ -203,7 +205,8 @@ impl Rig {
         let directory = Arc::new(Directory::default());
         directory.enter(vm(), Ownership { owner: name("SOURCE"), epoch: EPOCH });
         let (frame_bytes_max, limits) = (FRAME_BYTES_MAX, Limits::DEFAULT);
-        Self { guest, disk, frame_bytes_max, limits, directory, now, attempts: 0 }
+        let epoch = EPOCH;
+        Self { guest, disk, frame_bytes_max, limits, epoch, directory, now, attempts: 0 }
     }
 
     /// Tries to move the guest; `hand` is called at each moment.
@@ -211,16 +214,23 @@ impl Rig {
     /// # Panics
     /// When the attempt does not end.
     pub fn attempt(&mut self, hand: Hand<'_>) -> Ended {
+        self.attempt_over(&Pipe::new(), hand)
+    }
+
+    /// Tries to move the guest over a link that may have faults.
+    ///
+    /// # Panics
+    /// When the attempt does not end.
+    pub fn attempt_over(&mut self, pipe: &Pipe, hand: Hand<'_>) -> Ended {
         self.attempts += 1;
         let controls = Controls {
             link_bytes: Cell::new(LINK_BYTES),
             cut: Cell::new(false),
             cancel: Cell::new(false),
         };
-        let pipe = Pipe::new();
         let (here, there) = pipe.ends();
         let mut window: Vec<Option<SentRun>> = vec![None; WINDOW];
-        let mut entries = [DeviceEntry::attached(descriptor(), EPOCH)];
+        let mut entries = [DeviceEntry::attached(descriptor(), self.epoch)];
         let mut slots = [DeviceEntry::vacant()];
         let mut buffers = [const { Vec::new() }; 4].map(|_: Vec<u8>| vec![0; BUFFER_BYTES]);
         let [outgoing, incoming, outgoing_there, incoming_there] = &mut buffers;
@@ -245,7 +255,8 @@ impl Rig {
         let ports = self.ports(MovedPorts::of_target(shop(), &controls), there);
         let mut receiver = Receiver::new(self.reception(), memory, ports);
         source.start(self.now, self.plan()).expect("a new machine takes an attempt");
-        let copy = self.drive(&mut source, &mut receiver, &pipe, &controls);
+        let copy = self.drive(&mut source, &mut receiver, pipe, &controls);
+        self.epoch = source.machine().epoch();
         Ended {
             source: source.machine().phase(),
             target: receiver.machine().phase(),
@@ -261,7 +272,7 @@ impl Rig {
             vm: vm(),
             source: name("SOURCE"),
             target: name("TARGET"),
-            epoch: EPOCH,
+            epoch: self.epoch,
             activity: Activity::Running,
             pages: self.guest.storage.page_count(),
             processors: self.guest.processor_count(),
@@ -307,8 +318,9 @@ impl Rig {
                 step(machine, self.now);
                 copy = Some(Arc::clone(machine));
             }
-            if controls.cancel.take() {
-                source.cancel(self.now).expect("a cancel comes before COMMIT");
+            if controls.cancel.take() && source.cancel(self.now).is_err() {
+                // A cancel is refused behind COMMIT, and behind the end of the attempt.
+                debug_assert!(source.machine().phase() != SourcePhase::Precopy);
             }
             if controls.cut.take() || finished {
                 pipe.cut();
@@ -317,21 +329,40 @@ impl Rig {
                 receiver.machine().phase(),
                 TargetPhase::Dropped | TargetPhase::Completed | TargetPhase::Empty
             );
-            if finished && (awaits.finished || is_over) {
+            let is_resting = finished || is_at_rest(source.machine());
+            if is_resting && (awaits.finished || is_over) {
                 return copy;
             }
         }
-        panic!("the attempt does not end: {:?}", Source::phase(source.machine()));
+        panic!("the attempt does not end: {:?}", source.machine().phase());
     }
 }
 
-/// Fills a page with words that are `value` and the place of the word, in the guest's name.
+/// What a page of a new guest has: the pattern of this value, or zeros.
+#[must_use]
+pub fn first_value(page: u64) -> Option<u64> {
+    (page % 4 != 3).then_some(page << 16)
+}
+
+/// The key of a page of a new guest.
+#[must_use]
+pub const fn first_key(page: u64) -> u8 {
+    page.to_be_bytes()[7] << 1
+}
+
+/// A page whose words are `value` and the place of the word.
+#[must_use]
+pub fn pattern(value: u64) -> Vec<u8> {
+    let words = (0..PAGE_BYTES as u64 / 8).map(|word| value << 16 | word | 1);
+    words.flat_map(u64::to_be_bytes).collect()
+}
+
+/// Fills a page with the pattern of `value`, in the guest's name.
 ///
 /// # Panics
 /// When there is no such page.
 pub fn put(guest: &Machine, page: u64, value: u64) {
-    let words = (0..PAGE_BYTES as u64 / 8).map(|word| value << 16 | word | 1);
-    let bytes: Vec<u8> = words.flat_map(u64::to_be_bytes).collect();
+    let bytes = pattern(value);
     guest.storage.store_bytes(page * PAGE_BYTES as u64, &bytes).expect("a page of the guest");
 }
 
@@ -366,6 +397,11 @@ pub fn differences(here: &Machine, there: &Machine) -> Vec<u64> {
     (0..here.storage.page_count().get()).filter(|number| !same(number)).collect()
 }
 
+/// A source in doubt rests when only the target, over a link that is gone, could end the doubt.
+fn is_at_rest(source: &Source) -> bool {
+    source.phase() == SourcePhase::InDoubt && source.is_resolved() && !source.uses_link()
+}
+
 /// One round of a machine.
 fn step(machine: &Machine, now: Tick) {
     machine.step_channel(now);
@@ -395,7 +431,8 @@ fn vm() -> VmName {
 
 fn block(pages: u64) -> VmBlock {
     let index = VmIndex::new(12).expect("an index within the limits");
-    VmBlock::new(index, vm(), PageCount::new(pages), 1).expect("a guest within the limits")
+    let block = VmBlock::new(index, vm(), PageCount::new(pages), 1);
+    block.expect("a guest within the limits").with_state(VmState::new(Activity::Running))
 }
 
 fn descriptor() -> DeviceDescriptor {

@@ -331,8 +331,7 @@ fn rollback_of_a_stop_forgets_neither_pages_nor_keys() {
     for frame_bytes_max in [ONE_PAGE, 12_000, 262_272] {
         let mut rig = Rig::new(PAGES);
         rig.frame_bytes_max = frame_bytes_max;
-        let mut is_stopped = false;
-        let mut resumes = 0;
+        let (mut is_stopped, mut resumes) = (false, 0);
         let ended = rig.attempt(&mut |moment, scene| match moment {
             Moment::Stopping if resumes == 0 => {
                 scene.set_link_bytes(1000);
@@ -343,6 +342,8 @@ fn rollback_of_a_stop_forgets_neither_pages_nor_keys() {
             }
             Moment::Stopped => is_stopped = true,
             Moment::Copied(_) if is_stopped && resumes == 0 => scene.set_link_bytes(0),
+            // Changes are still noted in the passes behind the rollback.
+            moment if resumes == 1 && moment.copies(PAGE) => put(scene.guest, PAGE + 1, 902),
             Moment::Resumed => {
                 resumes += 1;
                 scene.open_link();
