@@ -20,6 +20,9 @@ mod header;
 pub mod pages;
 mod status;
 
+#[cfg(test)]
+mod edge_tests;
+
 pub use definition::{emit_definition, parse_definition};
 pub use error::{DecodeError, Fault, Field};
 pub use field::{Reader, Writer};
