@@ -318,9 +318,9 @@ impl Rig {
                 step(machine, self.now);
                 copy = Some(Arc::clone(machine));
             }
-            if controls.cancel.take() && source.cancel(self.now).is_err() {
-                // A cancel is refused behind COMMIT, and behind the end of the attempt.
-                debug_assert!(source.machine().phase() != SourcePhase::Precopy);
+            if controls.cancel.take() {
+                // Behind COMMIT, and behind the end of the attempt, a cancel is refused.
+                source.cancel(self.now).ok();
             }
             if controls.cut.take() || finished {
                 pipe.cut();
