@@ -112,9 +112,14 @@ impl Scene<'_> {
         self.set_link_bytes(LINK_BYTES);
     }
 
-    /// Cuts the link after this round.
+    /// Cuts the link after this round, for good.
     pub fn cut_link(&self) {
         self.controls.cut.set(true);
+    }
+
+    /// Loses the link after this round; both ends may connect again at once.
+    pub fn drop_link(&self) {
+        self.controls.drop.set(true);
     }
 
     /// Lets the operator cancel after this round.
@@ -131,6 +136,7 @@ pub type Hand<'h> = &'h mut dyn FnMut(Moment, &Scene<'_>);
 struct Controls {
     link_bytes: Cell<usize>,
     cut: Cell<bool>,
+    drop: Cell<bool>,
     cancel: Cell<bool>,
 }
 
@@ -226,6 +232,7 @@ impl Rig {
         let controls = Controls {
             link_bytes: Cell::new(LINK_BYTES),
             cut: Cell::new(false),
+            drop: Cell::new(false),
             cancel: Cell::new(false),
         };
         let (here, there) = pipe.ends();
@@ -322,8 +329,11 @@ impl Rig {
                 // Behind COMMIT, and behind the end of the attempt, a cancel is refused.
                 source.cancel(self.now).ok();
             }
-            if controls.cut.take() || finished {
+            if controls.drop.take() {
                 pipe.cut();
+            }
+            if controls.cut.take() || finished {
+                pipe.sever();
             }
             let is_over = matches!(
                 receiver.machine().phase(),

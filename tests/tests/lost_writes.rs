@@ -8,6 +8,7 @@
 //! | data and sense that a channel program stores | `input_of_a_channel_program_is_moved`, `sense_of_a_channel_program_is_moved` |
 //! | bits that a failed attempt has taken | `attempt_after_a_failed_one_moves_everything`, `frames_under_way_at_an_abort_are_marked_again`, `keys_under_way_at_an_abort_are_marked_again`, `acknowledged_pages_are_not_marked_again` |
 //! | bits that a stop has taken that was rolled back | `rollback_of_a_stop_forgets_neither_pages_nor_keys` |
+//! | frames that a lost link has swallowed | `frames_under_way_at_a_loss_of_the_link_are_sent_again` |
 //! | two regions, two maps, and their edges | `last_page_of_a_guest_of_any_size_is_moved`, `both_maps_are_followed` |
 //! | pages of zeros over storage that is not zero | `page_of_zeros_replaces_what_the_target_had`, `page_that_becomes_zero_is_moved` |
 //! | I/O that ends behind the last pass | `input_that_ends_during_the_stop_is_moved` |
@@ -355,6 +356,34 @@ fn rollback_of_a_stop_forgets_neither_pages_nor_keys() {
         let copy = assert_moved(&rig, &ended);
         assert_eq!((resumes, ended.statistics.overruns), (1, 1));
         assert_eq!((key(&copy, 100), key(&copy, 101)), (0xB0, 0xD0));
+    }
+}
+
+/// The link is lost with frames under way and comes back: what was not stored is sent again, as it
+/// is by then.
+#[test]
+fn frames_under_way_at_a_loss_of_the_link_are_sent_again() {
+    for frame_bytes_max in [ONE_PAGE, 12_000, 262_272] {
+        let mut rig = Rig::new(PAGES);
+        rig.frame_bytes_max = frame_bytes_max;
+        let mut drops = 0;
+        let ended = rig.attempt(&mut |moment, scene| match moment {
+            Moment::Tracked => scene.set_link_bytes(3000),
+            moment if moment.copies(PAGE) && drops == 0 => {
+                drops += 1;
+                put(scene.guest, PAGE, 21);
+                scene.drop_link();
+                scene.open_link();
+            }
+            moment if moment.reads_key(PAGE) && drops == 1 => {
+                drops += 1;
+                scene.guest.storage.set_key(PageNumber::new(PAGE), 0x70);
+                scene.drop_link();
+            }
+            _ => {}
+        });
+        let copy = assert_moved(&rig, &ended);
+        assert_eq!((drops, page(&copy, PAGE)[5], key(&copy, PAGE)), (2, 21, 0x70));
     }
 }
 

@@ -72,6 +72,7 @@ enum Act {
     OpenLink,
     Cancel,
     Cut,
+    Drop,
 }
 
 /// What is wrong with the link.
@@ -100,6 +101,7 @@ fn act() -> impl Strategy<Value = Act> {
         2 => Just(Act::OpenLink),
         1 => Just(Act::Cancel),
         1 => Just(Act::Cut),
+        3 => Just(Act::Drop),
     ]
 }
 
@@ -210,6 +212,7 @@ fn do_act(act: Act, scene: &Scene<'_>, model: &mut Model, is_stopped: bool) {
         Act::OpenLink => scene.open_link(),
         Act::Cancel => scene.cancel(),
         Act::Cut => scene.cut_link(),
+        Act::Drop => scene.drop_link(),
     }
 }
 
@@ -325,6 +328,7 @@ proptest! {
         let (mut rig, mut model) = (Rig::new(pages), Model::new(pages));
         rig.frame_bytes_max = frame_bytes_max;
         rig.limits.peer_answer = PATIENCE;
+        rig.limits.reconnect = PATIENCE;
         let ended = attempt(&mut rig, &mut model, &acts, fault);
         if assert_whole(&rig, &model, &ended) {
             for act in between {
@@ -351,6 +355,7 @@ proptest! {
         let mut config = running(&run);
         config.workload.seed = seed;
         config.limits.peer_answer = PATIENCE;
+        config.limits.reconnect = PATIENCE;
         let mut world = started(&config);
         if assert_one_guest(&mut world, &config, &case) {
             let before = world.at;

@@ -13,7 +13,8 @@ use monitor_core::{
     memory::{DirtyBitmap, PageRun},
     ports::{
         Completion, Completions, DeviceControl, DirtyTracking, ErrorType, GuestAnswer, GuestEvent,
-        GuestEvents, GuestProcessors, GuestStorage, OperatorConsole, StorageKeys, VmHost,
+        GuestEvents, GuestProcessors, GuestStorage, MonitorJournal, OperatorConsole, StorageKeys,
+        VmHost,
     },
     processor::ProcessorImage,
     units::{DeviceSlot, Epoch, PageCount, ProcessorIndex, Tick},
@@ -292,6 +293,12 @@ impl DeviceControl for MovedPorts<'_> {
         image: &SubchannelImage,
     ) -> Result<(), PortFailure> {
         self.vm.restore_subchannel(slot, image)
+    }
+}
+
+impl MonitorJournal for MovedPorts<'_> {
+    fn save(&mut self, record: &[u8]) -> Result<(), PortFailure> {
+        self.vm.save(record)
     }
 }
 
