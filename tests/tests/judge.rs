@@ -39,6 +39,7 @@ fn after(plant: impl FnOnce(&World, &Machine)) -> Verified {
         cluster: world.cluster(),
         vm: VmName::new("VM12PROD").unwrap(),
         owner: Ownership { owner: world.at, epoch: world.epoch },
+        record: world.cluster().directory().record(VmName::new("VM12PROD").unwrap()),
         source: &source,
         target: &world.machine,
         witness: None,

@@ -210,6 +210,15 @@ impl Source {
         self.enter(Phase::Preparing(Preparing { step: PrepareStep::Saving, since: now }));
     }
 
+    /// The journal is written; or it is not, and nothing was done that were to be undone.
+    fn begin_saved(&mut self, now: Tick, input: Input) {
+        if matches!(input, Input::Done(_)) {
+            self.begin(now);
+        } else {
+            self.abort(now, Reason::JournalUnavailable);
+        }
+    }
+
     fn begin(&mut self, now: Tick) {
         self.out.push(Effect::Notice(Notice::MigrationStarted));
         self.out.push(Effect::Mark(MigrationMark::Outgoing));
@@ -237,12 +246,11 @@ impl Source {
     ) -> Step {
         let limits = self.attempt.as_ref().map_or(Limits::DEFAULT, |attempt| attempt.limits);
         match (preparing.step, input) {
-            (PrepareStep::Saving, Input::Done(Operation::SaveJournal)) => {
-                self.begin(now);
-                Ok(())
-            }
-            (PrepareStep::Saving, Input::Failed(Operation::SaveJournal)) => {
-                self.abort(now, Reason::JournalUnavailable);
+            (
+                PrepareStep::Saving,
+                Input::Done(Operation::SaveJournal) | Input::Failed(Operation::SaveJournal),
+            ) => {
+                self.begin_saved(now, input);
                 Ok(())
             }
             (PrepareStep::Telling, Input::Guest(GuestAnswer::Ready)) => {

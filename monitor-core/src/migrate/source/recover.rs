@@ -156,11 +156,12 @@ impl Source {
 
     /// A new connection stands: the target is asked where it stands.
     pub(super) fn greet(&mut self, now: Tick) {
-        self.line = self.line.connected(now);
-        if self.line.is_greeting() {
-            self.out.take_link();
-            self.out.send(Frame::Resume);
+        if !self.line.wants_link() {
+            return;
         }
+        self.line = self.line.connected(now);
+        self.out.take_link();
+        self.out.send(Frame::Resume);
     }
 
     /// The target has said where it stands.
