@@ -223,8 +223,8 @@ impl<E: End> Search<E> {
     /// Polls all effects; gives their kinds, each run of equal ones once.
     fn drain(&self, number: usize, case: &Case, end: &mut E) -> Vec<String> {
         let now = match case.stimulus {
-            Stimulus::Input(now, _) => now,
-            Stimulus::Start | Stimulus::Cancel | Stimulus::Decide(_) | Stimulus::GuestStores => NOW,
+            Stimulus::Input(now, _) | Stimulus::Cancel(now) | Stimulus::Decide(now, _) => now,
+            Stimulus::Start | Stimulus::GuestStores => NOW,
         };
         let mut names = Vec::new();
         for _ in 0..EFFECTS_LIMIT {

@@ -3,6 +3,7 @@
 //! Source of truth: the tests. Deliberately not here: what is particular to one test.
 
 pub mod explore;
+pub mod fuzz;
 pub mod machines;
 pub mod rig;
 pub mod worlds;

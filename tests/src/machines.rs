@@ -33,22 +33,22 @@ use monitor_core::{
 pub const NOW: Tick = Tick::new(0);
 
 /// The devices of the VM.
-const DEVICES: u16 = 2;
+pub(crate) const DEVICES: u16 = 2;
 
 /// The pages of the VM: a part of one group.
-const PAGES: PageCount = PageCount::new(2);
+pub(crate) const PAGES: PageCount = PageCount::new(2);
 
 /// The attempt on the wire.
-const STREAM: StreamId = StreamId::new(77);
+pub(crate) const STREAM: StreamId = StreamId::new(77);
 
 /// The epoch under which the source owns the VM.
-const EPOCH: Epoch = Epoch::new(3);
+pub(crate) const EPOCH: Epoch = Epoch::new(3);
 
 /// The first load of the target; the next one counts up from it.
-const FIRST_LOAD: Incarnation = Incarnation::new(7);
+pub(crate) const FIRST_LOAD: Incarnation = Incarnation::new(7);
 
 /// The load behind RECOPY.
-const NEXT_LOAD: Incarnation = Incarnation::new(8);
+pub(crate) const NEXT_LOAD: Incarnation = Incarnation::new(8);
 
 /// Every operation that can be owed.
 const OPERATIONS: [Operation; 17] = [
@@ -92,10 +92,10 @@ impl fmt::Display for Name {
 pub enum Stimulus {
     /// The command that begins an attempt.
     Start,
-    /// The operator's wish to end it.
-    Cancel,
-    /// The operator's decision about a VM that is held in doubt.
-    Decide(Verdict),
+    /// The operator's wish to end it, at this moment.
+    Cancel(Tick),
+    /// The operator's decision about a VM that is held in doubt, at this moment.
+    Decide(Tick, Verdict),
     /// An input at this moment.
     Input(Tick, Input),
     /// The guest stores into its first page and changes a key.
@@ -274,6 +274,7 @@ impl Owed {
     }
 }
 
+/// A slot without a device has no bit.
 const fn bit(operation: Operation) -> u32 {
     let place = match operation {
         Operation::CheckVm => 0,
@@ -282,35 +283,39 @@ const fn bit(operation: Operation) -> u32 {
         Operation::TrackChanges => 3,
         Operation::StopProcessors => 4,
         Operation::ResumeProcessors => 5,
-        Operation::AssignDevice(slot) => 6 + slot.get(),
-        Operation::QuiesceDevice(slot) => 8 + slot.get(),
-        Operation::AttachDevice(slot) => 10 + slot.get(),
-        Operation::RemoveDevice(slot) => 12 + slot.get(),
+        Operation::AssignDevice(slot) if slot.get() < DEVICES => 6 + slot.get(),
+        Operation::QuiesceDevice(slot) if slot.get() < DEVICES => 8 + slot.get(),
+        Operation::AttachDevice(slot) if slot.get() < DEVICES => 10 + slot.get(),
+        Operation::RemoveDevice(slot) if slot.get() < DEVICES => 12 + slot.get(),
         Operation::MoveState => 14,
         Operation::TellGuest => 15,
         Operation::SaveJournal => 16,
+        Operation::AssignDevice(_)
+        | Operation::QuiesceDevice(_)
+        | Operation::AttachDevice(_)
+        | Operation::RemoveDevice(_) => return 0,
     };
     1 << place
 }
 
 /// Limits that differ from each other, with one roll-back of the blackout.
-const LIMITS: Limits = Limits { overruns: 1, ..Limits::DEFAULT };
+pub(crate) const LIMITS: Limits = Limits { overruns: 1, ..Limits::DEFAULT };
 
-fn source_su() -> SuName {
+pub(crate) fn source_su() -> SuName {
     SuName::new("ABG-SU1").expect("a short name")
 }
 
-fn target_su() -> SuName {
+pub(crate) fn target_su() -> SuName {
     SuName::new("ABG-SU2").expect("a short name")
 }
 
-fn vm_name() -> VmName {
+pub(crate) fn vm_name() -> VmName {
     VmName::new("VM2").expect("a short name")
 }
 
 /// The record while the source owns the VM, after it has taken it back, after the claim, and after
 /// the source has taken the VM from a target that is lost.
-fn records() -> [Ownership; 4] {
+pub(crate) fn records() -> [Ownership; 4] {
     [
         Ownership { owner: source_su(), epoch: EPOCH },
         Ownership { owner: source_su(), epoch: EPOCH.next() },
@@ -319,7 +324,7 @@ fn records() -> [Ownership; 4] {
     ]
 }
 
-fn device(number: u16) -> DeviceDescriptor {
+pub(crate) fn device(number: u16) -> DeviceDescriptor {
     DeviceDescriptor {
         mnemonic: Mnemonic::new(["D0", "D1"][usize::from(number)]).expect("a short name"),
         number: DeviceNumber::new(number),
@@ -330,7 +335,7 @@ fn device(number: u16) -> DeviceDescriptor {
     }
 }
 
-fn hello(frame_bytes_max: u32, window: u32) -> Hello {
+pub(crate) fn hello(frame_bytes_max: u32, window: u32) -> Hello {
     Hello {
         version_min: VERSION_MIN,
         version_max: VERSION_MAX,
@@ -343,7 +348,7 @@ fn hello(frame_bytes_max: u32, window: u32) -> Hello {
     }
 }
 
-fn page_run(mask: u64) -> PageRun {
+pub(crate) fn page_run(mask: u64) -> PageRun {
     PageRun { group: GroupNumber::new(0), mask }
 }
 
@@ -356,9 +361,9 @@ fn frame(detail: &'static str, frame: Frame) -> Case {
     case(frame_name(&frame), detail, Input::Frame(arrival))
 }
 
-/// One frame of each type within these codes, with values that fit the VM.
-fn frames_of_codes(codes: RangeInclusive<u16>) -> Vec<Case> {
-    let frames = [
+/// One frame of each type but HELLO and ABORT, with values that fit the VM.
+pub(crate) fn sample_frames() -> [Frame; 22] {
+    [
         Frame::Definition,
         Frame::Device(DeviceSlot::new(0)),
         Frame::Check(DEVICES),
@@ -381,8 +386,13 @@ fn frames_of_codes(codes: RangeInclusive<u16>) -> Vec<Case> {
         Frame::Running(FIRST_LOAD),
         Frame::Completed,
         Frame::Aborted { incarnation: FIRST_LOAD, reason: Reason::BuildFailed },
-    ];
-    let theirs = frames.into_iter().filter(|frame| codes.contains(&frame.frame_type().code()));
+    ]
+}
+
+/// The sample frames within these codes.
+fn frames_of_codes(codes: RangeInclusive<u16>) -> Vec<Case> {
+    let theirs =
+        sample_frames().into_iter().filter(|frame| codes.contains(&frame.frame_type().code()));
     theirs.map(|it| frame("", it)).collect()
 }
 

@@ -253,7 +253,9 @@ impl SourceEnd {
             }
             Input::Frame(Arrival { frame: Frame::Built(load), .. }) => self.load = load,
             Input::Frame(Arrival { frame: Frame::Aborted { incarnation, .. }, .. }) => {
-                self.dropped[usize::from(incarnation == NEXT_LOAD)] = true;
+                if let Some(place) = place(incarnation) {
+                    self.dropped[place] = true;
+                }
                 self.may_resume |= self.committed.iter().flatten().last() == Some(&incarnation);
             }
             Input::Directory(DirectoryAnswer::Won) => self.may_resume = true,
@@ -306,8 +308,13 @@ impl SourceEnd {
             Some(slot) => *slot = Some(load),
             None => self.breaks("COMMIT is sent once for a load"),
         }
-        self.may_resume = self.dropped[usize::from(load == NEXT_LOAD)];
+        self.may_resume = place(load).is_some_and(|place| self.dropped[place]);
     }
+}
+
+/// The place of a load among those of an attempt; none of a load that there is not.
+fn place(load: Incarnation) -> Option<usize> {
+    [FIRST_LOAD, NEXT_LOAD].into_iter().position(|known| known == load)
 }
 
 /// Whether the driver may have to answer this effect by a failure before the next poll.
@@ -330,7 +337,7 @@ impl End for SourceEnd {
         let command = |detail, stimulus| Case { name: Name { kind: "command", detail }, stimulus };
         let mut cases = vec![
             command("start", Stimulus::Start),
-            command("cancel", Stimulus::Cancel),
+            command("cancel", Stimulus::Cancel(NOW)),
             Case {
                 name: Name { kind: "guest stores", detail: "" },
                 stimulus: Stimulus::GuestStores,
@@ -340,8 +347,14 @@ impl End for SourceEnd {
         for (detail, epoch) in [("own", EPOCH), ("of the target", EPOCH.next())] {
             let name = |kind| Name { kind, detail };
             let (runs, lost) = (Verdict::TargetRuns(epoch), Verdict::TargetLost(epoch));
-            cases.push(Case { name: name("target runs, epoch"), stimulus: Stimulus::Decide(runs) });
-            cases.push(Case { name: name("target lost, epoch"), stimulus: Stimulus::Decide(lost) });
+            cases.push(Case {
+                name: name("target runs, epoch"),
+                stimulus: Stimulus::Decide(NOW, runs),
+            });
+            cases.push(Case {
+                name: name("target lost, epoch"),
+                stimulus: Stimulus::Decide(NOW, lost),
+            });
         }
         cases.extend(self.target_frames());
         cases.extend(self.statuses());
@@ -356,8 +369,8 @@ impl End for SourceEnd {
         let attempt = self.attempt;
         match case.stimulus {
             Stimulus::Start => self.machine.start(NOW, attempt)?,
-            Stimulus::Cancel => self.machine.cancel(NOW)?,
-            Stimulus::Decide(verdict) => self.machine.decide(NOW, verdict)?,
+            Stimulus::Cancel(now) => self.machine.cancel(now)?,
+            Stimulus::Decide(now, verdict) => self.machine.decide(now, verdict)?,
             Stimulus::Input(now, input) => {
                 let kept = self.findings.clone();
                 if let Input::Frame(Arrival { frame: Frame::Findings(count), .. }) = input {
@@ -383,7 +396,7 @@ impl End for SourceEnd {
 
     fn can_happen(&self, case: &Case) -> bool {
         match case.stimulus {
-            Stimulus::Start | Stimulus::Cancel | Stimulus::Decide(_) => true,
+            Stimulus::Start | Stimulus::Cancel(_) | Stimulus::Decide(..) => true,
             Stimulus::GuestStores => {
                 self.phase() == SourcePhase::Precopy && self.machine.statistics().passes.is_empty()
             }

@@ -237,9 +237,10 @@ impl End for TargetEnd {
 
     fn can_happen(&self, case: &Case) -> bool {
         match case.stimulus {
-            Stimulus::Start | Stimulus::Cancel | Stimulus::Decide(_) | Stimulus::GuestStores => {
-                false
-            }
+            Stimulus::Start
+            | Stimulus::Cancel(_)
+            | Stimulus::Decide(..)
+            | Stimulus::GuestStores => false,
             // A guest also reports itself, and none is told for sure.
             Stimulus::Input(_, Input::Guest(_) | Input::Failed(Operation::TellGuest)) => true,
             Stimulus::Input(_, input) => self.owed.expects(&input),
