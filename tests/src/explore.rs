@@ -95,6 +95,68 @@ impl<P: Copy + Ord + fmt::Debug> Found<P> {
         }
         text
     }
+
+    /// The table in short, as Markdown: for each phase the inputs that have the same ends, the
+    /// phases in which they can leave the machine, and what can have become of the guest by then.
+    #[must_use]
+    pub fn summary(&self, end: &str) -> String {
+        let mut text =
+            format!("| {end} in | on | becomes | the guest |\n| --- | --- | --- | --- |\n");
+        for (phase, cases) in &self.table {
+            let mut kinds: BTreeMap<&str, BTreeSet<(String, String)>> = BTreeMap::new();
+            for (name, outcomes) in cases {
+                kinds.entry(name.kind).or_default().extend(outcomes.iter().map(Outcome::end));
+            }
+            let mut alike: BTreeMap<BTreeSet<(String, String)>, Vec<&str>> = BTreeMap::new();
+            for (kind, mut ends) in kinds {
+                // Where an input is taken in some states, its refusal in others says little.
+                if ends.iter().any(|(becomes, _)| becomes != REFUSED) {
+                    ends.retain(|(becomes, _)| becomes != REFUSED);
+                }
+                alike.entry(ends).or_default().push(kind);
+            }
+            for (ends, kinds) in alike {
+                let becomes: BTreeSet<&str> =
+                    ends.iter().map(|(phase, _)| phase.as_str()).collect();
+                let guest: BTreeSet<&str> = ends
+                    .iter()
+                    .map(|(_, guest)| guest.as_str())
+                    .filter(|it| !it.is_empty())
+                    .collect();
+                let list = |names: BTreeSet<&str>| names.into_iter().collect::<Vec<_>>().join(", ");
+                let (becomes, guest) = (list(becomes), list(guest));
+                let _ =
+                    writeln!(text, "| `{phase:?}` | {} | {becomes} | {guest} |", kinds.join(", "));
+            }
+        }
+        text
+    }
+}
+
+/// What the summary says of an input that a machine refuses.
+const REFUSED: &str = "refused";
+
+impl Outcome {
+    /// The phase afterwards, and what has become of the guest.
+    fn end(&self) -> (String, String) {
+        match self {
+            Self::Taken { phase, disposition, .. } => (format!("`{phase}`"), spaced(disposition)),
+            Self::Ignored => ("ignored".to_owned(), String::new()),
+            Self::Refused(..) => (REFUSED.to_owned(), String::new()),
+        }
+    }
+}
+
+/// The words of a name in capitals: `HeldAtSource` is "held at source".
+fn spaced(name: &str) -> String {
+    let mut words = String::new();
+    for character in name.chars() {
+        if character.is_uppercase() && !words.is_empty() {
+            words.push(' ');
+        }
+        words.extend(character.to_lowercase());
+    }
+    words
 }
 
 /// Writes names as an indented paragraph.

@@ -8,7 +8,7 @@ use host_harness::{
     console::ConsoleName,
     sim::{Course, World},
 };
-use monitor_core::units::{PageCount, SuName};
+use monitor_core::units::{Micros, PageCount, SuName};
 
 /// Memory of a small VM: 8 MiB.
 const SMALL: PageCount = PageCount::new(2048);
@@ -30,6 +30,8 @@ pub fn small() -> Config {
 pub fn with(change: impl FnOnce(&mut Config)) -> Config {
     let overrides = Overrides { memory: Some(SMALL), ..Overrides::default() };
     let mut config = Config::load(None, &overrides).expect("the built-in configuration is right");
+    // A lost link is given up soon, so that a world need not wait for nothing.
+    config.limits.reconnect = Micros::from_millis(20);
     change(&mut config);
     config
 }

@@ -154,13 +154,54 @@ fn a_link_cut_at_any_moment_leaves_one_guest() {
             }
             Disposition::HeldAtSource => {
                 assert!(target_runs, "nobody runs after a cut in round {round}");
-                assert!(says(&course, ConsoleName::Source, "VMS2455"));
+                assert!(says(&course, ConsoleName::Source, "VMS2456"));
             }
             Disposition::HeldAtTarget => panic!("a source does not know of the target's hold"),
         }
         *ends.entry(format!("{:?}", course.disposition)).or_insert(0) += 1;
     }
     assert!(ends.len() >= 2, "the cuts met one side alone: {ends:?}");
+}
+
+/// A connection that comes back costs the attempt nothing, whenever it is lost in pre-copy or in
+/// the blackout, and repeats no more than what was under way.
+#[test]
+fn a_link_that_comes_back_carries_on_with_the_attempt() {
+    let config = small();
+    let rounds = started(&config).attempt(other(&config), &Scenario::default()).rounds;
+    let (mut completed, mut reconnected) = (0, 0);
+    for round in 1..=rounds {
+        let mut world = started(&config);
+        let scenario =
+            Scenario { cut: Some(Cut::AtRound(round)), comes_back: true, ..Scenario::default() };
+        let course = world.attempt(other(&config), &scenario);
+        assert_eq!(course.rounds_run_twice, 0, "round {round}");
+        assert_ne!(course.disposition, Disposition::HeldAtSource, "round {round}");
+        if course.disposition == Disposition::RunsAtTarget {
+            assert_eq!(course.verified, Some(Verified::ALL), "round {round}");
+            completed += 1;
+        }
+        reconnected += u64::from(course.statistics.reconnects > 0);
+        assert!(course.statistics.repeated.get() <= 16 * 64, "round {round}");
+    }
+    assert!(completed > rounds * 3 / 4, "{completed} of {rounds} attempts completed");
+    assert!(reconnected > rounds / 3, "{reconnected} of {rounds} attempts went on");
+}
+
+#[test]
+fn a_wrong_byte_costs_a_connection_that_comes_back_nothing() {
+    let config = small();
+    for place in [100_000, 300_000, 1_000_000] {
+        let mut world = started(&config);
+        let scenario = Scenario {
+            wrong_byte: Some((Direction::ToTarget, place, 0x01)),
+            comes_back: true,
+            ..Scenario::default()
+        };
+        let course = world.attempt(other(&config), &scenario);
+        assert_complete(&course);
+        assert!(course.statistics.reconnects == 1 && course.statistics.repeated.get() > 0);
+    }
 }
 
 #[test]
@@ -295,8 +336,8 @@ fn a_foreign_or_damaged_stream_ends_the_attempt_by_name() {
         let mut world = started(&config);
         let course = world.attempt(other(&config), &scenario);
         if reason == Reason::LinkLost && scenario.cut.is_none() {
-            // The target found the wrong byte and gave up; the source hears of it.
-            assert_eq!(course.target_reason, Some(Reason::StreamDamaged));
+            // The target found the wrong byte and gave up the connection.
+            assert_eq!(course.target_reason, Some(Reason::LinkLost));
             assert_eq!(course.disposition, Disposition::RunsAtSource);
         } else {
             assert_undone(&mut world, &course, reason);

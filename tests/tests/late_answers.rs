@@ -90,6 +90,10 @@ fn doubtful(inputs: &[Input]) -> (Source, usize) {
     let mut poll = |source: &mut Source, now, loan: &mut SourceLoan<'_, '_>| {
         while let Some(effect) = source.poll_effect(now, loan) {
             asked += usize::from(matches!(effect, Effect::CompareAndSet { .. }));
+            if matches!(effect, Effect::Save(_)) {
+                let saved = Input::Done(Operation::SaveJournal);
+                source.handle(now, saved, loan).unwrap();
+            }
         }
     };
     poll(&mut source, Tick::new(0), &mut loan);

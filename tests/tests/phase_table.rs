@@ -68,6 +68,25 @@ fn assert_golden(text: &str) {
     );
 }
 
+/// Lines between which ARCHITECTURE.md has the table in short.
+const TABLE_BEGIN: &str = "<!-- phases and inputs: written by the test phase_table -->\n";
+const TABLE_END: &str = "<!-- end of the table -->\n";
+
+/// Holds the table in short against ARCHITECTURE.md, or writes it there.
+fn assert_summary(text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../ARCHITECTURE.md");
+    let page = fs::read_to_string(&path).expect("ARCHITECTURE.md is readable");
+    let (before, rest) = page.split_once(TABLE_BEGIN).expect("the table has a begin");
+    let (present, after) = rest.split_once(TABLE_END).expect("the table has an end");
+    let text = format!("\n{text}\n");
+    if env::var_os("OVERWRITE").is_some() {
+        let page = format!("{before}{TABLE_BEGIN}{text}{TABLE_END}{after}");
+        fs::write(&path, page).expect("ARCHITECTURE.md can be written");
+        return;
+    }
+    assert!(present == text, "ARCHITECTURE.md: OVERWRITE=1 writes the table of phases anew");
+}
+
 #[test]
 fn every_phase_takes_every_input_as_agreed() {
     let source = thread::spawn(|| explore_source(Polling::AfterEachInput));
@@ -75,6 +94,7 @@ fn every_phase_takes_every_input_as_agreed() {
     let source = source.join().expect("the source keeps every rule");
     assert_eq!(source.phases(), SourcePhase::ALL);
     assert_eq!(target.phases(), TargetPhase::ALL);
+    assert_summary(&format!("{}\n{}", source.summary("source"), target.summary("target")));
     assert_golden(&format!("{HEAD}{}{}", source.table("source"), target.table("target")));
 }
 

@@ -90,13 +90,12 @@ impl Pipe {
         lanes.to_source.bytes.clear();
     }
 
-    /// Cuts the pipe now, for ever, or until it is mended.
+    /// Makes the present connection the last one, until the pipe is mended.
     pub fn sever(&self) {
-        self.cut();
         self.lanes().is_severed = true;
     }
 
-    /// Lets a severed pipe be connected again.
+    /// Lets a pipe be connected again.
     pub fn mend(&self) {
         self.lanes().is_severed = false;
     }

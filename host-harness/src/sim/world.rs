@@ -83,6 +83,8 @@ pub enum Cut {
 pub struct Scenario {
     /// The link is cut.
     pub cut: Option<Cut>,
+    /// A link that is lost comes back; otherwise the first loss is for good.
+    pub comes_back: bool,
     /// A byte of the stream is wrong: direction, place, mask.
     pub wrong_byte: Option<(Direction, u64, u8)>,
     /// Bytes that stand in a direction before anything is sent.
@@ -103,6 +105,7 @@ impl Default for Scenario {
     fn default() -> Self {
         Self {
             cut: None,
+            comes_back: false,
             wrong_byte: None,
             foreign: None,
             cancel: None,
@@ -256,6 +259,9 @@ impl World {
 }
 
 fn prepare(pipe: &Pipe, scenario: &Scenario) {
+    if !scenario.comes_back {
+        pipe.sever();
+    }
     if let Some((direction, place, mask)) = scenario.wrong_byte {
         pipe.falsify(direction, place, mask);
     }
@@ -277,6 +283,7 @@ struct Attempt<'w> {
     rounds: u64,
     rounds_run_twice: u64,
     cancelled: bool,
+    has_cut: bool,
     gone_since: Option<u64>,
     is_stalled: bool,
 }
@@ -292,6 +299,7 @@ impl<'w> Attempt<'w> {
             rounds: 0,
             rounds_run_twice: 0,
             cancelled: false,
+            has_cut: false,
             gone_since: None,
             is_stalled: false,
         }
@@ -397,7 +405,8 @@ impl<'w> Attempt<'w> {
             }
             let twice = built.as_ref().is_some_and(|there| there.is_running());
             self.rounds_run_twice += u64::from(twice && machine.is_running());
-            let resting = waits.finished || is_at_rest(source.machine());
+            let is_severed = !self.scenario.comes_back;
+            let resting = waits.finished || (is_severed && is_at_rest(source.machine()));
             if waits.finished {
                 // A source that has ended closes its end of the link.
                 self.pipe.cut();
@@ -417,7 +426,8 @@ impl<'w> Attempt<'w> {
             Some(Cut::AtRound(round)) => self.rounds >= round,
             Some(Cut::AfterBytes(..)) | None => false,
         };
-        if cut {
+        if cut && !self.has_cut {
+            self.has_cut = true;
             self.pipe.cut();
         }
         if self.scenario.cancel == Some(phase) && !self.cancelled {

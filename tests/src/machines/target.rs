@@ -35,6 +35,8 @@ pub struct TargetEnd {
     has_won: bool,
     has_vm: bool,
     has_kept_device: bool,
+    /// Whether a connection that was lost may come back.
+    can_reconnect: bool,
     /// Whether the journal can be written.
     has_journal: bool,
     breach: Option<&'static str>,
@@ -63,6 +65,7 @@ impl TargetEnd {
             has_won: false,
             has_vm: false,
             has_kept_device: false,
+            can_reconnect: true,
             has_journal: true,
             breach: None,
         }
@@ -72,6 +75,13 @@ impl TargetEnd {
     #[must_use]
     pub fn is_within_bounds(&self) -> bool {
         self.machine.incarnation() <= NEXT_LOAD
+    }
+
+    /// The same over a link that does not come back.
+    #[must_use]
+    pub const fn without_reconnection(mut self) -> Self {
+        self.can_reconnect = false;
+        self
     }
 
     /// The same with a journal that cannot be written.
@@ -241,6 +251,7 @@ impl End for TargetEnd {
             | Stimulus::Cancel(_)
             | Stimulus::Decide(..)
             | Stimulus::GuestStores => false,
+            Stimulus::Input(_, Input::LinkUp) => self.can_reconnect,
             // A guest also reports itself, and none is told for sure.
             Stimulus::Input(_, Input::Guest(_) | Input::Failed(Operation::TellGuest)) => true,
             Stimulus::Input(_, input) => self.owed.expects(&input),

@@ -503,6 +503,11 @@ impl Source {
             // The deadline comes as an input of its own, which rolls the stop back.
             return;
         }
+        if !self.line.is_up() {
+            // The link was lost meanwhile: STATUS takes the place of READY.
+            self.phase = Phase::Suspended(Suspended { step: StopStep::Loading, ..suspended });
+            return;
+        }
         let incarnation = suspended.incarnation;
         self.out.send(Frame::Commit(incarnation));
         self.enter(Phase::Offered(Offered { incarnation, suspended: suspended.since, since: now }));
