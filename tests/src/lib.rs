@@ -5,6 +5,7 @@
 pub mod explore;
 pub mod fuzz;
 pub mod machines;
+pub mod model;
 pub mod rig;
 pub mod worlds;
 

@@ -1,0 +1,105 @@
+//! What becomes of a world in which nothing goes wrong any more.
+//!
+//! Source of truth: ARCHITECTURE.md, "The handover". From a state, everything that is under way is
+//! brought to its end, the most urgent first, and deadlines pass when nothing else is left. The
+//! world must come to rest within a bound, with the guest running exactly once; held is it only
+//! where the record's owner is lost. Invariant: a state that is known to heal is not tried again,
+//! so that the course from each state of a search is a step or two long.
+
+use std::{
+    collections::HashSet,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{Mutex, PoisonError},
+};
+
+use super::{
+    action::{Action, course, is_settled},
+    bounds::Bounds,
+    ends::su_of,
+    state::State,
+    step::after,
+};
+
+/// More steps than any world takes to come to rest.
+const STEPS_LIMIT: usize = 400;
+
+/// How many parts the set has, so that threads seldom wait for each other.
+const PARTS: usize = 64;
+
+/// The states that are known to heal.
+#[derive(Debug)]
+pub(super) struct Healed {
+    parts: [Mutex<HashSet<u64>>; PARTS],
+}
+
+impl Default for Healed {
+    fn default() -> Self {
+        Self { parts: std::array::from_fn(|_| Mutex::default()) }
+    }
+}
+
+impl Healed {
+    /// Whether the world comes to rest from here as it must.
+    pub(super) fn comes_to_rest(&self, state: &State, bounds: &Bounds) -> bool {
+        let mut course = Vec::new();
+        let heals = self.follow(state.clone(), bounds, &mut course);
+        if heals {
+            for key in course {
+                self.part(key).insert(key);
+            }
+        }
+        heals
+    }
+
+    fn follow(&self, mut state: State, bounds: &Bounds, keys: &mut Vec<u64>) -> bool {
+        let mut lateness = 0;
+        for _ in 0..STEPS_LIMIT {
+            let key = key(&state);
+            if self.part(key).contains(&key) {
+                return true;
+            }
+            keys.push(key);
+            let Some(next) = next(&state, bounds, &mut lateness) else {
+                return is_well(&state);
+            };
+            state = next;
+        }
+        false
+    }
+
+    fn part(&self, key: u64) -> std::sync::MutexGuard<'_, HashSet<u64>> {
+        let part = usize::try_from(key).unwrap_or(0) % PARTS;
+        self.parts[part].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The next state, unless the world is at rest. Deadlines pass in turn.
+fn next(state: &State, bounds: &Bounds, lateness: &mut usize) -> Option<State> {
+    let mut actions = Vec::new();
+    course(state, &mut actions);
+    match actions.first()? {
+        Action::Deadline(_) => {}
+        action => return Some(after(state, bounds, *action)),
+    }
+    for turn in 0..actions.len() {
+        let late = after(state, bounds, actions[(*lateness + turn) % actions.len()]);
+        if late != *state {
+            *lateness += turn + 1;
+            return Some(late);
+        }
+    }
+    None
+}
+
+/// Whether the guest runs once and nobody waits for anything that can still come.
+fn is_well(state: &State) -> bool {
+    let runners = state.sus.iter().filter(|su| su.copy.runs.is_some()).count();
+    let is_owner_lost = state.su(su_of(state.record.owner)).is_lost;
+    (runners == 1 || (runners == 0 && is_owner_lost)) && state.sus.iter().all(is_settled)
+}
+
+fn key(state: &State) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    state.hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,414 @@
+//! The world as a value: SUs, the record, what is under way between them.
+//!
+//! Source of truth: ARCHITECTURE.md, "The handover". Invariants: what an SU truly does with the
+//! guest and its device stands in [`Copy`], apart from what its machine believes; machines are
+//! shared between states and hashed once. Deliberately not here: what can happen.
+
+use std::{
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
+
+use monitor_core::{
+    migrate::Arrival,
+    units::{DeviceSlot, Epoch, Incarnation},
+    vm::{GuestAnswer, Operation, Ownership},
+};
+
+use super::{
+    bounds::{Bounds, Fault},
+    ends::{Machine, su_name, su_of},
+};
+use crate::machines::frame_name;
+
+/// The only device.
+pub(super) const SLOT: DeviceSlot = DeviceSlot::new(0);
+
+/// The operations that take time.
+pub(super) const OPERATIONS: [Operation; 8] = [
+    Operation::BuildVm,
+    Operation::DestroyVm,
+    Operation::StopProcessors,
+    Operation::ResumeProcessors,
+    Operation::AssignDevice(SLOT),
+    Operation::QuiesceDevice(SLOT),
+    Operation::AttachDevice(SLOT),
+    Operation::RemoveDevice(SLOT),
+];
+
+/// The epoch under which the first SU owns the VM.
+const FIRST_EPOCH: Epoch = Epoch::new(1);
+
+/// A machine that states share.
+#[derive(Clone)]
+pub(super) struct Kept {
+    hash: u64,
+    machine: Arc<Machine>,
+}
+
+impl Kept {
+    /// Keeps a machine.
+    pub(super) fn new(machine: Machine) -> Self {
+        let mut hasher = DefaultHasher::new();
+        machine.hash(&mut hasher);
+        Self { hash: hasher.finish(), machine: Arc::new(machine) }
+    }
+
+    /// The machine.
+    pub(super) fn get(&self) -> &Machine {
+        &self.machine
+    }
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.machine.fmt(formatter)
+    }
+}
+
+impl PartialEq for Kept {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.machine == other.machine
+    }
+}
+
+impl Eq for Kept {}
+
+impl Hash for Kept {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.hash.hash(state);
+    }
+}
+
+/// What an SU asked of the directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Ask {
+    /// To read the record.
+    Read,
+    /// To replace it.
+    CompareAndSet {
+        /// What it must be.
+        expected: Ownership,
+        /// What it becomes.
+        new: Ownership,
+    },
+}
+
+impl Ask {
+    /// Where it stands among others.
+    fn order(&self) -> (u64, u8) {
+        match self {
+            Self::Read => (0, 0),
+            Self::CompareAndSet { new, .. } => (new.epoch.get(), su_of(new.owner)),
+        }
+    }
+}
+
+impl fmt::Display for Ask {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read => formatter.write_str("record"),
+            Self::CompareAndSet { expected, new } => write!(
+                formatter,
+                "({}, {})->({}, {})",
+                expected.owner, expected.epoch, new.owner, new.epoch
+            ),
+        }
+    }
+}
+
+/// What an SU can do with the device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) enum Device {
+    /// It does not have it.
+    #[default]
+    Free,
+    /// It has it, and cannot use it yet.
+    Assigned,
+    /// It uses it under this epoch.
+    Usable(u64),
+    /// It had used it, and nothing is in flight.
+    Quiet(u64),
+}
+
+/// A copy of the guest, as it truly is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Copy {
+    /// Whether it is set up.
+    pub(super) is_built: bool,
+    /// The epoch under which its processors may be running.
+    pub(super) runs: Option<u64>,
+    /// The device.
+    pub(super) device: Device,
+    /// What the device was before it was being attached.
+    pub(super) device_before: Device,
+    /// What stands in its page.
+    pub(super) page: u8,
+    /// What stands in its registers.
+    pub(super) registers: u8,
+}
+
+/// A server unit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Su {
+    /// The machine of the attempt that it takes part in.
+    pub(super) end: Option<Kept>,
+    /// The number of that attempt, and thereby of its link.
+    pub(super) link: u8,
+    /// Its copy of the guest.
+    pub(super) copy: Copy,
+    /// A bit for each of [`OPERATIONS`] that is under way, and in the next byte for each whose
+    /// end changes nothing any more.
+    pub(super) owed: u16,
+    /// What the guest is to answer.
+    pub(super) told: Option<GuestAnswer>,
+    /// What the directory is to answer.
+    pub(super) asked: Option<Ask>,
+    /// Whether it is gone with all that was in it.
+    pub(super) is_lost: bool,
+}
+
+impl Su {
+    /// Whether an operation is under way.
+    pub(super) fn owes(&self, operation: Operation) -> bool {
+        self.owed & bit(operation) != 0
+    }
+
+    /// Whether the end of an operation that is under way changes nothing any more.
+    pub(super) fn is_overtaken(&self, operation: Operation) -> bool {
+        self.owed & (bit(operation) << 8) != 0
+    }
+
+    /// Starts an operation. Gives `false` when it is under way already.
+    pub(super) fn start(&mut self, operation: Operation) -> bool {
+        let is_new = !self.owes(operation);
+        self.owed |= bit(operation);
+        is_new
+    }
+
+    /// Something overtakes the operation, if it is under way.
+    pub(super) fn overtake(&mut self, operation: Operation) {
+        self.owed |= (self.owed & bit(operation)) << 8;
+    }
+
+    /// An operation ends.
+    pub(super) fn end(&mut self, operation: Operation) {
+        self.owed &= !(bit(operation) | (bit(operation) << 8));
+    }
+}
+
+fn bit(operation: Operation) -> u16 {
+    let place = OPERATIONS.iter().position(|it| *it == operation);
+    1 << place.expect("an operation that takes time")
+}
+
+/// What is under way on a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Item {
+    /// A frame, and what of the guest it carries.
+    Frame(Arrival, u8),
+    /// Bytes that came twice, in a wrong order or damaged.
+    Spoiled,
+    /// A frame was here.
+    Hole,
+}
+
+/// The link of one attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Link {
+    /// The SUs at its ends: source, target.
+    pub(super) sus: [u8; 2],
+    /// Whether each end uses it.
+    pub(super) is_open: [bool; 2],
+    /// Whether it is cut.
+    pub(super) is_cut: bool,
+    /// What is under way to each end.
+    pub(super) queues: [Vec<Item>; 2],
+    /// The loads of which READY was said, a bit each.
+    pub(super) ready: u8,
+    /// Whether the guest has run on the target.
+    pub(super) has_run: bool,
+}
+
+impl Link {
+    /// A link between two SUs.
+    pub(super) const fn new(from: u8, to: u8) -> Self {
+        Self {
+            sus: [from, to],
+            is_open: [true; 2],
+            is_cut: false,
+            queues: [Vec::new(), Vec::new()],
+            ready: 0,
+            has_run: false,
+        }
+    }
+
+    /// Which end this SU is.
+    pub(super) fn side(&self, su: u8) -> usize {
+        usize::from(self.sus[1] == su)
+    }
+
+    /// The bit of a load.
+    pub(super) const fn load_bit(load: Incarnation) -> u8 {
+        1 << (load.get() % 8)
+    }
+}
+
+/// The world.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct State {
+    /// The ownership record.
+    pub(super) record: Ownership,
+    /// Writes of the record of which nobody waits for an answer any more, and which may land.
+    pub(super) delayed: Vec<Ask>,
+    /// The SUs.
+    pub(super) sus: Vec<Su>,
+    /// The links, one for each attempt.
+    pub(super) links: Vec<Link>,
+    /// Frames that were sent, from which SU to which, while such a frame may come again.
+    pub(super) past: Vec<(u8, u8, Arrival)>,
+    /// What the guest's page and registers must hold, wherever it runs.
+    pub(super) guest: [u8; 2],
+    /// How often each fault has happened.
+    pub(super) spent: [u8; Fault::ALL.len()],
+    /// The rule that was broken, if a step has broken one.
+    pub(super) breach: Option<&'static str>,
+}
+
+impl State {
+    /// The guest runs on the first of so many SUs.
+    pub(super) fn new(bounds: &Bounds) -> Self {
+        let epoch = FIRST_EPOCH.get();
+        let mut sus = vec![Su::default(); usize::from(bounds.sus)];
+        sus[0].copy = Copy {
+            is_built: true,
+            runs: Some(epoch),
+            device: Device::Usable(epoch),
+            ..Copy::default()
+        };
+        Self {
+            record: Ownership { owner: su_name(0), epoch: FIRST_EPOCH },
+            delayed: Vec::new(),
+            sus,
+            links: Vec::new(),
+            past: Vec::new(),
+            guest: [0; 2],
+            spent: [0; Fault::ALL.len()],
+            breach: None,
+        }
+    }
+
+    /// The SU of this number.
+    pub(super) fn su(&self, su: u8) -> &Su {
+        &self.sus[usize::from(su)]
+    }
+
+    /// The SU of this number.
+    pub(super) fn su_mut(&mut self, su: u8) -> &mut Su {
+        &mut self.sus[usize::from(su)]
+    }
+
+    /// The SUs with their numbers.
+    pub(super) fn numbered(&self) -> impl Iterator<Item = (u8, &Su)> {
+        (0..).zip(&self.sus)
+    }
+
+    /// Whether such a fault may still happen.
+    pub(super) fn admits(&self, bounds: &Bounds, fault: Fault) -> bool {
+        let total: u8 = self.spent.iter().sum();
+        self.spent[fault as usize] < bounds.most[fault as usize] && total < bounds.faults
+    }
+
+    /// Notes the first breach.
+    pub(super) fn breaks(&mut self, rule: &'static str) {
+        self.breach = self.breach.or(Some(rule));
+    }
+
+    /// Whether the record names this SU and this epoch.
+    pub(super) fn owns(&self, su: u8, epoch: u64) -> bool {
+        su_of(self.record.owner) == su && self.record.epoch.get() == epoch
+    }
+
+    /// Performs what was asked of the directory; gives whether a compare-and-set took place.
+    pub(super) fn perform(&mut self, ask: Ask) -> bool {
+        match ask {
+            Ask::CompareAndSet { expected, new } if expected == self.record => {
+                self.record = new;
+                true
+            }
+            Ask::CompareAndSet { .. } | Ask::Read => false,
+        }
+    }
+
+    /// A write that nobody waits for any more.
+    pub(super) fn delay(&mut self, ask: Ask) {
+        if !self.delayed.contains(&ask) && ask != Ask::Read {
+            self.delayed.push(ask);
+            self.delayed.sort_unstable_by_key(Ask::order);
+        }
+    }
+
+    /// Forgets writes that can never take place: epochs do not fall.
+    pub(super) fn forget_void_writes(&mut self) {
+        let epoch = self.record.epoch.get();
+        self.delayed.retain(|ask| match ask {
+            Ask::CompareAndSet { expected, .. } => expected.epoch.get() >= epoch,
+            Ask::Read => false,
+        });
+    }
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "({}, {})", self.record.owner, self.record.epoch)?;
+        for (number, su) in self.numbered() {
+            write!(formatter, " | {}", name(number))?;
+            match su.end.as_ref().map(Kept::get) {
+                None => {}
+                Some(Machine::Source(end)) => write!(formatter, " {:?}", end.machine.phase())?,
+                Some(Machine::Target(end)) => write!(formatter, " {:?}", end.machine.phase())?,
+            }
+            match (su.is_lost, su.copy.runs) {
+                (true, _) => write!(formatter, " lost")?,
+                (false, Some(epoch)) => write!(formatter, " RUNS({epoch})")?,
+                (false, None) => {}
+            }
+            if su.copy.is_built {
+                write!(formatter, " {:?}", su.copy.device)?;
+            }
+            if let Some(ask) = su.asked {
+                write!(formatter, " asks {ask}")?;
+            }
+            for operation in OPERATIONS.into_iter().filter(|it| su.owes(*it)) {
+                write!(formatter, " {operation:?}")?;
+            }
+        }
+        for (number, link) in (0_u8..).zip(&self.links) {
+            if link.is_open == [false; 2] {
+                continue;
+            }
+            write!(formatter, " | link {number} {:?}", link.is_open)?;
+            for (mark, queue) in ["<-", "->"].into_iter().zip(&link.queues) {
+                for item in queue {
+                    match item {
+                        Item::Frame(arrival, _) => {
+                            write!(formatter, " {mark}{}", frame_name(&arrival.frame))?;
+                        }
+                        Item::Spoiled | Item::Hole => write!(formatter, " {mark}{item:?}")?,
+                    }
+                }
+            }
+        }
+        if !self.delayed.is_empty() {
+            let delayed: Vec<String> = self.delayed.iter().map(Ask::to_string).collect();
+            write!(formatter, " | delayed {}", delayed.join(" "))?;
+        }
+        self.breach.map_or(Ok(()), |rule| write!(formatter, " | BROKEN: {rule}"))
+    }
+}
+
+/// The letter of an SU.
+pub(super) fn name(su: u8) -> char {
+    char::from(b'A' + su)
+}
