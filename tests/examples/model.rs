@@ -15,7 +15,7 @@ use integration_tests::model::{Bounds, Fault, search};
 fn parse(
     mut arguments: impl Iterator<Item = String>,
 ) -> Result<(Bounds, usize, Option<usize>), String> {
-    let mut bounds = Bounds::short();
+    let mut bounds = Bounds::any(1);
     let (mut threads, mut transitions) = (2, None);
     while let Some(name) = arguments.next() {
         let value = arguments.next().and_then(|value| value.parse::<usize>().ok());

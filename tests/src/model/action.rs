@@ -4,6 +4,8 @@
 //! same state always gives the same actions in the same order; a fault is offered only while the
 //! bounds admit it. Deliberately not here: what comes of an action.
 
+use std::fmt;
+
 use monitor_core::{
     migrate::{SourcePhase, TargetPhase},
     vm::Operation,
@@ -13,11 +15,12 @@ use super::{
     bounds::{Bounds, Fault},
     ends::Machine,
     state::{Ask, Device, Item, Kept, Link, OPERATIONS, State, Su},
+    step::effect_count,
 };
 
 /// Something that happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum Event {
     /// The operator of one SU begins to move the VM to another one.
     Begin {
         /// Where it runs.
@@ -29,8 +32,10 @@ pub enum Action {
     Store(u8),
     /// The front of a link's queue reaches this end of it.
     Deliver(u8, usize),
-    /// This end of a link sees that the link is cut or closed.
+    /// This end of a link sees that the connection is cut or closed.
     SeeCut(u8, usize),
+    /// A new connection stands in the place of the one that was lost.
+    Connect(u8),
     /// An operation of this SU succeeds.
     Done(u8, Operation),
     /// The guest answers on this SU.
@@ -41,6 +46,9 @@ pub enum Action {
     Land(usize),
     /// The deadline of this SU's machine passes.
     Deadline(u8),
+    /// The operator of this SU, which is in doubt, has seen that the target runs the VM, or that
+    /// it is lost.
+    Decide(u8),
     /// Of a fault: an operation of this SU fails.
     Fail(u8, Operation),
     /// Of a fault: the directory does what this SU asked, and its answer is lost.
@@ -59,169 +67,263 @@ pub enum Action {
     Cancel(u8),
     /// Of a fault: the blackout takes too long.
     Overrun(u8),
+    /// Of a fault: the monitor of this SU is restarted; what is under way comes to its end, or
+    /// does not.
+    Restart(u8, bool),
     /// Of a fault: this SU is lost.
     LoseSu(u8),
 }
 
+/// What goes wrong while an event is dealt with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mishap {
+    /// The monitor is restarted behind so many effects, before the next one.
+    Restart(u8),
+    /// The journal cannot be written.
+    Journal,
+}
+
+/// An event, and what goes wrong with it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Action {
+    /// The event.
+    pub event: Event,
+    /// What goes wrong while it is dealt with.
+    pub mishap: Option<Mishap>,
+}
+
+impl From<Event> for Action {
+    fn from(event: Event) -> Self {
+        Self { event, mishap: None }
+    }
+}
+
+impl fmt::Debug for Action {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:?}", self.event)?;
+        self.mishap.map_or(Ok(()), |mishap| write!(formatter, " with {mishap:?}"))
+    }
+}
+
+impl Action {
+    /// The fault that it is.
+    pub(super) const fn fault(self) -> Option<Fault> {
+        match (self.event, self.mishap) {
+            (_, Some(Mishap::Restart(_))) | (Event::Restart(..), None) => Some(Fault::Restart),
+            (_, Some(Mishap::Journal)) => Some(Fault::Journal),
+            (Event::Fail(..), None) => Some(Fault::Failure),
+            (Event::LoseAnswer(_) | Event::Delay(_), None) => Some(Fault::Directory),
+            (Event::Lose(..) | Event::Spoil(..), None) => Some(Fault::Loss),
+            (Event::Cut(_), None) => Some(Fault::Cut),
+            (Event::Stray(_), None) => Some(Fault::Stray),
+            (Event::Cancel(_), None) => Some(Fault::Cancel),
+            (Event::Overrun(_), None) => Some(Fault::Overrun),
+            (Event::LoseSu(_), None) => Some(Fault::SuLoss),
+            (
+                Event::Begin { .. }
+                | Event::Store(_)
+                | Event::Deliver(..)
+                | Event::SeeCut(..)
+                | Event::Connect(_)
+                | Event::Done(..)
+                | Event::Answer(_)
+                | Event::Directory(_)
+                | Event::Land(_)
+                | Event::Deadline(_)
+                | Event::Decide(_),
+                None,
+            ) => None,
+        }
+    }
+}
+
 /// What happens without a fault once everything has begun, the most urgent first.
-pub(super) fn course(state: &State, actions: &mut Vec<Action>) {
-    actions.extend((0..state.delayed.len()).map(Action::Land));
+pub(super) fn course(state: &State, events: &mut Vec<Event>) {
+    events.extend((0..state.delayed.len()).map(Event::Land));
     for (number, su) in state.numbered() {
         if su.asked.is_some() {
-            actions.push(Action::Directory(number));
+            events.push(Event::Directory(number));
         }
         let owed = OPERATIONS.into_iter().filter(|operation| su.owes(*operation));
-        actions.extend(owed.map(|operation| Action::Done(number, operation)));
+        events.extend(owed.map(|operation| Event::Done(number, operation)));
         if su.told.is_some() {
-            actions.push(Action::Answer(number));
+            events.push(Event::Answer(number));
         }
     }
     for (number, link) in (0..).zip(&state.links) {
-        for side in [1, 0] {
-            if is_deliverable(link, side) {
-                actions.push(Action::Deliver(number, side));
-            }
-        }
+        let reached = [1, 0].into_iter().filter(|side| is_deliverable(link, *side));
+        events.extend(reached.map(|side| Event::Deliver(number, side)));
     }
     for (number, link) in (0..).zip(&state.links) {
-        for side in [1, 0] {
-            if link.is_open[side] && (link.is_cut || !link.is_open[1 - side]) {
-                actions.push(Action::SeeCut(number, side));
-            }
+        let is_cut = |side: usize| link.is_open[side] && (link.is_cut || !link.is_open[1 - side]);
+        let cut = [1, 0].into_iter().filter(|side| is_cut(*side));
+        events.extend(cut.map(|side| Event::SeeCut(number, side)));
+        if is_connectable(state, number, link) {
+            events.push(Event::Connect(number));
         }
     }
     for (number, su) in state.numbered() {
         if su.end.as_ref().is_some_and(|end| end.get().deadline().is_some()) {
-            actions.push(Action::Deadline(number));
+            events.push(Event::Deadline(number));
         }
     }
 }
 
 /// Whether something reaches this end.
 fn is_deliverable(link: &Link, side: usize) -> bool {
-    link.is_open[side]
-        && match link.queues[side].as_slice() {
-            [] | [Item::Hole] => false,
-            [..] => true,
-        }
+    let is_hole = matches!(link.queues[side].as_slice(), [] | [Item::Hole]);
+    link.is_open[side] && !is_hole
+}
+
+/// Whether both ends are there for another connection. A monitor answers for what it knows: by
+/// its machine, by its journal, or that it knows nothing.
+fn is_connectable(state: &State, number: u8, link: &Link) -> bool {
+    let [source, target] = link.sus.map(|su| state.su(su));
+    let wants =
+        |su: &Su| su.link == number && su.end.as_ref().is_some_and(|end| end.get().wants_link());
+    let answers = if target.end.is_some() { wants(target) } else { !target.is_lost };
+    link.is_open == [false; 2] && wants(source) && answers
 }
 
 /// Everything that can happen.
 pub(super) fn all(state: &State, bounds: &Bounds, actions: &mut Vec<Action>) {
-    begin(state, bounds, actions);
-    stores(state, bounds, actions);
-    course(state, actions);
+    let mut events = Vec::new();
+    begin(state, bounds, &mut events);
+    course(state, &mut events);
+    let may_restart = state.admits(bounds, Fault::Restart);
+    let may_fail = state.admits(bounds, Fault::Journal);
+    for event in events.iter().copied().filter(|event| !matches!(event, Event::Land(_))) {
+        let mishap = |mishap| Action { event, mishap: Some(mishap) };
+        if may_restart {
+            let count = effect_count(state, event);
+            actions.extend((1..count).map(Mishap::Restart).map(mishap));
+        }
+        if may_fail {
+            actions.push(mishap(Mishap::Journal));
+        }
+    }
+    stores(state, bounds, &mut events);
     for (number, su) in state.numbered().filter(|(_, su)| !su.is_lost) {
-        su_faults(state, bounds, number, su, actions);
+        su_events(state, bounds, number, su, &mut events);
     }
     for (number, link) in (0..).zip(&state.links) {
-        link_faults(state, bounds, number, link, actions);
+        link_events(state, bounds, number, link, &mut events);
     }
-    if state.admits(bounds, Fault::Stray) {
-        let comes = |(number, (from, to, _)): (usize, &(u8, u8, _))| {
-            let end = state.su(*to).end.as_ref()?;
-            let link = &state.links[usize::from(state.su(*to).link)];
-            let is_peer = link.sus.contains(from);
-            (is_peer && end.get().uses_link()).then_some(Action::Stray(number))
-        };
-        actions.extend(state.past.iter().enumerate().filter_map(comes));
-    }
+    strays(state, bounds, &mut events);
+    actions.extend(events.into_iter().map(Action::from));
 }
 
-fn begin(state: &State, bounds: &Bounds, actions: &mut Vec<Action>) {
+fn begin(state: &State, bounds: &Bounds, events: &mut Vec<Event>) {
     if state.links.len() >= usize::from(bounds.attempts) {
         return;
     }
-    let is_idle = |su: &Su| su.end.is_none() && !su.is_lost && su.owed == 0 && su.asked.is_none();
+    let is_idle = |su: &Su| su.end.is_none() && !su.is_lost;
     for (from, source) in state.numbered() {
         if source.copy.runs.is_none() || !is_idle(source) {
             continue;
         }
         for (to, target) in state.numbered() {
             if from != to && is_idle(target) && !target.copy.is_built {
-                actions.push(Action::Begin { from, to });
+                events.push(Event::Begin { from, to });
             }
         }
     }
 }
 
 /// Stores that an attempt may miss: while memory is copied, or before the last I/O has ended.
-fn stores(state: &State, bounds: &Bounds, actions: &mut Vec<Action>) {
+fn stores(state: &State, bounds: &Bounds, events: &mut Vec<Event>) {
     if state.guest[0] >= bounds.stores {
         return;
     }
     for (number, su) in state.numbered() {
-        let is_copied =
-            su.end.as_ref().map(Kept::get).and_then(Machine::source_phase).is_some_and(|phase| {
-                matches!(phase, SourcePhase::Precopy | SourcePhase::Suspended)
-            });
+        let phase = su.end.as_ref().map(Kept::get).and_then(Machine::source_phase);
+        let is_copied = matches!(phase, Some(SourcePhase::Precopy | SourcePhase::Suspended));
         let can_store = su.copy.runs.is_some() || matches!(su.copy.device, Device::Usable(_));
         if is_copied && can_store {
-            actions.push(Action::Store(number));
+            events.push(Event::Store(number));
         }
     }
 }
 
-fn su_faults(state: &State, bounds: &Bounds, number: u8, su: &Su, actions: &mut Vec<Action>) {
+fn su_events(state: &State, bounds: &Bounds, number: u8, su: &Su, events: &mut Vec<Event>) {
     if state.admits(bounds, Fault::Failure) {
-        let may_fail = |operation: &Operation| su.owes(*operation) && !su.is_overtaken(*operation);
+        let may_fail = |operation: &Operation| {
+            let is_certain = su.is_settled(*operation) || *operation == Operation::DestroyVm;
+            su.owes(*operation) && !is_certain
+        };
         let owed = OPERATIONS.into_iter().filter(may_fail);
-        let owed = owed.filter(|operation| *operation != Operation::DestroyVm);
-        actions.extend(owed.map(|operation| Action::Fail(number, operation)));
+        events.extend(owed.map(|operation| Event::Fail(number, operation)));
     }
-    if state.admits(bounds, Fault::Directory)
-        && let Some(ask) = su.asked
-    {
-        actions.push(Action::Delay(number));
+    if let (Some(ask), true) = (su.asked, state.admits(bounds, Fault::Directory)) {
+        events.push(Event::Delay(number));
         if ask != Ask::Read {
-            actions.push(Action::LoseAnswer(number));
+            events.push(Event::LoseAnswer(number));
         }
     }
-    let machine = su.end.as_ref().map(Kept::get);
-    match machine.and_then(Machine::source_phase) {
-        Some(SourcePhase::Suspended) => {
-            if state.admits(bounds, Fault::Overrun) {
-                actions.push(Action::Overrun(number));
-            }
+    match su.end.as_ref().map(Kept::get).and_then(Machine::source_phase) {
+        Some(SourcePhase::InDoubt) => events.push(Event::Decide(number)),
+        Some(
+            phase @ (SourcePhase::Checking
+            | SourcePhase::Preparing
+            | SourcePhase::Precopy
+            | SourcePhase::Suspended),
+        ) => {
             if state.admits(bounds, Fault::Cancel) {
-                actions.push(Action::Cancel(number));
+                events.push(Event::Cancel(number));
             }
-        }
-        Some(SourcePhase::Checking | SourcePhase::Preparing | SourcePhase::Precopy)
-            if state.admits(bounds, Fault::Cancel) =>
-        {
-            actions.push(Action::Cancel(number));
+            if phase == SourcePhase::Suspended && state.admits(bounds, Fault::Overrun) {
+                events.push(Event::Overrun(number));
+            }
         }
         _ => {}
     }
+    if state.admits(bounds, Fault::Restart) && (su.end.is_some() || su.journal.is_some()) {
+        events.push(Event::Restart(number, false));
+        if su.owed != 0 {
+            events.push(Event::Restart(number, true));
+        }
+    }
     if state.admits(bounds, Fault::SuLoss) && !state.links.is_empty() {
-        actions.push(Action::LoseSu(number));
+        events.push(Event::LoseSu(number));
     }
 }
 
-fn link_faults(state: &State, bounds: &Bounds, number: u8, link: &Link, actions: &mut Vec<Action>) {
-    if link.is_open == [false; 2] {
-        return;
-    }
+fn link_events(state: &State, bounds: &Bounds, number: u8, link: &Link, events: &mut Vec<Event>) {
     if state.admits(bounds, Fault::Cut) && !link.is_cut && link.is_open == [true; 2] {
-        actions.push(Action::Cut(number));
+        events.push(Event::Cut(number));
     }
     if !state.admits(bounds, Fault::Loss) {
         return;
     }
     for side in [1, 0] {
         if link.is_open[side] && matches!(link.queues[side].first(), Some(Item::Frame(..))) {
-            actions.push(Action::Lose(number, side));
-            actions.push(Action::Spoil(number, side));
+            events.push(Event::Lose(number, side));
+            events.push(Event::Spoil(number, side));
         }
     }
 }
 
-/// Whether nothing is left to do for the machines: each is over, or holds the guest for good.
-pub(super) fn is_settled(su: &Su) -> bool {
-    let phases = su.end.as_ref().map(|end| (end.get().source_phase(), end.get().target_phase()));
-    match phases {
-        None | Some((_, Some(TargetPhase::Dropped | TargetPhase::Empty))) => true,
-        Some((phase, _)) => phase == Some(SourcePhase::InDoubt),
+fn strays(state: &State, bounds: &Bounds, events: &mut Vec<Event>) {
+    if !state.admits(bounds, Fault::Stray) {
+        return;
     }
+    for (number, (from, to, _)) in state.past.iter().enumerate() {
+        let su = state.su(*to);
+        let hears = su.end.as_ref().is_some_and(|end| end.get().uses_link());
+        if hears && state.links[usize::from(su.link)].sus.contains(from) {
+            events.push(Event::Stray(number));
+        }
+    }
+}
+
+/// Whether nothing is left to do for the machine of this SU.
+pub(super) fn is_at_rest(su: &Su) -> bool {
+    let phases = su.end.as_ref().map(|end| (end.get().source_phase(), end.get().target_phase()));
+    matches!(phases, None | Some((_, Some(TargetPhase::Dropped | TargetPhase::Empty))))
+}
+
+/// Whether this SU holds a guest of which it does not know whether it runs elsewhere.
+pub(super) fn is_in_doubt(su: &Su) -> bool {
+    let phase = su.end.as_ref().map(Kept::get).and_then(Machine::source_phase);
+    phase == Some(SourcePhase::InDoubt)
 }

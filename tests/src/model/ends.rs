@@ -10,13 +10,14 @@ use monitor_core::{
     memory::{AtomicWord, DirtyBitmap},
     migrate::{
         Arrival, Attempt, Coordination, Effect, Input, Limits, LinkFault, Reception, SentRun,
-        Source, SourceLoan, SourcePhase, StepError, Target, TargetLoan, TargetPhase,
+        Source, SourceJournal, SourceLoan, SourcePhase, Stage, StepError, Target, TargetJournal,
+        TargetLoan, TargetPhase,
     },
     units::{
         DeviceNumber, Epoch, Incarnation, Micros, Mnemonic, PageCount, PageNumber, StreamId,
         SuName, SubchannelNumber, Tick, VmName,
     },
-    vm::{Activity, Findings, Obstacle},
+    vm::{Activity, Findings, Obstacle, Reason},
     wire::Frame,
 };
 
@@ -36,7 +37,7 @@ const MAP_WORDS: usize = 3;
 const DEVICES: usize = 1;
 
 /// No limit of time but two; the blackout is what one tick exceeds.
-pub(super) const fn limits() -> Limits {
+const fn limits() -> Limits {
     let none = Micros::new(0);
     Limits {
         blackout: Micros::new(1),
@@ -46,6 +47,7 @@ pub(super) const fn limits() -> Limits {
         build: none,
         drain: none,
         retry: none,
+        reconnect: none,
         overruns: 1,
     }
 }
@@ -86,10 +88,11 @@ pub(super) struct SourceEnd {
 }
 
 impl SourceEnd {
-    /// An end that begins the attempt `number` from one SU to another, for a guest that runs.
-    pub(super) fn begin(number: u8, from: u8, to: u8, epoch: Epoch, limits: Limits) -> Self {
+    /// An end that begins an attempt from one SU to another, for a guest that runs.
+    pub(super) fn begin(from: u8, to: u8, epoch: Epoch) -> Self {
         let attempt = Attempt {
-            stream: StreamId::new(u64::from(number) + 1),
+            // A restarted source may count its attempts anew: only incarnations differ for sure.
+            stream: StreamId::new(1),
             vm: VmName::new("VM").expect("a short name"),
             source: su_name(from),
             target: su_name(to),
@@ -98,7 +101,7 @@ impl SourceEnd {
             pages: PAGES,
             processors: 1,
             coordination: Coordination::Required,
-            limits,
+            limits: limits(),
         };
         let mut machine = Source::new();
         machine.start(NOW, attempt).expect("a new machine begins an attempt");
@@ -109,6 +112,19 @@ impl SourceEnd {
             keys: [0; MAP_WORDS],
             window: [None; 2],
             devices: [DeviceEntry::attached(descriptor(), epoch)],
+            findings: Findings::new(),
+        }
+    }
+
+    /// An end of a monitor that was restarted.
+    fn restore(journal: &SourceJournal) -> Self {
+        Self {
+            machine: Source::restore(NOW, journal),
+            is_tracked: false,
+            pages: [0; MAP_WORDS],
+            keys: [0; MAP_WORDS],
+            window: [None; 2],
+            devices: [DeviceEntry::quiesced(descriptor(), journal.epoch)],
             findings: Findings::new(),
         }
     }
@@ -141,9 +157,36 @@ impl SourceEnd {
     }
 
     fn forget(&mut self) {
+        self.machine.forget_words();
         if self.machine.phase() > SourcePhase::Suspended {
             self.machine.forget_measurements();
             (self.pages, self.keys, self.window) = Default::default();
+        }
+    }
+}
+
+/// What an SU is to the attempt `number`.
+fn reception(number: u8, su: u8) -> Reception {
+    let load = Incarnation::new((u64::from(number) + 1) * 100);
+    let pages_max = PageCount::new(1024);
+    Reception { limits: limits(), ..Reception::new(su_name(su), load, pages_max) }
+}
+
+/// What a monitor keeps over a restart of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Journal {
+    /// Of a source.
+    Source(SourceJournal),
+    /// Of a target.
+    Target(TargetJournal),
+}
+
+impl Journal {
+    /// The machine of a monitor that finds this journal.
+    pub(super) fn restore(&self, number: u8, su: u8) -> Machine {
+        match self {
+            Self::Source(journal) => Machine::Source(SourceEnd::restore(journal)),
+            Self::Target(journal) => Machine::Target(TargetEnd::restore(number, su, journal)),
         }
     }
 }
@@ -158,11 +201,15 @@ pub(super) struct TargetEnd {
 
 impl TargetEnd {
     /// An end that waits for the attempt `number`.
-    pub(super) fn begin(number: u8, su: u8, limits: Limits) -> Self {
-        let load = Incarnation::new((u64::from(number) + 1) * 100);
-        let reception =
-            Reception { limits, ..Reception::new(su_name(su), load, PageCount::new(1024)) };
-        Self { machine: Target::new(reception), devices: [DeviceEntry::free(descriptor())] }
+    pub(super) fn begin(number: u8, su: u8) -> Self {
+        let machine = Target::new(reception(number, su));
+        Self { machine, devices: [DeviceEntry::free(descriptor())] }
+    }
+
+    /// An end of a monitor that was restarted.
+    fn restore(number: u8, su: u8, journal: &TargetJournal) -> Self {
+        let machine = Target::restore(NOW, reception(number, su), journal);
+        Self { machine, devices: [DeviceEntry::assigned(descriptor())] }
     }
 }
 
@@ -240,7 +287,28 @@ impl Machine {
     pub(super) const fn uses_link(&self) -> bool {
         match self {
             Self::Source(end) => end.machine.uses_link(),
-            Self::Target(end) => end.machine.uses_link(),
+            Self::Target(end) => end.machine.listens(),
+        }
+    }
+
+    /// Whether the machine wants another connection.
+    pub(super) const fn wants_link(&self) -> bool {
+        match self {
+            Self::Source(end) => end.machine.wants_link(),
+            Self::Target(end) => end.machine.wants_link(),
+        }
+    }
+
+    /// What is to be kept at this stage.
+    pub(super) fn journal(&self, stage: Stage) -> Option<Journal> {
+        let stage = match stage {
+            Stage::Over => return None,
+            Stage::Undoing(_) => Stage::Undoing(Reason::Cancelled),
+            stage => stage,
+        };
+        match self {
+            Self::Source(end) => end.machine.journal(stage).map(Journal::Source),
+            Self::Target(end) => end.machine.journal(stage).map(Journal::Target),
         }
     }
 
@@ -252,7 +320,7 @@ impl Machine {
             }
             Self::Target(end) => match end.machine.phase() {
                 TargetPhase::Completed => true,
-                TargetPhase::Dropped => !end.machine.uses_link(),
+                TargetPhase::Dropped => !end.machine.listens(),
                 _ => false,
             },
         }
@@ -298,7 +366,7 @@ impl Machine {
     pub(super) fn forget(&mut self) {
         match self {
             Self::Source(end) => end.forget(),
-            Self::Target(end) => end.machine.forget_sequence(),
+            Self::Target(end) => end.machine.forget_words(),
         }
     }
 }

@@ -1,9 +1,10 @@
 //! What becomes of a world in which nothing goes wrong any more.
 //!
 //! Source of truth: ARCHITECTURE.md, "The handover". From a state, everything that is under way is
-//! brought to its end, the most urgent first, and deadlines pass when nothing else is left. The
-//! world must come to rest within a bound, with the guest running exactly once; held is it only
-//! where the record's owner is lost. Invariant: a state that is known to heal is not tried again,
+//! brought to its end, the most urgent first; deadlines pass when nothing else is left; and when
+//! nothing happens any more an operator decides what is in doubt, truthfully. The world must come
+//! to rest within a bound, with the guest running exactly once, unless the record's owner is lost
+//! and nobody else has a whole copy. Invariant: a state that is known to heal is not tried again,
 //! so that the course from each state of a search is a step or two long.
 
 use std::{
@@ -13,7 +14,7 @@ use std::{
 };
 
 use super::{
-    action::{Action, course, is_settled},
+    action::{Event, course, is_at_rest, is_in_doubt},
     bounds::Bounds,
     ends::su_of,
     state::State,
@@ -75,27 +76,29 @@ impl Healed {
 
 /// The next state, unless the world is at rest. Deadlines pass in turn.
 fn next(state: &State, bounds: &Bounds, lateness: &mut usize) -> Option<State> {
-    let mut actions = Vec::new();
-    course(state, &mut actions);
-    match actions.first()? {
-        Action::Deadline(_) => {}
-        action => return Some(after(state, bounds, *action)),
+    let mut events = Vec::new();
+    course(state, &mut events);
+    let try_event = |event: Event| after(state, bounds, event.into());
+    match events.first() {
+        None | Some(Event::Deadline(_)) => {}
+        Some(event) => return try_event(*event),
     }
-    for turn in 0..actions.len() {
-        let late = after(state, bounds, actions[(*lateness + turn) % actions.len()]);
-        if late != *state {
+    for turn in 0..events.len() {
+        let late = try_event(events[(*lateness + turn) % events.len()]);
+        if late.as_ref().is_some_and(|late| late != state) {
             *lateness += turn + 1;
-            return Some(late);
+            return late;
         }
     }
-    None
+    let in_doubt = state.numbered().filter(|(_, su)| is_in_doubt(su));
+    in_doubt.filter_map(|(number, _)| try_event(Event::Decide(number))).next()
 }
 
-/// Whether the guest runs once and nobody waits for anything that can still come.
+/// Whether the guest runs once, or is lost with its SU, and nobody waits for anything.
 fn is_well(state: &State) -> bool {
     let runners = state.sus.iter().filter(|su| su.copy.runs.is_some()).count();
-    let is_owner_lost = state.su(su_of(state.record.owner)).is_lost;
-    (runners == 1 || (runners == 0 && is_owner_lost)) && state.sus.iter().all(is_settled)
+    let is_lost = runners == 0 && state.su(su_of(state.record.owner)).is_lost;
+    (runners == 1 || is_lost) && state.sus.iter().all(is_at_rest)
 }
 
 fn key(state: &State) -> u64 {

@@ -13,11 +13,12 @@ mod action;
 mod bounds;
 mod ends;
 mod heal;
+mod operate;
 mod search;
 mod state;
 mod step;
 
-pub use action::Action;
+pub use action::{Action, Event, Mishap};
 pub use bounds::{Bounds, Fault};
 pub use search::{Report, search};
 pub use state::State;
@@ -57,11 +58,11 @@ impl Model for World {
     }
 
     fn next_state(&self, state: &State, action: Action) -> Option<State> {
-        Some(step::after(state, &self.bounds, action))
+        step::after(state, &self.bounds, action)
     }
 
     fn format_step(&self, state: &State, action: Action) -> Option<String> {
-        Some(format!("{:?}", step::after(state, &self.bounds, action)))
+        step::after(state, &self.bounds, action).map(|state| format!("{state:?}"))
     }
 
     fn properties(&self) -> Vec<Property<Self>> {

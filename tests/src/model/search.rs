@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use stateright::{Checker, Model};
+use stateright::{Checker, HasDiscoveries, Model};
 
 use super::{World, bounds::Bounds};
 
@@ -35,6 +35,8 @@ pub struct Report {
 pub fn search(bounds: Bounds, threads: usize, transitions_max: Option<usize>) -> Report {
     let begin = Instant::now();
     let mut checker = World::new(bounds.clone()).checker().threads(threads);
+    // A search ends with the first rule that is broken.
+    checker = checker.finish_when(HasDiscoveries::AnyFailures);
     if let Some(count) = transitions_max {
         checker = checker.target_state_count(count);
     }

@@ -14,11 +14,12 @@ use monitor_core::{
     migrate::Arrival,
     units::{DeviceSlot, Epoch, Incarnation},
     vm::{GuestAnswer, Operation, Ownership},
+    wire::Frame,
 };
 
 use super::{
     bounds::{Bounds, Fault},
-    ends::{Machine, su_name, su_of},
+    ends::{Journal, Machine, su_name, su_of},
 };
 use crate::machines::frame_name;
 
@@ -40,42 +41,49 @@ pub(super) const OPERATIONS: [Operation; 8] = [
 /// The epoch under which the first SU owns the VM.
 const FIRST_EPOCH: Epoch = Epoch::new(1);
 
-/// A machine that states share.
-#[derive(Clone)]
-pub(super) struct Kept {
+/// A value that states share, and that is hashed once.
+pub(super) struct Kept<T> {
     hash: u64,
-    machine: Arc<Machine>,
+    value: Arc<T>,
 }
 
-impl Kept {
-    /// Keeps a machine.
-    pub(super) fn new(machine: Machine) -> Self {
+impl<T: Hash> Kept<T> {
+    /// Keeps a value.
+    pub(super) fn new(value: T) -> Self {
         let mut hasher = DefaultHasher::new();
-        machine.hash(&mut hasher);
-        Self { hash: hasher.finish(), machine: Arc::new(machine) }
-    }
-
-    /// The machine.
-    pub(super) fn get(&self) -> &Machine {
-        &self.machine
+        value.hash(&mut hasher);
+        Self { hash: hasher.finish(), value: Arc::new(value) }
     }
 }
 
-impl fmt::Debug for Kept {
+impl<T> Kept<T> {
+    /// The value.
+    pub(super) fn get(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T> Clone for Kept<T> {
+    fn clone(&self) -> Self {
+        Self { hash: self.hash, value: Arc::clone(&self.value) }
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Kept<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.machine.fmt(formatter)
+        self.value.fmt(formatter)
     }
 }
 
-impl PartialEq for Kept {
+impl<T: PartialEq> PartialEq for Kept<T> {
     fn eq(&self, other: &Self) -> bool {
-        self.hash == other.hash && self.machine == other.machine
+        self.hash == other.hash && self.value == other.value
     }
 }
 
-impl Eq for Kept {}
+impl<T: Eq> Eq for Kept<T> {}
 
-impl Hash for Kept {
+impl<T> Hash for Kept<T> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.hash.hash(state);
     }
@@ -153,13 +161,15 @@ pub(super) struct Copy {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Su {
     /// The machine of the attempt that it takes part in.
-    pub(super) end: Option<Kept>,
+    pub(super) end: Option<Kept<Machine>>,
+    /// What its monitor finds after a restart.
+    pub(super) journal: Option<Kept<Journal>>,
     /// The number of that attempt, and thereby of its link.
     pub(super) link: u8,
     /// Its copy of the guest.
     pub(super) copy: Copy,
     /// A bit for each of [`OPERATIONS`] that is under way, and in the next byte for each whose
-    /// end changes nothing any more.
+    /// end changes nothing any more, or is certain.
     pub(super) owed: u16,
     /// What the guest is to answer.
     pub(super) told: Option<GuestAnswer>,
@@ -175,8 +185,8 @@ impl Su {
         self.owed & bit(operation) != 0
     }
 
-    /// Whether the end of an operation that is under way changes nothing any more.
-    pub(super) fn is_overtaken(&self, operation: Operation) -> bool {
+    /// Whether it is known what comes of an operation: it is overtaken, or does what is done.
+    pub(super) fn is_settled(&self, operation: Operation) -> bool {
         self.owed & (bit(operation) << 8) != 0
     }
 
@@ -187,9 +197,14 @@ impl Su {
         is_new
     }
 
-    /// Something overtakes the operation, if it is under way.
-    pub(super) fn overtake(&mut self, operation: Operation) {
+    /// From now on it is known what comes of the operation, if it is under way.
+    pub(super) fn settle(&mut self, operation: Operation) {
         self.owed |= (self.owed & bit(operation)) << 8;
+    }
+
+    /// Whether a machine or a journal here belongs to the link of this number.
+    pub(super) fn is_bound_to(&self, link: u8) -> bool {
+        self.link == link && (self.end.is_some() || self.journal.is_some())
     }
 
     /// An operation ends.
@@ -241,6 +256,33 @@ impl Link {
             queues: [Vec::new(), Vec::new()],
             ready: 0,
             has_run: false,
+        }
+    }
+
+    /// A link that nobody will use again.
+    pub(super) fn over(sus: [u8; 2]) -> Self {
+        let [from, to] = sus;
+        Self { is_open: [false; 2], is_cut: true, ..Self::new(from, to) }
+    }
+
+    /// One end does not use the connection any more.
+    pub(super) fn close(&mut self, side: usize) {
+        self.is_open[side] = false;
+        self.queues[side].clear();
+    }
+
+    /// Forgets the numbers of frames and the loads that were ready: nothing more will be offered.
+    pub(super) fn forget_numbers(&mut self) {
+        self.ready = 0;
+        for item in self.queues.iter_mut().flatten() {
+            if let Item::Frame(arrival, _) = item {
+                arrival.sequence = 0;
+                match &mut arrival.frame {
+                    Frame::Ack(sequence) => *sequence = 0,
+                    Frame::Status(status) => status.stored = 0,
+                    _ => {}
+                }
+            }
         }
     }
 
@@ -316,8 +358,14 @@ impl State {
 
     /// Whether such a fault may still happen.
     pub(super) fn admits(&self, bounds: &Bounds, fault: Fault) -> bool {
+        let spent = |fault: Fault| self.spent[fault as usize];
+        let is_barred = match fault {
+            Fault::Journal => spent(Fault::Restart) > 0,
+            Fault::Restart => spent(Fault::Journal) > 0,
+            _ => false,
+        };
         let total: u8 = self.spent.iter().sum();
-        self.spent[fault as usize] < bounds.most[fault as usize] && total < bounds.faults
+        !is_barred && spent(fault) < bounds.most[fault as usize] && total < bounds.faults
     }
 
     /// Notes the first breach.

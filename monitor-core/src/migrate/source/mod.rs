@@ -489,6 +489,15 @@ impl Source {
         }
     }
 
+    /// Forgets what an operator was told, and the reason in the journal.
+    #[cfg(feature = "_model")]
+    pub fn forget_words(&mut self) {
+        self.said = Said::empty();
+        if let Stage::Undoing(_) = self.saved {
+            self.saved = Stage::Undoing(Reason::Cancelled);
+        }
+    }
+
     /// What the stop would cost with so many dirty pages.
     fn prediction(&self, pages: PageCount) -> Prediction {
         Prediction {

@@ -420,6 +420,25 @@ impl Target {
         self.stored = 0;
     }
 
+    /// Forgets what an operator was told, and what was stored of a load that is complete or given
+    /// up: unlike `forget_sequence`, this changes nothing that the source can still learn.
+    #[cfg(feature = "_model")]
+    pub fn forget_words(&mut self) {
+        self.out.forget_sequence();
+        self.said = Said::empty();
+        match self.phase {
+            Phase::Empty
+            | Phase::Answering(_)
+            | Phase::Building(_)
+            | Phase::Receiving(_)
+            | Phase::Loaded { .. } => return,
+            Phase::Claiming(_) | Phase::Running(_) | Phase::Completed => {}
+            Phase::Undoing(undoing) => self.phase = Phase::Undoing(undoing.for_any_reason()),
+            Phase::Dropped(_) => self.phase = Phase::Dropped(Reason::Cancelled),
+        }
+        self.stored = 0;
+    }
+
     /// Whether the VM's processors run, or will.
     fn guest_runs(&self) -> bool {
         self.announced.as_ref().is_some_and(|known| known.activity == Activity::Running)

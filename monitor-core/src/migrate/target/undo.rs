@@ -43,6 +43,12 @@ impl Undoing {
     pub(super) const fn reason(&self) -> Reason {
         self.reason
     }
+
+    /// The same undoing for one reason that stands for all.
+    #[cfg(feature = "_model")]
+    pub(super) const fn for_any_reason(self) -> Self {
+        Self { reason: Reason::Cancelled, ..self }
+    }
 }
 
 impl Target {
