@@ -315,14 +315,20 @@ impl Source {
         // Only a record of the target says that the target has won. An earlier try of this end
         // may have been written although its answer was lost.
         let (won, lost) = match answer {
-            DirectoryAnswer::Won => (true, false),
-            DirectoryAnswer::Lost(record) => (record == new, Some(record) == target),
+            DirectoryAnswer::Won => (Some(new), false),
+            DirectoryAnswer::Lost(record) => {
+                // Nobody else names this SU in the record: before a restart of this monitor an
+                // operator's decision may have been written, too.
+                let taken_over = Ownership { epoch: expected.epoch.next().next(), ..new };
+                let is_own = record == new || (take == Take::Back && record == taken_over);
+                (is_own.then_some(record), Some(record) == target)
+            }
             DirectoryAnswer::Record(_)
             | DirectoryAnswer::Missing
-            | DirectoryAnswer::Unreachable => (false, false),
+            | DirectoryAnswer::Unreachable => (None, false),
         };
-        if won {
-            self.epoch = new.epoch;
+        if let Some(record) = won {
+            self.epoch = record.epoch;
             let reason = if self.line.is_up() { Reason::PeerSilent } else { Reason::LinkLost };
             self.abort(now, reason);
             return;
