@@ -42,11 +42,12 @@ fn explore_source(polling: Polling) -> Found<SourcePhase> {
 }
 
 fn explore_target(polling: Polling) -> Found<TargetPhase> {
-    explore(
-        vec![TargetEnd::new(), TargetEnd::new().without_journal()],
-        polling,
-        TargetEnd::is_within_bounds,
-    )
+    let starts = vec![TargetEnd::new(), TargetEnd::new().without_journal()];
+    let starts = match polling {
+        Polling::AfterEachInput => starts,
+        Polling::AtAnyTime => starts.into_iter().map(TargetEnd::without_reconnection).collect(),
+    };
+    explore(starts, polling, TargetEnd::is_within_bounds)
 }
 
 /// Holds the text against the golden file, or writes it there.

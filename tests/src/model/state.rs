@@ -359,13 +359,8 @@ impl State {
     /// Whether such a fault may still happen.
     pub(super) fn admits(&self, bounds: &Bounds, fault: Fault) -> bool {
         let spent = |fault: Fault| self.spent[fault as usize];
-        let is_barred = match fault {
-            Fault::Journal => spent(Fault::Restart) > 0,
-            Fault::Restart => spent(Fault::Journal) > 0,
-            _ => false,
-        };
         let total: u8 = self.spent.iter().sum();
-        !is_barred && spent(fault) < bounds.most[fault as usize] && total < bounds.faults
+        spent(fault) < bounds.most[fault as usize] && total < bounds.faults
     }
 
     /// Notes the first breach.

@@ -15,7 +15,7 @@ use crate::{
         line::Line,
     },
     units::{Epoch, Incarnation, Tick},
-    vm::{DirectoryAnswer, Ownership, Reason},
+    vm::{DirectoryAnswer, Operation, Ownership, Reason},
     wire::{Frame, LoadState, Status},
 };
 
@@ -46,6 +46,11 @@ pub(super) struct Doubt {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum DoubtStep {
+    /// The monitor was restarted: the processors are stopped, whatever they do, before the record
+    /// may change.
+    Stopping,
+    /// They did not stop; it is tried again then.
+    StillRunning { until: Tick },
     /// A compare-and-set that takes the VM back is under way.
     Asking(Take),
     /// The directory gave no answer; the same compare-and-set is tried again then.
@@ -82,16 +87,17 @@ impl Doubt {
     }
 
     /// The doubt of a monitor that was restarted behind its offer of this load.
-    pub(super) const fn restored(now: Tick, incarnation: Incarnation) -> Self {
-        let step = DoubtStep::Waiting { take: Take::Back, until: now };
+    pub(super) const fn restored(now: Tick, incarnation: Incarnation, runs: bool) -> Self {
+        let waiting = DoubtStep::Waiting { take: Take::Back, until: now };
+        let step = if runs { DoubtStep::Stopping } else { waiting };
         Self { incarnation, suspended: now, step }
     }
 
     /// When the directory or the target is asked again.
     pub(super) fn deadline(&self, source: &Source, limits: Limits) -> Option<Tick> {
         match self.step {
-            DoubtStep::Waiting { until, .. } => Some(until),
-            DoubtStep::Asking(_) => None,
+            DoubtStep::Waiting { until, .. } | DoubtStep::StillRunning { until } => Some(until),
+            DoubtStep::Stopping | DoubtStep::Asking(_) => None,
             DoubtStep::Lost => match source.line {
                 Line::Up => Some(source.heard.after(limits.peer_answer)),
                 Line::Greeting { since, .. } => Some(since.after(limits.peer_answer)),
@@ -217,9 +223,8 @@ impl Source {
                 self.ask(now, doubt, Take::Over);
                 Ok(())
             }
-            (DoubtStep::Asking(_), _) | (DoubtStep::Waiting { .. }, Verdict::TargetLost(_)) => {
-                Err(self.refused_command())
-            }
+            (DoubtStep::Stopping | DoubtStep::StillRunning { .. } | DoubtStep::Asking(_), _)
+            | (DoubtStep::Waiting { .. }, Verdict::TargetLost(_)) => Err(self.refused_command()),
         }
     }
 
@@ -256,7 +261,23 @@ impl Source {
                 }
                 Ok(())
             }
-            (DoubtStep::Asking(_), Input::Deadline) => Ok(()),
+            // A former monitor may have let the guest run again without saying so in its journal:
+            // it must not run under an epoch that the record is about to leave.
+            (
+                DoubtStep::Stopping,
+                Input::Done(Operation::StopProcessors) | Input::Failed(Operation::StopProcessors),
+            ) => {
+                self.stopped_in_doubt(now, doubt, input);
+                Ok(())
+            }
+            (DoubtStep::StillRunning { until }, Input::Deadline) => {
+                if until <= now {
+                    self.out.push(Effect::Start(Operation::StopProcessors));
+                    self.phase = Phase::InDoubt(Doubt { step: DoubtStep::Stopping, ..doubt });
+                }
+                Ok(())
+            }
+            (DoubtStep::Stopping | DoubtStep::Asking(_), Input::Deadline) => Ok(()),
             (
                 _,
                 Input::Guest(_)
@@ -307,6 +328,17 @@ impl Source {
         }
     }
 
+    /// The processors stand still, or the stopping is tried again.
+    fn stopped_in_doubt(&mut self, now: Tick, doubt: Doubt, input: Input) {
+        if matches!(input, Input::Done(_)) {
+            self.ask(now, doubt, Take::Back);
+        } else {
+            let retry = self.attempt.as_ref().map_or(Limits::DEFAULT, |it| it.limits).retry;
+            let step = DoubtStep::StillRunning { until: now.after(retry) };
+            self.phase = Phase::InDoubt(Doubt { step, ..doubt });
+        }
+    }
+
     fn taking_answered(&mut self, now: Tick, doubt: Doubt, take: Take, answer: DirectoryAnswer) {
         let (Some(attempt), Some((expected, new))) = (self.attempt, self.take_records(take)) else {
             return;
@@ -314,6 +346,15 @@ impl Source {
         let target = self.target_record();
         // Only a record of the target says that the target has won. An earlier try of this end
         // may have been written although its answer was lost.
+        if let DirectoryAnswer::Lost(record) = answer
+            && record.epoch > new.epoch
+            && record.owner != attempt.source
+        {
+            // The target has owned the VM and it has gone on from there: this copy is outdated,
+            // and nothing can ever make it run again.
+            self.enter(Phase::Moved(Moved::beginning(now)));
+            return;
+        }
         let (won, lost) = match answer {
             DirectoryAnswer::Won => (Some(new), false),
             DirectoryAnswer::Lost(record) => {

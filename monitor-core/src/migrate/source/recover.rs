@@ -19,7 +19,7 @@ use crate::{
         line::Line,
     },
     units::{PageCount, Tick},
-    vm::Reason,
+    vm::{Operation, Reason},
     wire::{Frame, LoadState, Status},
 };
 
@@ -30,8 +30,8 @@ impl Source {
     /// way before COMMIT is undone; behind COMMIT the record is asked, and the target.
     ///
     /// The devices that are lent are to be [`crate::device::DeviceEntry::quiesced`], the maps of
-    /// pages and keys are of no importance. Starting processors that run, and attaching a device
-    /// that is attached under the same epoch, have to succeed.
+    /// pages and keys are of no importance. Starting processors that run, stopping ones that stand
+    /// still, and attaching a device that is attached under the same epoch, have to succeed.
     #[must_use]
     pub fn restore(now: Tick, journal: &SourceJournal) -> Self {
         let SourceJournal { attempt, epoch, stage } = *journal;
@@ -50,7 +50,11 @@ impl Source {
             Stage::Offered(incarnation) => {
                 source.said.insert(Said::SUSPENDED);
                 source.line = Line::Down { lost: now };
-                Phase::InDoubt(Doubt::restored(now, incarnation))
+                let runs = source.guest_runs();
+                if runs {
+                    source.out.push(Effect::Start(Operation::StopProcessors));
+                }
+                Phase::InDoubt(Doubt::restored(now, incarnation, runs))
             }
             Stage::Undoing(reason) => Phase::Undoing(Undoing::first(reason)),
             Stage::Moved => Phase::Moved(Moved::beginning(now)),
