@@ -5,7 +5,7 @@
 //! [`crate::config::FromText`], as in the file. Deliberately not here: defaults, which the
 //! configuration has.
 
-use std::path::PathBuf;
+use std::{num::NonZeroUsize, path::PathBuf, thread};
 
 use anstream::ColorChoice;
 use clap::{
@@ -22,6 +22,7 @@ use crate::{
         choices, from_text,
     },
     machine::Fill,
+    sim::swarm::Profile,
     workload::Manner,
 };
 
@@ -51,6 +52,11 @@ pub(super) enum Command {
     /// Show or mend a directory file, which says which SU owns which VM.
     #[command(subcommand, disable_help_subcommand = true)]
     Directory(DirectoryCommand),
+    /// Run simulated worlds full of faults, one for each seed, and look for what may not be.
+    #[command(after_help = AFTER_SWEEP)]
+    Sweep(SweepCommand),
+    /// Run the simulated world of one seed and show what happens in it.
+    Replay(ReplayCommand),
 }
 
 /// The end of the help of `su390 migrate`.
@@ -234,4 +240,80 @@ impl MigrateCommand {
             delay: self.link_delay,
         }
     }
+}
+
+/// The end of the help of `su390 sweep`.
+const AFTER_SWEEP: &str = "\
+A world has two or three SUs and VMs and at least two moves. Workloads, sizes, limits, links and
+faults are drawn from the seed. The table says how often each phase met each fault, and how the
+attempts ended that did. A long sweep over all profiles has to meet everything that can be met.
+
+Exit status:
+  0  no violation
+  1  something happened that may not be, and the seeds are shown with the commands to replay them;
+     or a long sweep has missed what can be met";
+
+/// Options of `su390 sweep`.
+#[derive(Debug, Args)]
+pub(super) struct SweepCommand {
+    /// Seeds, from A to before B
+    #[arg(long, value_name = "A..B", value_parser = seeds)]
+    pub(super) seeds: (u64, u64),
+
+    /// Faults to meet; without it, the profiles take turns
+    #[arg(long, value_name = "NAME", value_parser = profiles())]
+    pub(super) profile: Option<Profile>,
+
+    /// Threads; without it, one for each processor
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
+
+    /// When to use color
+    #[arg(long, value_name = "WHEN", value_parser = words::<ColorChoice>(), default_value = "auto")]
+    pub(super) color: ColorChoice,
+}
+
+impl SweepCommand {
+    /// The number of threads.
+    pub(super) fn jobs(&self) -> usize {
+        let all = || thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        self.jobs.map_or_else(all, NonZeroUsize::get)
+    }
+
+    /// The profile of a seed.
+    pub(super) fn profile_of(&self, seed: u64) -> Profile {
+        self.profile.unwrap_or_else(|| super::sweep::profile_of(seed))
+    }
+}
+
+/// Options of `su390 replay`.
+#[derive(Debug, Args)]
+pub(super) struct ReplayCommand {
+    /// The seed of the world
+    #[arg(value_name = "SEED")]
+    pub(super) seed: u64,
+
+    /// The faults that it meets; without it, the same as in a sweep without
+    #[arg(long, value_name = "NAME", value_parser = profiles())]
+    pub(super) profile: Option<Profile>,
+
+    /// When to use color
+    #[arg(long, value_name = "WHEN", value_parser = words::<ColorChoice>(), default_value = "auto")]
+    pub(super) color: ColorChoice,
+}
+
+/// Takes the name of a profile, and shows all of them in the help.
+fn profiles() -> impl TypedValueParser<Value = Profile> {
+    let names = Profile::ALL.map(Profile::name);
+    PossibleValuesParser::new(names)
+        .try_map(|name| Profile::from_name(&name).ok_or("no such profile"))
+}
+
+/// Reads a range of seeds.
+fn seeds(text: &str) -> Result<(u64, u64), String> {
+    const WRONG: &str = "a range of seeds reads A..B";
+    let (first, end) = text.split_once("..").ok_or(WRONG)?;
+    let number = |text: &str| text.trim().parse::<u64>().map_err(|_| WRONG);
+    let (first, end) = (number(first)?, number(end)?);
+    if first < end { Ok((first, end)) } else { Err("the range of seeds is empty".to_owned()) }
 }

@@ -8,6 +8,7 @@ mod arguments;
 mod directory;
 mod migrate;
 mod status;
+mod sweep;
 
 use std::{
     ffi::OsString,
@@ -77,6 +78,8 @@ fn run_with(
     match arguments.command {
         Command::Directory(command) => directory::run(&command, open),
         Command::Migrate(command) => migrate::run(&command, open, migrate),
+        Command::Sweep(command) => sweep::sweep(&command, open),
+        Command::Replay(command) => sweep::replay(&command, open),
     }
 }
 

@@ -307,3 +307,27 @@ fn record_of_a_directory_file_is_entered_and_shown_with_its_old_value() {
     let set = command("set", "VM12PROD ABGSE501 2 --force");
     assert_eq!(set.out, "VM12PROD: ABGSE701 (epoch 4) -> ABGSE501 (epoch 2)\n");
 }
+
+#[test]
+fn a_sweep_counts_its_worlds_and_violations_in_its_last_line() {
+    let done = verified("su390 sweep --seeds 5..9 --profile link --jobs 2");
+    assert_eq!(done.status, Status::Completed);
+    assert_eq!(done.out.lines().last(), Some("4 worlds, 0 violations"));
+    assert!(!done.began);
+}
+
+#[test]
+fn a_range_of_seeds_without_a_seed_is_refused() {
+    for seeds in ["7..7", "9..1", "1", "a..b", "1..-2"] {
+        let done = verified(&format!("su390 sweep --seeds {seeds}"));
+        assert_eq!(done.status, Status::Usage, "{seeds}");
+    }
+}
+
+#[test]
+fn a_replay_shows_what_happens_and_ends_with_the_verdict() {
+    let done = verified("su390 replay 5 --profile calm");
+    assert_eq!(done.status, Status::Completed);
+    assert!(done.out.contains("Checking -> Preparing"), "{}", done.out);
+    assert_eq!(done.out.lines().last(), Some("1 worlds, 0 violations"));
+}

@@ -64,7 +64,7 @@ pub enum Fill {
 /// The storage of one guest.
 pub struct Storage {
     page_count: PageCount,
-    words: Box<[AtomicU64]>,
+    words: Vec<AtomicU64>,
     keys: Box<[AtomicU8]>,
     mode: AtomicU32,
     pages_map: Box<[AtomicWord]>,
@@ -80,13 +80,23 @@ impl Storage {
     /// Panics when the host cannot address so many pages.
     #[must_use]
     pub fn new(pages: PageCount) -> Self {
+        Self::reusing(pages, Vec::new())
+    }
+
+    /// The same in the memory of storage that is no longer used, which its words were.
+    ///
+    /// # Panics
+    /// Panics when the host cannot address so many pages.
+    #[must_use]
+    pub fn reusing(pages: PageCount, mut words: Vec<AtomicU64>) -> Self {
         let page_count = usize::try_from(pages.get()).expect("pages that the host can address");
         let map_words = DirtyBitmap::words_needed(pages).expect("pages within the limits");
         let map = || iter::repeat_with(AtomicWord::default).take(map_words).collect();
-        let words = iter::repeat_with(AtomicU64::default).take(page_count * PAGE_WORDS);
+        words.clear();
+        words.extend(iter::repeat_with(AtomicU64::default).take(page_count * PAGE_WORDS));
         let storage = Self {
             page_count: pages,
-            words: words.collect(),
+            words,
             keys: iter::repeat_with(AtomicU8::default).take(page_count).collect(),
             mode: AtomicU32::new(0),
             pages_map: map(),
@@ -97,6 +107,12 @@ impl Storage {
             word.store(0, Relaxed);
         }
         storage
+    }
+
+    /// The memory of the words, for other storage.
+    #[must_use]
+    pub fn into_words(self) -> Vec<AtomicU64> {
+        self.words
     }
 
     /// The number of pages.
@@ -238,6 +254,15 @@ impl Storage {
             }
         }
         Ok(())
+    }
+
+    /// Whether a page has the same content in both, for who compares them.
+    #[must_use]
+    pub fn has_same_page(&self, other: &Self, page: PageNumber) -> bool {
+        let (Ok(here), Ok(there)) = (self.page_words(page), other.page_words(page)) else {
+            return false;
+        };
+        here.iter().zip(there).all(|(here, there)| here.load(Relaxed) == there.load(Relaxed))
     }
 
     /// Reads the keys of `run` for the monitor.

@@ -78,9 +78,21 @@ impl Machine {
         program: Arc<dyn Program>,
         devices: Vec<AttachedDevice>,
     ) -> Self {
+        Self::with_storage(block, configuration, program, devices, Storage::new(block.memory()))
+    }
+
+    /// The same with this storage, which is as large as `block` says.
+    #[must_use]
+    pub fn with_storage(
+        block: &VmBlock,
+        configuration: ConfigurationName,
+        program: Arc<dyn Program>,
+        devices: Vec<AttachedDevice>,
+        storage: Storage,
+    ) -> Self {
         let processors = 0..block.processor_count();
         Self {
-            storage: Storage::new(block.memory()),
+            storage,
             subsystem: Mutex::new(Subsystem::new(block.name(), devices)),
             program,
             answers: Mutex::default(),

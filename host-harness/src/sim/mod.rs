@@ -10,6 +10,7 @@
 //! here: judgement, which is the cluster's and the tests'.
 
 mod pipe;
+pub mod swarm;
 mod world;
 
 pub use pipe::{Direction, Pipe, PipeEnd};

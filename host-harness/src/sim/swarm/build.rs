@@ -1,0 +1,143 @@
+//! A world at its dawn: SUs, VMs with their guests, devices and records.
+//!
+//! Source of truth: the plan. Invariant: every VM is where its record says, and runs if it is to.
+//! Deliberately not here: anything that happens.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::{Arc, atomic::AtomicU64},
+};
+
+use monitor_core::{
+    device::{Assignment, DeviceDescriptor, DeviceKind},
+    units::{
+        ConfigurationName, DeviceNumber, DeviceSlot, Epoch, Micros, Mnemonic, SuName,
+        SubchannelNumber, VmIndex, VmName,
+    },
+    vm::{Activity, Ownership, VmBlock, VmState},
+};
+
+use super::{
+    Order,
+    device::SimDevice,
+    directory::Directory,
+    draw::Draw,
+    plan::{DAWN, Plan, VmPlan},
+    shared::{Arena, Flaw, Shared, VmFacts},
+    trace::Trace,
+};
+use crate::{
+    machine::{AttachedDevice, Device, Fill},
+    workload::{GuestPlan, ipl},
+};
+
+/// The console's place among the devices of a VM.
+const CONSOLE: u16 = 0;
+/// The journal's disk.
+const JOURNAL: u16 = 1;
+
+/// What the worlds of a plan have in common, with every guest loaded.
+pub(super) fn shared<'a>(
+    plan: &Plan,
+    arena: &'a Arena,
+    spare: Vec<Vec<AtomicU64>>,
+    order: Order,
+) -> Rc<Shared<'a>> {
+    let vms: Vec<_> =
+        plan.vms.iter().enumerate().filter_map(|(index, vm)| facts(index, vm)).collect();
+    let mut directory = Directory::default();
+    directory.grants_twice = order.flaw == Some(Flaw::DoubleGrant);
+    let sus: Vec<_> = (0..plan.su_count).filter_map(su_name).collect();
+    for (vm, facts) in plan.vms.iter().zip(&vms) {
+        let record = Ownership { owner: sus[vm.home], epoch: Epoch::new(vm.epoch) };
+        directory.enter(facts.block.name(), record);
+    }
+    let shared = Rc::new(Shared {
+        clock: Cell::new(DAWN),
+        calm_at: plan.calm_at,
+        lost: RefCell::new(vec![false; sus.len()]),
+        sus,
+        vms,
+        copies: RefCell::default(),
+        arena,
+        spare: RefCell::new(spare),
+        directory: RefCell::new(directory),
+        latency: plan.directory_latency,
+        patience: plan.directory_patience,
+        port_latency: plan.port_latency,
+        noise: RefCell::new(Draw::new(order.seed, 2)),
+        struck: RefCell::default(),
+        violations: RefCell::default(),
+        trace: Trace::new(order.is_traced),
+        flaw: order.flaw,
+    });
+    for (vm, planned) in plan.vms.iter().enumerate() {
+        load(&shared, vm, planned);
+    }
+    shared
+}
+
+fn su_name(place: usize) -> Option<SuName> {
+    SuName::new(["SUALPHA", "SUBETA", "SUGAMMA"].get(place)?)
+}
+
+fn facts(index: usize, vm: &VmPlan) -> Option<VmFacts> {
+    let number = u8::try_from(index).ok()? + 2;
+    let name = VmName::new(&format!("VM{number:02}"))?;
+    let activity = if vm.runs { Activity::Running } else { Activity::InitOnly };
+    let block = VmBlock::new(VmIndex::new(number)?, name, vm.pages, vm.processors)
+        .ok()?
+        .with_state(VmState::new(activity));
+    let devices: Vec<_> =
+        [CONSOLE, JOURNAL].map(|it| Arc::new(SimDevice::new(it == JOURNAL))).to_vec();
+    let attached = (0..).zip(&devices).filter_map(|(slot, device)| {
+        let device: Arc<dyn Device> = Arc::<SimDevice>::clone(device);
+        let descriptor = descriptor(u16::from(number), slot)?;
+        Some(AttachedDevice { descriptor, device, latency: Micros::new(vm.latency) })
+    });
+    let attached = attached.collect();
+    let guest = GuestPlan {
+        kinds: vm.kinds.clone(),
+        manner: vm.manner,
+        fill: Fill::Random,
+        seed: vm.seed,
+        console: SubchannelNumber::new(CONSOLE),
+        journal: Some(SubchannelNumber::new(JOURNAL)),
+        lines: Vec::new(),
+        initial_configuration: ConfigurationName::new("390SU-SIM")
+            .unwrap_or(ConfigurationName::EMPTY),
+    };
+    Some(VmFacts { block, guest, runs: vm.runs, attached, devices })
+}
+
+fn descriptor(vm: u16, slot: u16) -> Option<DeviceDescriptor> {
+    Some(DeviceDescriptor {
+        mnemonic: Mnemonic::new(&format!("{vm:X}{slot:X}0"))?,
+        number: DeviceNumber::new(vm * 16 + slot),
+        kind: if slot == CONSOLE { DeviceKind::Console } else { DeviceKind::Disk },
+        assignment: Assignment::Exclusive,
+        subchannel: SubchannelNumber::new(slot),
+        identity: u64::from(vm * 16 + slot),
+    })
+}
+
+/// Sets the VM up at home and loads its guest.
+fn load(shared: &Shared<'_>, vm: usize, planned: &VmPlan) {
+    let facts = &shared.vms[vm];
+    let machine = shared.build(vm);
+    let epoch = Epoch::new(planned.epoch);
+    for slot in (0..).take(facts.devices.len()).map(DeviceSlot::new) {
+        let attached = machine.with_subsystem(|it| it.attach(slot, epoch));
+        debug_assert!(attached.is_ok(), "a new device refuses");
+    }
+    let loaded = ipl(&machine, &facts.guest);
+    debug_assert!(loaded.is_ok(), "the guest does not fit");
+    if let Some(copy) = shared.enter(vm, planned.home, machine) {
+        shared.copies.borrow_mut()[copy].has_run = true;
+        if planned.runs {
+            shared.machine(copy).resume(DAWN);
+            shared.wake(copy);
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! The checkers: what must hold in a world at every event, whatever the machines believe.
+//!
+//! Source of truth: ARCHITECTURE.md, "The handover", and the emulated machines themselves.
+//! Invariants: nothing here asks a migration machine; each rule can be broken, as the tests with
+//! planted flaws show. Deliberately not here: what happens, and when.
+
+use monitor_core::{
+    processor::ProcessorImage,
+    units::{DeviceSlot, PageNumber, ProcessorIndex, SuName},
+    vm::{MigrationMark, Ownership},
+};
+
+use super::{
+    fault::End,
+    shared::{Copy, Shared, Spot, epoch_of},
+};
+use crate::{
+    cluster::Witness,
+    machine::Machine,
+    workload::{self, Fault},
+};
+
+/// The rules of every moment.
+pub(super) fn at_event(shared: &Shared<'_>) {
+    for vm in 0..shared.vms.len() {
+        one_runner(shared, vm);
+        one_user_a_device(shared, vm);
+    }
+}
+
+/// At most one copy may run, and it is the owner's, under the owner's epoch.
+fn one_runner(shared: &Shared<'_>, vm: usize) {
+    let copies = shared.copies.borrow();
+    let mut runner: Option<&Copy<'_>> = None;
+    for copy in copies.iter().filter(|it| it.vm == vm && it.machine.is_running()) {
+        let name = shared.vms[vm].block.name();
+        if !copy.is_there {
+            shared.violate(format!("{name} runs on an SU that has ended it"));
+        }
+        if let Some(other) = runner.replace(copy) {
+            let (one, two) = (shared.sus[other.su], shared.sus[copy.su]);
+            shared.violate(format!("{name} runs on {one} and on {two}"));
+        }
+        let record = shared.record(vm);
+        let slots = shared.vms[vm].devices.len();
+        for slot in 0..slots {
+            let has = epoch_of(copy.machine, slot)
+                .map(|epoch| Ownership { owner: shared.sus[copy.su], epoch });
+            if has != record {
+                let (has, record) = (Shown(has), Shown(record));
+                shared.violate(format!("{name} runs as {has}, the record is {record}"));
+            }
+        }
+    }
+}
+
+/// An ownership as messages show it.
+struct Shown(Option<Ownership>);
+
+impl std::fmt::Display for Shown {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(it) => write!(formatter, "({}, {})", it.owner, it.epoch.get()),
+            None => formatter.write_str("(nobody)"),
+        }
+    }
+}
+
+/// At most one copy can use a device, and who uses it owns the VM.
+fn one_user_a_device(shared: &Shared<'_>, vm: usize) {
+    let copies = shared.copies.borrow();
+    for (slot, device) in shared.vms[vm].devices.iter().enumerate() {
+        let name = shared.vms[vm].block.name();
+        let look = device.look();
+        let users = copies.iter().filter(|it| it.vm == vm && it.is_there);
+        let users = users.filter(|it| epoch_of(it.machine, slot) == Some(look.highest));
+        if users.count() > 1 {
+            shared.violate(format!("{name}: device {slot} can be used on two SUs"));
+        }
+        if let Some(epoch) = look.transfer {
+            let owned = shared.record(vm).map(|it| it.epoch);
+            if owned != Some(epoch) {
+                shared.violate(format!("{name}: device {slot} did I/O of another epoch"));
+            }
+        }
+        if let Some(fault) = look.fault {
+            shared.violate(format!("{name}: {fault}"));
+        }
+    }
+}
+
+/// A copy that runs for the first time is what the source was when it was stopped.
+pub(super) fn before_resume(spot: &Spot<'_>, copy: usize) {
+    let shared = &spot.shared;
+    let has_run = shared.copies.borrow()[copy].has_run;
+    let (End::Target, Some(peer), false) = (spot.end, spot.peer.get(), has_run) else {
+        return;
+    };
+    same_copies(shared, spot.vm, shared.machine(peer), shared.machine(copy));
+}
+
+/// A copy whose guest does not run is what the source is as soon as the target says so.
+pub(super) fn without_resume(spot: &Spot<'_>) {
+    if let (Some(peer), Some(copy), false) =
+        (spot.peer.get(), spot.copy.get(), spot.shared.vms[spot.vm].runs)
+    {
+        same_copies(&spot.shared, spot.vm, spot.shared.machine(peer), spot.shared.machine(copy));
+    }
+}
+
+/// Both machines hold the same: memory, keys, registers, subchannels.
+fn same_copies(shared: &Shared<'_>, vm: usize, source: &Machine, target: &Machine) {
+    let name = shared.vms[vm].block.name();
+    for page in (0..source.storage.page_count().get()).map(PageNumber::new) {
+        if !source.storage.has_same_page(&target.storage, page) {
+            shared.violate(format!("{name}: page {page} is not what it was at the source"));
+            break;
+        }
+    }
+    for page in (0..source.storage.page_count().get()).map(PageNumber::new) {
+        if source.storage.key(page) != target.storage.key(page) {
+            shared.violate(format!("{name}: the key of page {page} is not what it was"));
+            break;
+        }
+    }
+    for index in (0..source.processor_count()).map(ProcessorIndex::new) {
+        let image = |machine: &Machine| {
+            let mut image = ProcessorImage::initial();
+            let captured = machine.capture(index, &mut image);
+            // The target itself tells the guest of its move.
+            image.service_signal = None;
+            captured.map(|()| image)
+        };
+        if image(source) != image(target) {
+            let index = index.get();
+            shared.violate(format!("{name}: the registers of processor {index} are not the same"));
+        }
+    }
+    if Witness::of(source).subchannels != Witness::of(target).subchannels {
+        shared.violate(format!("{name}: the subchannels are not the same"));
+    }
+}
+
+/// When an attempt is undone, each page that the target does not have as it is now is marked.
+pub(super) fn before_untracking(spot: &Spot<'_>) {
+    let shared = &spot.shared;
+    let (Some(copy), Some(peer)) = (spot.copy.get(), spot.peer.get()) else {
+        return;
+    };
+    let (has_run, is_there) = {
+        let copies = shared.copies.borrow();
+        (copies[peer].has_run, copies[peer].is_there)
+    };
+    if has_run || !is_there || spot.is_restored {
+        return;
+    }
+    let (source, target) = (&shared.machine(copy).storage, &shared.machine(peer).storage);
+    let (pages, keys) = (source.pages_map(), source.keys_map());
+    for page in (0..source.page_count().get()).map(PageNumber::new) {
+        if !pages.is_marked(page) && !source.has_same_page(target, page) {
+            let name = shared.vms[spot.vm].block.name();
+            shared.violate(format!("{name}: the change of page {page} was forgotten"));
+            return;
+        }
+        let is_marked = pages.is_marked(page) || keys.is_marked(page);
+        if !is_marked && source.key(page) != target.key(page) {
+            let name = shared.vms[spot.vm].block.name();
+            shared.violate(format!("{name}: the change of the key of page {page} was forgotten"));
+            return;
+        }
+    }
+}
+
+/// A copy that is ended is not the owner's, nor one that may still be needed: until the target
+/// has run, it may be lost, and the source's is the only copy that is known to be good.
+pub(super) fn after_destroy(spot: &Spot<'_>, copy: usize) {
+    let shared = &spot.shared;
+    let has_run = |peer: usize| shared.copies.borrow()[peer].has_run;
+    let is_needed = spot.end == End::Source && !spot.peer.get().is_some_and(has_run);
+    if is_needed && shared.vms[spot.vm].runs {
+        let name = shared.vms[spot.vm].block.name();
+        shared.violate(format!("{name}: the source's copy was ended before the target has run"));
+    }
+    let Some(record) = shared.record(spot.vm) else {
+        return;
+    };
+    let epoch =
+        shared.copies.borrow()[copy].machine.with_subsystem(|it| it.epoch(DeviceSlot::new(0)));
+    if record.owner == shared.sus[spot.su] && epoch == Some(record.epoch) {
+        let name = shared.vms[spot.vm].block.name();
+        shared.violate(format!("{name}: the copy of its owner was ended"));
+    }
+}
+
+/// What must hold when a world has come to rest: each VM is there once, and has all that it did.
+pub(super) fn at_rest(shared: &Shared<'_>) {
+    for (vm, facts) in shared.vms.iter().enumerate() {
+        let name = facts.block.name();
+        let copies = shared.copies.borrow();
+        let owner = shared.record(vm).map(|it| it.owner);
+        if owner.is_none_or(|owner| is_lost(shared, owner)) {
+            continue;
+        }
+        let home =
+            copies.iter().find(|it| it.vm == vm && it.is_there && Some(shared.sus[it.su]) == owner);
+        let Some(home) = home else {
+            shared.violate(format!("{name} is not where its record says"));
+            continue;
+        };
+        if home.machine.is_running() != facts.runs {
+            let what = if facts.runs { "does not run anywhere" } else { "runs and should not" };
+            shared.violate(format!("{name} {what}"));
+        }
+        if home.mark != MigrationMark::None {
+            shared.violate(format!("{name} keeps its migration mark"));
+        }
+        if facts.runs {
+            guest_is_whole(shared, vm, home.machine);
+        }
+    }
+}
+
+/// Whether the VM's owner went down with it.
+fn is_lost(shared: &Shared<'_>, owner: SuName) -> bool {
+    let place = shared.sus.iter().position(|su| *su == owner);
+    place.is_none_or(|su| shared.lost.borrow()[su])
+}
+
+/// The guest has everything that it has done, and its journal is on the disk.
+fn guest_is_whole(shared: &Shared<'_>, vm: usize, machine: &Machine) {
+    let facts = &shared.vms[vm];
+    let name = facts.block.name();
+    machine.stop();
+    let verdict = workload::check(machine, &facts.guest, None);
+    // Without a disk of its own kind the look at the journal's disk has no meaning.
+    let faults = verdict
+        .faults
+        .iter()
+        .filter(|fault| !matches!(fault, Fault::Count { name: "records on the disk", .. }));
+    for fault in faults {
+        shared.violate(format!("{name}: {fault}"));
+    }
+    let journal = facts.guest.journal.and_then(|it| facts.devices.get(usize::from(it.get())));
+    if let Some(device) = journal {
+        let (written, last) = (verdict.counts.records, device.last_record());
+        if !(written..=written + 1).contains(&last) {
+            shared.violate(format!("{name}: {last} records on the disk, {written} counted"));
+        }
+    }
+    if verdict.counts.io_faults != 0 {
+        shared.violate(format!("{name}: a device refused the guest"));
+    }
+}

@@ -1,0 +1,526 @@
+//! The ports of one VM on one SU: those of the emulated machine, with time and with faults.
+//!
+//! Source of truth: `monitor_core::ports`; [`VmPorts`] for what is done. Invariants: an operation
+//! that was started ends once, whatever befalls it; what overtakes an operation leaves nothing of
+//! it but its end; a port of a crashed monitor does nothing. Deliberately not here: decisions.
+
+use std::{collections::VecDeque, rc::Rc, sync::Arc};
+
+use monitor_core::{
+    channel::SubchannelImage,
+    device::DeviceDescriptor,
+    memory::{DirtyBitmap, PageRun, Sweep},
+    ports::{
+        Completion, Completions, DeviceControl, DirtyTracking, ErrorKind, ErrorType, GuestEvent,
+        GuestEvents, GuestProcessors, GuestStorage, MonitorJournal, Operation, StorageKeys, VmHost,
+    },
+    processor::ProcessorImage,
+    units::{DeviceSlot, Epoch, Micros, PageCount, ProcessorIndex, Tick},
+    vm::{Findings, MigrationMark, Obstacle, VmBlock},
+};
+
+use super::{
+    check,
+    fault::{End, FaultKind},
+    shared::{Flaw, Spot},
+};
+use crate::machine::{PortFailure, VmPorts};
+
+/// What happens when an operation has taken its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Action {
+    Stop,
+    Resume,
+    Assign(DeviceSlot, DeviceDescriptor),
+    Quiesce(DeviceSlot),
+    Attach(DeviceSlot, Epoch),
+    Remove(DeviceSlot),
+    Build,
+    Destroy,
+    /// Nothing but the end.
+    End(Operation, Option<ErrorKind>),
+}
+
+/// Work that a processor does in the midst of a call.
+const MEANWHILE_BUDGET: u32 = 40;
+
+const REFUSED: PortFailure = PortFailure { kind: ErrorKind::Refused, text: "refused by a fault" };
+const BUSY: PortFailure = PortFailure { kind: ErrorKind::Busy, text: "busy by a fault" };
+const CRASHED: PortFailure = PortFailure { kind: ErrorKind::Other, text: "the monitor is gone" };
+
+/// The ports.
+#[derive(Debug)]
+pub(super) struct VmPort<'a> {
+    spot: Rc<Spot<'a>>,
+    inner: VmPorts,
+    pending: Vec<(Tick, Action)>,
+    ended: VecDeque<Completion>,
+}
+
+impl<'a> VmPort<'a> {
+    /// The ports of the VM at a spot, with the machine of its copy if there is one.
+    pub(super) fn new(spot: Rc<Spot<'a>>) -> Self {
+        let mut inner = VmPorts::new();
+        if let Some(copy) = spot.copy.get() {
+            inner.install(Arc::clone(spot.shared.machine(copy)));
+        }
+        Self { spot, inner, pending: Vec::new(), ended: VecDeque::new() }
+    }
+
+    /// When an operation ends next.
+    pub(super) fn next_event(&self) -> Option<Tick> {
+        self.pending.iter().map(|(due, _)| *due).min()
+    }
+
+    /// The monitor is gone: each operation under way is either carried out or not.
+    pub(super) fn crash(&mut self) {
+        for (_, action) in std::mem::take(&mut self.pending) {
+            let is_harmless = !matches!(action, Action::Build);
+            if is_harmless && self.spot.shared.draw(2) == 0 {
+                self.perform(action);
+            }
+        }
+    }
+
+    /// Lets a guest that runs go on in the midst of what the monitor does, as real processors do.
+    fn go_on_meanwhile(&self) {
+        let shared = &self.spot.shared;
+        let (Some(machine), Some(copy)) = (self.inner.machine(), self.spot.copy.get()) else {
+            return;
+        };
+        if machine.is_running() && shared.draw(4) == 0 {
+            machine.step_channel(shared.now());
+            for index in 0..machine.processor_count() {
+                machine.step_processor(index, shared.now(), MEANWHILE_BUDGET);
+            }
+            shared.wake(copy);
+        }
+    }
+
+    /// The time that an operation takes.
+    fn span(&self) -> Micros {
+        Micros::new(1 + self.spot.shared.draw(self.spot.shared.port_latency))
+    }
+
+    fn start(&mut self, action: Action, span: Micros) {
+        self.pending.push((self.spot.shared.now().after(span), action));
+    }
+
+    /// Starts an operation of a device, or lets a fault keep it from its end.
+    fn start_device(&mut self, action: Action, operation: Operation) -> Result<(), PortFailure> {
+        if !self.spot.lives() {
+            return Err(CRASHED);
+        }
+        if self.spot.strikes(FaultKind::DeviceBusy) {
+            return Err(BUSY);
+        }
+        let mut span = self.span();
+        if self.spot.strikes(FaultKind::DeviceSlow) {
+            span = span.plus(self.spot.span.get());
+        }
+        let refused = self.spot.strikes(FaultKind::DeviceRefuses);
+        let end = Action::End(operation, Some(ErrorKind::Refused));
+        self.start(if refused { end } else { action }, span);
+        Ok(())
+    }
+
+    /// Starts an operation of the processors.
+    fn start_processors(
+        &mut self,
+        action: Action,
+        operation: Operation,
+    ) -> Result<(), PortFailure> {
+        if !self.spot.lives() {
+            return Err(CRASHED);
+        }
+        let mut span = self.span();
+        if self.spot.strikes(FaultKind::ProcessorsSlow) {
+            span = span.plus(self.spot.span.get());
+        }
+        if self.spot.strikes(FaultKind::ProcessorsRefuse) {
+            if self.spot.shared.draw(2) == 0 {
+                return Err(REFUSED);
+            }
+            self.start(Action::End(operation, Some(ErrorKind::Refused)), span);
+            return Ok(());
+        }
+        self.start(action, span);
+        Ok(())
+    }
+
+    /// An operation that is overtaken ends without having happened.
+    fn overtake(&mut self, overtaken: Action, end: Action) {
+        for (_, action) in &mut self.pending {
+            if *action == overtaken {
+                *action = end;
+            }
+        }
+    }
+
+    /// Carries out what an operation was started for.
+    fn perform(&mut self, action: Action) {
+        self.inner.set_now(self.spot.shared.now());
+        let (operation, done) = match action {
+            Action::Stop => (Operation::StopProcessors, self.stop()),
+            Action::Resume => (Operation::ResumeProcessors, self.resume()),
+            Action::Assign(slot, device) => {
+                (Operation::AssignDevice(slot), self.assign(slot, &device))
+            }
+            Action::Quiesce(slot) => {
+                if self.spot.shared.has(Flaw::ForgottenQuiesce) {
+                    self.ended.push_back(Completion::Done(Operation::QuiesceDevice(slot)));
+                    return;
+                }
+                (Operation::QuiesceDevice(slot), self.inner.start_quiesce(slot))
+            }
+            Action::Attach(slot, epoch) => {
+                (Operation::AttachDevice(slot), self.inner.start_attach(slot, epoch))
+            }
+            Action::Remove(slot) => (Operation::RemoveDevice(slot), self.inner.start_remove(slot)),
+            Action::Build => {
+                self.build();
+                return;
+            }
+            Action::Destroy => {
+                self.destroy();
+                return;
+            }
+            Action::End(operation, kind) => {
+                self.end(operation, kind);
+                (operation, Ok(()))
+            }
+        };
+        if let Err(failure) = done {
+            self.ended.push_back(Completion::Failed(operation, failure.kind));
+        }
+        if let Some(copy) = self.spot.copy.get() {
+            self.spot.shared.wake(copy);
+        }
+    }
+
+    fn end(&mut self, operation: Operation, kind: Option<ErrorKind>) {
+        self.ended.push_back(match kind {
+            None => Completion::Done(operation),
+            Some(kind) => Completion::Failed(operation, kind),
+        });
+    }
+
+    fn assign(&mut self, slot: DeviceSlot, device: &DeviceDescriptor) -> Result<(), PortFailure> {
+        let record = self.spot.shared.record(self.spot.vm);
+        if let (true, Some(record)) = (self.spot.shared.has(Flaw::EarlyAttach), record) {
+            self.inner.start_attach(slot, record.epoch)?;
+        }
+        self.inner.start_assign(slot, device)
+    }
+
+    fn stop(&mut self) -> Result<(), PortFailure> {
+        if self.spot.shared.has(Flaw::RunsOn) {
+            self.ended.push_back(Completion::Done(Operation::StopProcessors));
+            return Ok(());
+        }
+        self.inner.start_stop()
+    }
+
+    /// A copy that is about to run for the first time has to be what the source was.
+    fn resume(&mut self) -> Result<(), PortFailure> {
+        if let Some(copy) = self.spot.copy.get() {
+            check::before_resume(&self.spot, copy);
+            self.spot.shared.copies.borrow_mut()[copy].has_run = true;
+        }
+        self.inner.start_resume()
+    }
+
+    fn build(&mut self) {
+        let shared = &self.spot.shared;
+        let (vm, su) = (self.spot.vm, self.spot.su);
+        let machine = shared.build(vm);
+        let end = match shared.enter(vm, su, machine) {
+            Some(copy) => {
+                self.spot.copy.set(Some(copy));
+                self.inner.install(Arc::clone(shared.machine(copy)));
+                Completion::Done(Operation::BuildVm)
+            }
+            None => Completion::Failed(Operation::BuildVm, ErrorKind::NoResource),
+        };
+        self.ended.push_back(end);
+    }
+
+    fn destroy(&mut self) {
+        if let Some(machine) = self.inner.remove() {
+            machine.stop();
+        }
+        if let Some(copy) = self.spot.copy.get() {
+            self.spot.shared.copies.borrow_mut()[copy].is_there = false;
+            check::after_destroy(&self.spot, copy);
+        }
+        self.ended.push_back(Completion::Done(Operation::DestroyVm));
+    }
+}
+
+impl ErrorType for VmPort<'_> {
+    type Error = PortFailure;
+}
+
+impl Completions for VmPort<'_> {
+    fn poll_completion(&mut self) -> Option<Completion> {
+        if self.spot.is_dead() {
+            return None;
+        }
+        let now = self.spot.shared.now();
+        self.inner.set_now(now);
+        loop {
+            if let Some(completion) = self.ended.pop_front() {
+                return Some(completion);
+            }
+            if let Some(completion) = self.inner.poll_completion() {
+                return Some(completion);
+            }
+            let due = self.pending.iter().position(|(due, _)| *due <= now)?;
+            let (_, action) = self.pending.remove(due);
+            self.perform(action);
+        }
+    }
+}
+
+impl GuestStorage for VmPort<'_> {
+    fn page_count(&self) -> PageCount {
+        self.inner.page_count()
+    }
+
+    fn copy_out(&mut self, run: PageRun, target: &mut [u8]) -> Result<(), PortFailure> {
+        if self.spot.strikes(FaultKind::StorageFails) {
+            return Err(REFUSED);
+        }
+        self.go_on_meanwhile();
+        self.inner.copy_out(run, target)?;
+        self.go_on_meanwhile();
+        Ok(())
+    }
+
+    fn copy_in(&mut self, run: PageRun, source: &[u8]) -> Result<(), PortFailure> {
+        if self.spot.strikes(FaultKind::StorageFails) {
+            return Err(REFUSED);
+        }
+        if self.spot.shared.has(Flaw::ForgottenStore) && self.spot.shared.draw(16) == 0 {
+            return Ok(());
+        }
+        self.inner.copy_in(run, source)
+    }
+}
+
+impl StorageKeys for VmPort<'_> {
+    fn keys_out(&mut self, run: PageRun, target: &mut [u8]) -> Result<(), PortFailure> {
+        self.inner.keys_out(run, target)?;
+        self.go_on_meanwhile();
+        Ok(())
+    }
+
+    fn keys_in(&mut self, run: PageRun, source: &[u8]) -> Result<(), PortFailure> {
+        if self.spot.shared.has(Flaw::ForgottenKeys) {
+            return Ok(());
+        }
+        self.inner.keys_in(run, source)
+    }
+}
+
+impl DirtyTracking for VmPort<'_> {
+    fn start_tracking(&mut self) -> Result<(), PortFailure> {
+        if !self.spot.lives() || self.spot.strikes(FaultKind::TrackingFails) {
+            return Err(REFUSED);
+        }
+        self.spot.is_tracking.set(true);
+        self.go_on_meanwhile();
+        self.inner.start_tracking()?;
+        self.go_on_meanwhile();
+        Ok(())
+    }
+
+    fn stop_tracking(&mut self) -> Result<(), PortFailure> {
+        if !self.spot.lives() {
+            return Err(CRASHED);
+        }
+        if self.spot.is_tracking.take() {
+            check::before_untracking(&self.spot);
+        }
+        self.inner.stop_tracking()
+    }
+
+    fn collect(
+        &mut self,
+        pages: &DirtyBitmap<'_>,
+        keys: &DirtyBitmap<'_>,
+    ) -> Result<(), PortFailure> {
+        if !self.spot.lives() || self.spot.strikes(FaultKind::TrackingFails) {
+            return Err(REFUSED);
+        }
+        if self.spot.shared.has(Flaw::ForgottenMark) {
+            let _forgotten = pages.take_next(&mut Sweep::new());
+        }
+        self.inner.collect(pages, keys)
+    }
+}
+
+impl GuestProcessors for VmPort<'_> {
+    fn processor_count(&self) -> u16 {
+        self.inner.processor_count()
+    }
+
+    fn start_stop(&mut self) -> Result<(), PortFailure> {
+        self.start_processors(Action::Stop, Operation::StopProcessors)
+    }
+
+    fn start_resume(&mut self) -> Result<(), PortFailure> {
+        self.overtake(Action::Stop, Action::End(Operation::StopProcessors, None));
+        self.start_processors(Action::Resume, Operation::ResumeProcessors)
+    }
+
+    fn capture(
+        &mut self,
+        index: ProcessorIndex,
+        image: &mut ProcessorImage,
+    ) -> Result<(), PortFailure> {
+        if self.spot.strikes(FaultKind::StateFails) {
+            return Err(REFUSED);
+        }
+        self.inner.capture(index, image)
+    }
+
+    fn restore(
+        &mut self,
+        index: ProcessorIndex,
+        image: &ProcessorImage,
+    ) -> Result<(), PortFailure> {
+        if self.spot.strikes(FaultKind::StateFails) {
+            return Err(REFUSED);
+        }
+        self.inner.restore(index, image)
+    }
+}
+
+impl GuestEvents for VmPort<'_> {
+    fn start_tell(&mut self, event: GuestEvent) -> Result<(), PortFailure> {
+        if !self.spot.lives() || self.spot.strikes(FaultKind::TellFails) {
+            return Err(REFUSED);
+        }
+        if let Some(copy) = self.spot.copy.get() {
+            self.spot.shared.wake(copy);
+        }
+        self.inner.start_tell(event)
+    }
+}
+
+impl DeviceControl for VmPort<'_> {
+    fn start_assign(
+        &mut self,
+        slot: DeviceSlot,
+        device: &DeviceDescriptor,
+    ) -> Result<(), PortFailure> {
+        self.start_device(Action::Assign(slot, *device), Operation::AssignDevice(slot))
+    }
+
+    fn start_quiesce(&mut self, slot: DeviceSlot) -> Result<(), PortFailure> {
+        self.start_device(Action::Quiesce(slot), Operation::QuiesceDevice(slot))
+    }
+
+    fn start_attach(&mut self, slot: DeviceSlot, epoch: Epoch) -> Result<(), PortFailure> {
+        let refused = Action::End(Operation::QuiesceDevice(slot), Some(ErrorKind::Refused));
+        self.overtake(Action::Quiesce(slot), refused);
+        let is_stale = self.spot.shared.has(Flaw::StaleEpoch) && self.spot.end == End::Target;
+        let epoch = if is_stale { Epoch::new(epoch.get() - 1) } else { epoch };
+        self.start_device(Action::Attach(slot, epoch), Operation::AttachDevice(slot))
+    }
+
+    fn start_remove(&mut self, slot: DeviceSlot) -> Result<(), PortFailure> {
+        self.start_device(Action::Remove(slot), Operation::RemoveDevice(slot))
+    }
+
+    fn capture_subchannel(
+        &mut self,
+        slot: DeviceSlot,
+        image: &mut SubchannelImage,
+    ) -> Result<(), PortFailure> {
+        if self.spot.strikes(FaultKind::StateFails) {
+            return Err(REFUSED);
+        }
+        self.inner.capture_subchannel(slot, image)
+    }
+
+    fn restore_subchannel(
+        &mut self,
+        slot: DeviceSlot,
+        image: &SubchannelImage,
+    ) -> Result<(), PortFailure> {
+        if self.spot.strikes(FaultKind::StateFails) {
+            return Err(REFUSED);
+        }
+        self.inner.restore_subchannel(slot, image)
+    }
+}
+
+impl MonitorJournal for VmPort<'_> {
+    fn save(&mut self, record: &[u8]) -> Result<(), PortFailure> {
+        if !self.spot.lives() || self.spot.strikes(FaultKind::JournalFails) {
+            return Err(REFUSED);
+        }
+        self.spot.journal.replace(record.to_vec());
+        Ok(())
+    }
+}
+
+impl VmHost for VmPort<'_> {
+    fn check(
+        &mut self,
+        _definition: &VmBlock,
+        _devices: &mut dyn Iterator<Item = DeviceDescriptor>,
+        findings: &mut Findings,
+    ) -> Result<(), PortFailure> {
+        if !self.spot.lives() || self.spot.strikes(FaultKind::CheckFails) {
+            return Err(REFUSED);
+        }
+        if self.spot.shared.is_taken(self.spot.vm, self.spot.su, None) {
+            findings.add(Obstacle::NameTaken);
+        }
+        Ok(())
+    }
+
+    fn start_build(&mut self, _definition: &VmBlock) -> Result<(), PortFailure> {
+        if !self.spot.lives() {
+            return Err(CRASHED);
+        }
+        let span = Micros::new(self.span().get() * 20);
+        let mut action = Action::Build;
+        if self.spot.strikes(FaultKind::VmRefused) {
+            if self.spot.shared.draw(2) == 0 {
+                return Err(REFUSED);
+            }
+            action = Action::End(Operation::BuildVm, Some(ErrorKind::Refused));
+        }
+        self.start(action, span);
+        Ok(())
+    }
+
+    fn start_destroy(&mut self) -> Result<(), PortFailure> {
+        if !self.spot.lives() || self.spot.strikes(FaultKind::VmRefused) {
+            return Err(REFUSED);
+        }
+        // A VM that is still being set up is ended before it is there.
+        for (_, action) in &mut self.pending {
+            if matches!(action, Action::Build) {
+                *action = Action::End(Operation::BuildVm, Some(ErrorKind::Refused));
+            }
+        }
+        let span = self.span();
+        self.start(Action::Destroy, span);
+        Ok(())
+    }
+
+    fn mark(&mut self, mark: MigrationMark) -> Result<(), PortFailure> {
+        if !self.spot.lives() {
+            return Err(CRASHED);
+        }
+        if let Some(copy) = self.spot.copy.get() {
+            self.spot.shared.copies.borrow_mut()[copy].mark = mark;
+        }
+        Ok(())
+    }
+}
