@@ -24,6 +24,9 @@ use super::{
 /// More steps than any world takes to come to rest.
 const STEPS_LIMIT: usize = 400;
 
+/// Deadlines that pass before an operator looks at a doubt.
+const LATENESS_LIMIT: usize = 24;
+
 /// How many parts the set has, so that threads seldom wait for each other.
 const PARTS: usize = 64;
 
@@ -83,6 +86,14 @@ fn next(state: &State, bounds: &Bounds, lateness: &mut usize) -> Option<State> {
         None | Some(Event::Deadline(_)) => {}
         Some(event) => return try_event(*event),
     }
+    // A doubt asks again for ever; after some time an operator looks at it.
+    let in_doubt = || state.numbered().filter(|(_, su)| is_in_doubt(su));
+    let decided = || in_doubt().find_map(|(number, _)| try_event(Event::Decide(number)));
+    if *lateness >= LATENESS_LIMIT
+        && let Some(decided) = decided()
+    {
+        return Some(decided);
+    }
     for turn in 0..events.len() {
         let late = try_event(events[(*lateness + turn) % events.len()]);
         if late.as_ref().is_some_and(|late| late != state) {
@@ -90,8 +101,7 @@ fn next(state: &State, bounds: &Bounds, lateness: &mut usize) -> Option<State> {
             return late;
         }
     }
-    let in_doubt = state.numbered().filter(|(_, su)| is_in_doubt(su));
-    in_doubt.filter_map(|(number, _)| try_event(Event::Decide(number))).next()
+    decided()
 }
 
 /// Whether the guest runs once, or is lost with its SU, and nobody waits for anything.

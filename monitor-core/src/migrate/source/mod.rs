@@ -342,7 +342,7 @@ impl Source {
             Phase::Precopy(_) => Some(self.patience(limits).min(total)),
             Phase::Suspended(suspended) => Some(suspended.deadline(self, limits)),
             Phase::Offered(offered) => Some(offered.deadline(limits)),
-            Phase::InDoubt(doubt) => doubt.deadline(self, limits),
+            Phase::InDoubt(doubt) => doubt.deadline(),
             Phase::Moved(moved) => moved.deadline(limits),
             Phase::Undoing(undoing) => undoing.deadline(limits),
         }

@@ -56,8 +56,8 @@ enum DoubtStep {
     /// The directory gave no answer; the same compare-and-set is tried again then.
     Waiting { take: Take, until: Tick },
     /// The record is the target's: the copy here is kept until the target is heard to run it, or
-    /// an operator decides.
-    Lost,
+    /// an operator decides. Both are asked again then: the VM may have gone on from the target.
+    Lost { until: Tick },
 }
 
 /// Which change of the record takes the VM back.
@@ -83,7 +83,7 @@ pub enum Verdict {
 impl Doubt {
     /// Whether the record is known to be the target's.
     pub(super) const fn is_lost(&self) -> bool {
-        matches!(self.step, DoubtStep::Lost)
+        matches!(self.step, DoubtStep::Lost { .. })
     }
 
     /// The doubt of a monitor that was restarted behind its offer of this load.
@@ -94,15 +94,12 @@ impl Doubt {
     }
 
     /// When the directory or the target is asked again.
-    pub(super) fn deadline(&self, source: &Source, limits: Limits) -> Option<Tick> {
+    pub(super) const fn deadline(&self) -> Option<Tick> {
         match self.step {
-            DoubtStep::Waiting { until, .. } | DoubtStep::StillRunning { until } => Some(until),
+            DoubtStep::Waiting { until, .. }
+            | DoubtStep::StillRunning { until }
+            | DoubtStep::Lost { until } => Some(until),
             DoubtStep::Stopping | DoubtStep::Asking(_) => None,
-            DoubtStep::Lost => match source.line {
-                Line::Up => Some(source.heard.after(limits.peer_answer)),
-                Line::Greeting { since, .. } => Some(since.after(limits.peer_answer)),
-                Line::Down { .. } | Line::Gone => None,
-            },
         }
     }
 }
@@ -215,11 +212,11 @@ impl Source {
             return Err(StepError::Mismatch);
         }
         match (doubt.step, verdict) {
-            (DoubtStep::Lost | DoubtStep::Waiting { .. }, Verdict::TargetRuns(_)) => {
+            (DoubtStep::Lost { .. } | DoubtStep::Waiting { .. }, Verdict::TargetRuns(_)) => {
                 self.enter(Phase::Moved(Moved::beginning(now)));
                 Ok(())
             }
-            (DoubtStep::Lost, Verdict::TargetLost(_)) => {
+            (DoubtStep::Lost { .. }, Verdict::TargetLost(_)) => {
                 self.ask(now, doubt, Take::Over);
                 Ok(())
             }
@@ -252,12 +249,11 @@ impl Source {
                 }
                 Ok(())
             }
-            // Only the target can end the doubt: one that is silent is asked on another line.
-            (DoubtStep::Lost, Input::Deadline) => {
-                let limits = self.attempt.as_ref().map_or(Limits::DEFAULT, |it| it.limits);
-                if doubt.deadline(self, limits).is_some_and(|deadline| deadline <= now) {
-                    self.out.give_up_link();
-                    self.line = self.line.after_loss(now);
+            // A target that was silent meanwhile is asked on another line.
+            (DoubtStep::Lost { until }, Input::Deadline) => {
+                if until <= now {
+                    self.forsake_silent_line(now);
+                    self.ask(now, doubt, Take::Back);
                 }
                 Ok(())
             }
@@ -328,6 +324,16 @@ impl Source {
         }
     }
 
+    /// A line on which the target has said nothing for a while is given up for another one.
+    fn forsake_silent_line(&mut self, now: Tick) {
+        let limits = self.attempt.as_ref().map_or(Limits::DEFAULT, |it| it.limits);
+        let since = if let Line::Greeting { since, .. } = self.line { since } else { self.heard };
+        if !self.line.wants_link() && since.after(limits.peer_answer) <= now {
+            self.out.give_up_link();
+            self.line = Line::Up.after_loss(now);
+        }
+    }
+
     /// The processors stand still, or the stopping is tried again.
     fn stopped_in_doubt(&mut self, now: Tick, doubt: Doubt, input: Input) {
         if matches!(input, Input::Done(_)) {
@@ -378,7 +384,8 @@ impl Source {
         if lost && take == Take::Back {
             let epoch = self.epoch.next();
             self.say_once(Said::HELD_FOR_TARGET, Notice::HeldForTarget(epoch));
-            self.phase = Phase::InDoubt(Doubt { step: DoubtStep::Lost, ..doubt });
+            let until = now.after(attempt.limits.peer_answer);
+            self.phase = Phase::InDoubt(Doubt { step: DoubtStep::Lost { until }, ..doubt });
         } else {
             self.say_once(Said::HELD, Notice::HeldAtSource);
             let until = now.after(attempt.limits.retry);
