@@ -11,6 +11,8 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher as _},
 };
 
+use monitor_core::migrate::Effect;
+
 use crate::machines::{Case, End, NOW, Name, Refusal, Stimulus, effect_name};
 
 /// More effects than any step of a machine with a small VM has.
@@ -27,7 +29,7 @@ const LINE_BYTES_MAX: usize = 100;
 pub enum Polling {
     /// After each input, until there is none.
     AfterEachInput,
-    /// One by one, with inputs in between: the link is slow.
+    /// One by one, with inputs in between while a frame waits: the link is slow.
     AtAnyTime,
 }
 
@@ -216,18 +218,25 @@ pub fn explore<E: End>(
 
 impl<E: End> Search<E> {
     fn expand(&mut self, number: usize, end: &E) {
+        if self.polling == Polling::AtAnyTime && self.performs_next(number, end) {
+            return;
+        }
         for case in end.cases() {
             self.try_case(number, end, &case);
         }
-        if self.polling == Polling::AtAnyTime {
-            let mut polled = end.clone();
-            if polled.poll(NOW).is_some() {
-                self.visit(number, Name { kind: "poll", detail: "" }, polled);
-            } else {
-                polled.settle();
-                self.check(number, Name { kind: "last poll", detail: "" }, &polled);
-            }
-        }
+    }
+
+    /// Polls one effect. Gives whether the driver performs it before anything else happens: only
+    /// a frame waits for the link, and what stands behind it.
+    fn performs_next(&mut self, number: usize, end: &E) -> bool {
+        let mut polled = end.clone();
+        let Some(effect) = polled.poll(NOW) else {
+            polled.settle();
+            self.check(number, Name { kind: "last poll", detail: "" }, &polled);
+            return false;
+        };
+        self.visit(number, Name { kind: "poll", detail: "" }, polled);
+        !matches!(effect, Effect::Send { .. })
     }
 
     fn try_case(&mut self, number: usize, before: &E, case: &Case) {

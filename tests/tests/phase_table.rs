@@ -42,10 +42,9 @@ fn explore_source(polling: Polling) -> Found<SourcePhase> {
 }
 
 fn explore_target(polling: Polling) -> Found<TargetPhase> {
-    let starts = vec![TargetEnd::new(), TargetEnd::new().without_journal()];
     let starts = match polling {
-        Polling::AfterEachInput => starts,
-        Polling::AtAnyTime => starts.into_iter().map(TargetEnd::without_reconnection).collect(),
+        Polling::AfterEachInput => vec![TargetEnd::new(), TargetEnd::new().without_journal()],
+        Polling::AtAnyTime => vec![TargetEnd::new().without_reconnection()],
     };
     explore(starts, polling, TargetEnd::is_within_bounds)
 }

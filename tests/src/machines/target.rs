@@ -35,6 +35,8 @@ pub struct TargetEnd {
     has_won: bool,
     has_vm: bool,
     has_kept_device: bool,
+    /// Answers to COMMIT by a load that is dropped already, which wait for the link.
+    late_answers: u8,
     /// Whether a connection that was lost may come back.
     can_reconnect: bool,
     /// Whether the journal can be written.
@@ -65,6 +67,7 @@ impl TargetEnd {
             has_won: false,
             has_vm: false,
             has_kept_device: false,
+            late_answers: 0,
             can_reconnect: true,
             has_journal: true,
             breach: None,
@@ -164,7 +167,12 @@ impl TargetEnd {
 
     fn note_input(&mut self, input: &Input) {
         match *input {
-            Input::LinkLost(_) => self.has_lost_frames = true,
+            Input::Frame(Arrival { frame: Frame::Commit(_), .. })
+                if self.is_undone() && self.machine.uses_link() =>
+            {
+                self.late_answers = self.late_answers.saturating_add(1);
+            }
+            Input::LinkLost(_) => (self.has_lost_frames, self.late_answers) = (true, 0),
             Input::Directory(DirectoryAnswer::Won) => self.has_won = true,
             Input::Directory(DirectoryAnswer::Lost(record)) if record == records()[2] => {
                 self.has_won = true;
@@ -189,6 +197,9 @@ impl TargetEnd {
                 self.has_lost_frames = false;
                 self.sent = sequence.get();
                 let is_claimed = self.has_won || self.owed.directory;
+                if matches!(frame, Frame::Aborted { .. }) {
+                    self.late_answers = self.late_answers.saturating_sub(1);
+                }
                 if matches!(frame, Frame::Aborted { .. }) && is_claimed {
                     self.breaks("ABORTED is not said while a claim is under way or won");
                 }
@@ -252,6 +263,10 @@ impl End for TargetEnd {
             | Stimulus::Decide(..)
             | Stimulus::GuestStores => false,
             Stimulus::Input(_, Input::LinkUp) => self.can_reconnect,
+            // COMMIT is sent once for each of two loads.
+            Stimulus::Input(_, Input::Frame(Arrival { frame: Frame::Commit(_), .. })) => {
+                self.late_answers < 2
+            }
             // A guest also reports itself, and none is told for sure.
             Stimulus::Input(_, Input::Guest(_) | Input::Failed(Operation::TellGuest)) => true,
             Stimulus::Input(_, input) => self.owed.expects(&input),

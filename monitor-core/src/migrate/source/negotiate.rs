@@ -271,13 +271,7 @@ impl Source {
                 PrepareStep::Building,
                 Input::Frame(Arrival { frame: Frame::Built(incarnation), .. }),
             ) => {
-                // Order: the map of keys is emptied, tracking starts, all pages are marked; a
-                // key that changed before tracking goes with its page in the first pass.
-                loan.keys.clear_all();
-                self.out.push(Effect::Start(Operation::TrackChanges));
-                self.debts.insert(Debts::TRACKING);
-                let step = PrepareStep::Tracking(incarnation);
-                self.phase = Phase::Preparing(Preparing { step, since: now });
+                self.track(preparing, incarnation, loan);
                 Ok(())
             }
             (PrepareStep::Tracking(incarnation), Input::Done(Operation::TrackChanges)) => {
@@ -316,6 +310,17 @@ impl Source {
                 | Input::LinkUp,
             ) => Err(self.out_of_phase(input)),
         }
+    }
+
+    /// The target has set up the VM: from now on changes are noted. Order: the map of keys is
+    /// emptied, tracking starts, all pages are marked; a key that changed before tracking goes with
+    /// its page in the first pass.
+    fn track(&mut self, preparing: Preparing, incarnation: Incarnation, loan: &SourceLoan<'_, '_>) {
+        loan.keys.clear_all();
+        self.out.push(Effect::Start(Operation::TrackChanges));
+        self.debts.insert(Debts::TRACKING);
+        let step = PrepareStep::Tracking(incarnation);
+        self.phase = Phase::Preparing(Preparing { step, ..preparing });
     }
 
     /// The guest refused or is silent: the attempt goes on only where it need not consent.
