@@ -33,19 +33,11 @@ fn explore_source(polling: Polling) -> Found<SourcePhase> {
         SourceEnd::new(Activity::Down, Coordination::Required),
         SourceEnd::new(Activity::Running, Coordination::Required).without_journal(),
     ];
-    // Losses before COMMIT and effects that wait are each tried with everything else, not both.
-    let starts = match polling {
-        Polling::AfterEachInput => starts,
-        Polling::AtAnyTime => starts.into_iter().map(SourceEnd::without_losses).collect(),
-    };
     explore(starts, polling, SourceEnd::is_within_bounds)
 }
 
 fn explore_target(polling: Polling) -> Found<TargetPhase> {
-    let starts = match polling {
-        Polling::AfterEachInput => vec![TargetEnd::new(), TargetEnd::new().without_journal()],
-        Polling::AtAnyTime => vec![TargetEnd::new().without_reconnection()],
-    };
+    let starts = vec![TargetEnd::new(), TargetEnd::new().without_journal()];
     explore(starts, polling, TargetEnd::is_within_bounds)
 }
 

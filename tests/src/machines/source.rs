@@ -26,6 +26,9 @@ use super::{
     source_su, target_su, vm_name,
 };
 
+/// Connections that are lost in one course before COMMIT.
+const LOSSES_MAX: u8 = 1;
+
 /// Words of a map of one group.
 const MAP_WORDS: usize = 3;
 
@@ -49,7 +52,6 @@ pub struct SourceEnd {
     has_lost_frames: bool,
     /// Connections that were lost before COMMIT.
     losses: u8,
-    losses_max: u8,
     /// The load that the target has named last.
     load: Incarnation,
     committed: [Option<Incarnation>; 2],
@@ -92,7 +94,6 @@ impl SourceEnd {
             sent: 0,
             has_lost_frames: false,
             losses: 0,
-            losses_max: 1,
             load: FIRST_LOAD,
             committed: [None; 2],
             dropped: [false; 2],
@@ -132,13 +133,6 @@ impl SourceEnd {
         self.pages = pages.map(AtomicWord::into_inner);
         self.keys = keys.map(AtomicWord::into_inner);
         result
-    }
-
-    /// The same over a link that is not lost before COMMIT.
-    #[must_use]
-    pub const fn without_losses(mut self) -> Self {
-        self.losses_max = 0;
-        self
     }
 
     /// The same with a journal that cannot be written.
@@ -241,7 +235,7 @@ impl SourceEnd {
     /// Frames are numbered on with each connection before COMMIT, so that these need a bound.
     fn is_within_losses(&self, case: &Case) -> bool {
         let is_loss = matches!(case.stimulus, Stimulus::Input(_, Input::LinkLost(_)));
-        !is_loss || self.losses < self.losses_max || self.phase() > SourcePhase::Suspended
+        !is_loss || self.losses < LOSSES_MAX || self.phase() > SourcePhase::Suspended
     }
 
     /// What the guest and the rules have from an input that was taken.

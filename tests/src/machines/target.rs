@@ -37,8 +37,6 @@ pub struct TargetEnd {
     has_kept_device: bool,
     /// Answers to COMMIT by a load that is dropped already, which wait for the link.
     late_answers: u8,
-    /// Whether a connection that was lost may come back.
-    can_reconnect: bool,
     /// Whether the journal can be written.
     has_journal: bool,
     breach: Option<&'static str>,
@@ -68,7 +66,6 @@ impl TargetEnd {
             has_vm: false,
             has_kept_device: false,
             late_answers: 0,
-            can_reconnect: true,
             has_journal: true,
             breach: None,
         }
@@ -78,13 +75,6 @@ impl TargetEnd {
     #[must_use]
     pub fn is_within_bounds(&self) -> bool {
         self.machine.incarnation() <= NEXT_LOAD
-    }
-
-    /// The same over a link that does not come back.
-    #[must_use]
-    pub const fn without_reconnection(mut self) -> Self {
-        self.can_reconnect = false;
-        self
     }
 
     /// The same with a journal that cannot be written.
@@ -262,7 +252,6 @@ impl End for TargetEnd {
             | Stimulus::Cancel(_)
             | Stimulus::Decide(..)
             | Stimulus::GuestStores => false,
-            Stimulus::Input(_, Input::LinkUp) => self.can_reconnect,
             // COMMIT is sent once for each of two loads.
             Stimulus::Input(_, Input::Frame(Arrival { frame: Frame::Commit(_), .. })) => {
                 self.late_answers < 2
