@@ -177,6 +177,7 @@ fn notices() -> Vec<Notice> {
         Notice::HeldAtSource,
         Notice::HeldForTarget(Epoch::new(1)),
         Notice::NotStartedAtSource,
+        Notice::NotStoppedAtSource,
         Notice::LinkInterrupted,
         Notice::LinkRestored,
         Notice::NotStartedAtTarget,

@@ -202,10 +202,11 @@ where
             self.over_since.get_or_insert(now);
         }
         let patience = self.machine.attempt().map_or(Limits::DEFAULT, |it| it.limits).peer_answer;
+        let last_words = self.over_since.map(|since| since.after(patience));
         Wait {
             busy: busy && !sending,
             sending,
-            deadline: self.machine.poll_deadline(),
+            deadline: self.machine.poll_deadline().or(last_words),
             finished: has_said(self.over_since, sending, now, patience),
         }
     }

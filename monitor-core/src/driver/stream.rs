@@ -205,8 +205,12 @@ impl<'s> Stream<'s> {
             let damaged = DecodeError::new(Fault::Damaged, Field::BodyCheck);
             return Err(LinkFault::Damaged(damaged));
         }
-        // On another connection numbers go on behind a gap, or anew after a restart of the peer.
-        if header.sequence != self.expected && !self.is_first {
+        // On another connection numbers go on behind a gap, or anew after a restart of the peer. A
+        // monitor that knows nothing of the attempt meets it in the middle, too.
+        let knows_nothing = self.expected == Sequence::new(1);
+        let asks = header.type_code == FrameType::Resume.code();
+        let begins_anew = self.is_first || (knows_nothing && asks);
+        if header.sequence != self.expected && !begins_anew {
             return Err(LinkFault::Gap);
         }
         self.is_first = false;

@@ -161,10 +161,11 @@ where
         // A dropped target answers COMMIT as long as the link is there.
         let answers = self.machine.phase() == TargetPhase::Dropped && self.machine.listens();
         let patience = self.machine.reception().limits.peer_answer;
+        let last_words = self.over_since.map(|since| since.after(patience));
         Wait {
             busy: busy && !sending,
             sending,
-            deadline: self.machine.poll_deadline(),
+            deadline: self.machine.poll_deadline().or(last_words),
             finished: has_said(self.over_since, sending || answers, now, patience),
         }
     }

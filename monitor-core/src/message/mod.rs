@@ -55,6 +55,8 @@ pub enum Notice {
     HeldForTarget(Epoch),
     /// VMS2457, source: the guest is the source's, and what it needs does not start.
     NotStartedAtSource,
+    /// VMS2460, source: a restarted monitor cannot stop a guest that may not run for now.
+    NotStoppedAtSource,
     /// VMS2458, source: the link is lost and is being opened again.
     LinkInterrupted,
     /// VMS2459, source: the link is there again, and the attempt goes on.

@@ -89,6 +89,7 @@ fn write_own(line: &mut impl Write, notice: Notice) -> fmt::Result {
         | Notice::ResumedAtSource
         | Notice::HeldAtSource
         | Notice::NotStartedAtSource
+        | Notice::NotStoppedAtSource
         | Notice::LinkInterrupted
         | Notice::LinkRestored
         | Notice::NotStartedAtTarget
@@ -168,6 +169,7 @@ mod tests {
             Notice::HeldAtSource,
             Notice::HeldForTarget(Epoch::new(u64::MAX)),
             Notice::NotStartedAtSource,
+            Notice::NotStoppedAtSource,
             Notice::LinkInterrupted,
             Notice::LinkRestored,
             Notice::NotStartedAtTarget,
@@ -331,7 +333,8 @@ mod tests {
         for notice in every_notice() {
             let line = render(notice, &example());
             assert_eq!(line[5..9].parse(), Ok(notice.code()), "{line}");
-            let bad = ["ABORTED", "REJECTED", "HELD ON", "STANDS STILL", "NOT POSSIBLE"];
+            let bad =
+                ["ABORTED", "REJECTED", "HELD ON", "STANDS STILL", "DO NOT STOP", "NOT POSSIBLE"];
             let is_error = bad.iter().any(|word| line.contains(word));
             assert_eq!(notice.severity() == Severity::Error, is_error, "{line}");
             if notice.wording() == Wording::Documented && !matches!(notice, Notice::Rejected { .. })

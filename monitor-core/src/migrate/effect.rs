@@ -2,8 +2,7 @@
 //!
 //! Source of truth: ARCHITECTURE.md, "Machines". Invariants: the queue never overflows, since a
 //! step leaves at most [`STEP_EFFECTS`] and is refused while there is no room for them and for
-//! those of a loss of the connection; frames
-//! are numbered in the order in which they are queued.
+//! those of a loss of the connection; frames are numbered in the order in which they are queued.
 
 use heapless::Deque;
 use static_assertions::const_assert;

@@ -48,7 +48,9 @@ pub trait VmHost: ErrorType {
 /// What a monitor keeps over a restart of itself: one short record a VM under migration.
 ///
 /// Only a restart of the monitor is meant, which storage and processors of the guest survive; so
-/// the record need not survive the loss of the SU.
+/// the record need not survive the loss of the SU. A target's record outlives its driver until the
+/// source has said RELEASED: when a connection comes for an attempt without a driver, the host
+/// restores the target from it, and the source learns what it asks.
 pub trait MonitorJournal: ErrorType {
     /// Keeps `record` in place of the one before, whole or not at all; an empty one says that
     /// nothing is to be kept. It stands when the call returns.

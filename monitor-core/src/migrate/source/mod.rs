@@ -68,6 +68,7 @@ bitflags! {
         const HELD_FOR_TARGET = 0x02;
         const NOT_STARTED = 0x04;
         const SUSPENDED = 0x08;
+        const NOT_STOPPED = 0x10;
     }
 }
 

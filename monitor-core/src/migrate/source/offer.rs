@@ -42,6 +42,10 @@ pub(super) struct Doubt {
     incarnation: Incarnation,
     suspended: Tick,
     step: DoubtStep,
+    /// Whether the record was seen to be the target's.
+    is_targets: bool,
+    /// Whether the monitor was restarted in the doubt.
+    is_restored: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -83,14 +87,14 @@ pub enum Verdict {
 impl Doubt {
     /// Whether the record is known to be the target's.
     pub(super) const fn is_lost(&self) -> bool {
-        matches!(self.step, DoubtStep::Lost { .. })
+        self.is_targets
     }
 
     /// The doubt of a monitor that was restarted behind its offer of this load.
     pub(super) const fn restored(now: Tick, incarnation: Incarnation, runs: bool) -> Self {
         let waiting = DoubtStep::Waiting { take: Take::Back, until: now };
         let step = if runs { DoubtStep::Stopping } else { waiting };
-        Self { incarnation, suspended: now, step }
+        Self { incarnation, suspended: now, step, is_targets: false, is_restored: true }
     }
 
     /// When the directory or the target is asked again.
@@ -107,7 +111,8 @@ impl Doubt {
 impl From<Offered> for Doubt {
     fn from(offered: Offered) -> Self {
         let Offered { incarnation, suspended, .. } = offered;
-        Self { incarnation, suspended, step: DoubtStep::Asking(Take::Back) }
+        let step = DoubtStep::Asking(Take::Back);
+        Self { incarnation, suspended, step, is_targets: false, is_restored: false }
     }
 }
 
@@ -195,8 +200,8 @@ impl Source {
     /// same: a lost target is fenced by taking the record from it.
     ///
     /// # Errors
-    /// Refused when nothing is in doubt, and while the directory is being asked; a target cannot
-    /// be lost before the record was seen to be its own. `Mismatch` when the epoch is not the one
+    /// Refused when nothing is in doubt, and while a change of the record is under way; a target
+    /// is not lost before the record was seen to be its own, nor while it answers. `Mismatch` when the epoch is not the one
     /// under which the target would run the VM: the evidence is about something else.
     pub fn decide(&mut self, now: Tick, verdict: Verdict) -> Step {
         let Phase::InDoubt(doubt) = self.phase else {
@@ -212,16 +217,30 @@ impl Source {
             return Err(StepError::Mismatch);
         }
         match (doubt.step, verdict) {
-            (DoubtStep::Lost { .. } | DoubtStep::Waiting { .. }, Verdict::TargetRuns(_)) => {
+            (
+                DoubtStep::Lost { .. } | DoubtStep::Waiting { take: Take::Back, .. },
+                Verdict::TargetRuns(_),
+            ) => {
                 self.enter(Phase::Moved(Moved::beginning(now)));
                 Ok(())
             }
-            (DoubtStep::Lost { .. }, Verdict::TargetLost(_)) => {
+            // A target that answers is not lost.
+            (
+                DoubtStep::Lost { .. } | DoubtStep::Waiting { take: Take::Back, .. },
+                Verdict::TargetLost(_),
+            ) if doubt.is_targets && !self.line.is_up() => {
                 self.ask(now, doubt, Take::Over);
                 Ok(())
             }
-            (DoubtStep::Stopping | DoubtStep::StillRunning { .. } | DoubtStep::Asking(_), _)
-            | (DoubtStep::Waiting { .. }, Verdict::TargetLost(_)) => Err(self.refused_command()),
+            // What a change of the record under way comes to has to be known first.
+            (
+                DoubtStep::Stopping
+                | DoubtStep::StillRunning { .. }
+                | DoubtStep::Asking(_)
+                | DoubtStep::Waiting { .. }
+                | DoubtStep::Lost { .. },
+                _,
+            ) => Err(self.refused_command()),
         }
     }
 
@@ -245,6 +264,7 @@ impl Source {
             }
             (DoubtStep::Waiting { take, until }, Input::Deadline) => {
                 if until <= now {
+                    self.forsake_silent_line(now);
                     self.ask(now, doubt, take);
                 }
                 Ok(())
@@ -340,6 +360,7 @@ impl Source {
             self.ask(now, doubt, Take::Back);
         } else {
             let retry = self.attempt.as_ref().map_or(Limits::DEFAULT, |it| it.limits).retry;
+            self.say_once(Said::NOT_STOPPED, Notice::NotStoppedAtSource);
             let step = DoubtStep::StillRunning { until: now.after(retry) };
             self.phase = Phase::InDoubt(Doubt { step, ..doubt });
         }
@@ -349,11 +370,11 @@ impl Source {
         let (Some(attempt), Some((expected, new))) = (self.attempt, self.take_records(take)) else {
             return;
         };
-        let target = self.target_record();
         // Only a record of the target says that the target has won. An earlier try of this end
         // may have been written although its answer was lost.
+        let target = self.target_record();
         if let DirectoryAnswer::Lost(record) = answer
-            && record.epoch > new.epoch
+            && Some(record.epoch) > target.map(|it| it.epoch)
             && record.owner != attempt.source
         {
             // The target has owned the VM and it has gone on from there: this copy is outdated,
@@ -376,7 +397,11 @@ impl Source {
         };
         if let Some(record) = won {
             self.epoch = record.epoch;
-            let reason = if self.line.is_up() { Reason::PeerSilent } else { Reason::LinkLost };
+            let reason = match self.line {
+                _ if doubt.is_restored => Reason::MonitorRestarted,
+                Line::Up => Reason::PeerSilent,
+                Line::Down { .. } | Line::Greeting { .. } | Line::Gone => Reason::LinkLost,
+            };
             self.abort(now, reason);
             return;
         }
@@ -385,7 +410,8 @@ impl Source {
             let epoch = self.epoch.next();
             self.say_once(Said::HELD_FOR_TARGET, Notice::HeldForTarget(epoch));
             let until = now.after(attempt.limits.peer_answer);
-            self.phase = Phase::InDoubt(Doubt { step: DoubtStep::Lost { until }, ..doubt });
+            let step = DoubtStep::Lost { until };
+            self.phase = Phase::InDoubt(Doubt { step, is_targets: true, ..doubt });
         } else {
             self.say_once(Said::HELD, Notice::HeldAtSource);
             let until = now.after(attempt.limits.retry);

@@ -310,7 +310,8 @@ impl Target {
                 self.guest_resumed(now);
                 Ok(())
             }
-            (RunStep::Ready, Input::Guest(GuestAnswer::Ready)) => {
+            // Behind a restart of the monitor a guest may answer what its former self has asked.
+            (RunStep::Resumed | RunStep::Ready, Input::Guest(GuestAnswer::Ready)) => {
                 self.complete(now);
                 Ok(())
             }
@@ -341,6 +342,11 @@ impl Target {
                 self.finish();
                 Ok(())
             }
+            // The source is content before the guest is ready: an operator has told it.
+            (_, Input::Frame(Arrival { frame: Frame::Released, .. })) => {
+                self.save(Stage::Over);
+                Ok(())
+            }
             (_, Input::Frame(Arrival { frame: Frame::Commit(_), .. })) => Ok(()),
             (
                 _,
@@ -357,6 +363,26 @@ impl Target {
         }
     }
 
+    /// A source that is late with its last word still says that nobody will ask any more.
+    pub(super) fn in_completed(&mut self, input: Input) -> Step {
+        match input {
+            Input::Frame(Arrival { frame: Frame::Released, .. }) => {
+                self.save(Stage::Over);
+                Ok(())
+            }
+            Input::Frame(_)
+            | Input::Guest(_)
+            | Input::Done(_)
+            | Input::Failed(_)
+            | Input::Directory(_)
+            | Input::Checked(_)
+            | Input::Stored(_)
+            | Input::LinkLost(_)
+            | Input::LinkUp
+            | Input::Deadline => Err(self.out_of_phase(input)),
+        }
+    }
+
     /// The guest has reported that it runs here.
     fn guest_resumed(&mut self, now: Tick) {
         self.out.push(Effect::Notice(Notice::ResumedAtTarget));
@@ -369,7 +395,9 @@ impl Target {
         self.out.push(Effect::Mark(MigrationMark::None));
         self.out.push(Effect::Notice(Notice::IncomingCompleted));
         self.out.send(Frame::Completed);
-        self.save(Stage::Completed(self.incarnation));
+        if self.saved != Stage::Over {
+            self.save(Stage::Completed(self.incarnation));
+        }
         let step = RunStep::Released;
         self.phase = Phase::Running(Running { step, since: now });
     }

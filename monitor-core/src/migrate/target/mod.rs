@@ -254,7 +254,7 @@ impl Target {
             Phase::Claiming(claiming) => self.in_claiming(now, claiming, input, loan),
             Phase::Running(running) => self.in_running(now, running, input),
             Phase::Undoing(undoing) => self.in_undoing(now, undoing, input, loan),
-            Phase::Completed => Err(self.out_of_phase(input)),
+            Phase::Completed => self.in_completed(input),
             Phase::Dropped(reason) => self.in_dropped(reason, input),
         }
     }
@@ -291,7 +291,7 @@ impl Target {
                 Some(self.heard.after(limits.peer_answer.plus(limits.guest_answer)))
             }
             Phase::Receiving(_) => Some(self.patience(self.heard)),
-            Phase::Loaded { since } => Some(self.patience(since)),
+            Phase::Loaded { since } => Some(self.patience(since.max(self.heard))),
             Phase::Building(building) => Some(building.deadline(limits)),
             Phase::Claiming(claiming) => claiming.deadline(),
             Phase::Running(running) => Some(running.deadline(self.heard, self.line, limits)),

@@ -19,7 +19,7 @@ use crate::{
         line::Line,
     },
     units::Tick,
-    vm::Reason,
+    vm::{GuestEvent, Reason},
     wire::{Frame, LoadState, Status},
 };
 
@@ -40,7 +40,8 @@ impl Target {
         target.line = Line::Down { lost: now };
         target.out.give_up_link();
         target.incarnation = incarnation;
-        target.debts = Debts::ANNOUNCED;
+        // Nothing behind a claim that was won pays them; behind one that is lost all is owed.
+        target.debts = Debts::ANNOUNCED | Debts::VM_BUILT | Debts::DEVICES_ASSIGNED;
         target.phase = match stage {
             Stage::Claiming(_) => Phase::Claiming(Claiming::restored(now)),
             Stage::Running(_) => Phase::Running(Running::restored(now, false)),
@@ -51,11 +52,13 @@ impl Target {
             | Stage::Open
             | Stage::Offered(_)
             | Stage::Undoing(_)
-            | Stage::Moved => {
-                target.debts.insert(Debts::VM_BUILT | Debts::DEVICES_ASSIGNED);
-                Phase::Undoing(Undoing::first(Reason::MonitorRestarted))
-            }
+            | Stage::Moved => Phase::Undoing(Undoing::first(Reason::MonitorRestarted)),
         };
+        // What the guest has answered the former monitor is not known, so it is told once more.
+        if matches!(stage, Stage::Running(_)) && target.guest_runs() {
+            target.debts.insert(Debts::GUEST_TOLD);
+            target.out.push(Effect::Tell(GuestEvent::Moved));
+        }
         target
     }
 
