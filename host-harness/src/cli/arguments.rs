@@ -1,8 +1,8 @@
 //! The arguments of `su390` and their help.
 //!
 //! Source of truth: this file is the reference of the command line. Invariants: every option has
-//! a key in the configuration, or says where output goes; values are read by
-//! [`crate::config::FromText`], as in the file. Deliberately not here: defaults, which the
+//! a key in the configuration, or says where output goes or what befalls one run; values are read
+//! by [`crate::config::FromText`], as in the file. Deliberately not here: defaults, which the
 //! configuration has.
 
 use std::{num::NonZeroUsize, path::PathBuf, thread};
@@ -18,8 +18,8 @@ use monitor_core::units::{Micros, PageCount, SuName, VmName};
 use crate::{
     cluster::EPOCH_MAX,
     config::{
-        Bandwidth, Choice, Coordination, FromText, LinkKind, Overrides, VmSelector, WorkloadName,
-        choices, from_text,
+        Bandwidth, Choice, Coordination, Decision, FaultPoint, FromText, LinkKind, Overrides,
+        Trial, VmSelector, WorkloadName, choices, from_text,
     },
     machine::Fill,
     sim::swarm::Profile,
@@ -75,6 +75,31 @@ Examples:
       See what happens when the guest does not want to be moved.
   su390 migrate --config my.toml --vm VM12PROD --to ABGSE701 --out run --json run/report.json
       Move a VM of your own configuration; keep the consoles and a report for programs.
+  su390 migrate --fault lose-target@claim --decide target-lost
+      Lose the target at the worst moment, and take the VM back.
+
+Faults:
+  cut-link        the connection is cut once; both ends connect again
+  sever-link      the connection is cut for good
+  gone-directory  the cluster directory cannot be reached any more
+  slow-directory  the cluster directory cannot be reached for 2 s
+  lost-answer     the directory does what it is asked next, and its answer is lost
+  restart-source  the source's monitor is restarted; it reads its journal
+  restart-target  the target's monitor is restarted; it reads its journal
+  lose-source     the source SU is gone for good, with all that was on it
+  lose-target     the target SU is gone for good, with all that was on it
+  cancel          the operator cancels the move
+
+Moments:
+  check           the source has read the ownership record and has not heard the answer
+  setup           the target has set up the VM and is about to say BUILT
+  precopy         half of the memory was sent
+  stop            the guest is stopped and everything was sent; LOAD-END is about to be
+  ready           the target has everything and is about to say READY
+  commit          the source is about to send COMMIT
+  claim           the target has claimed the record and has not heard the answer
+  running         the guest runs on the target, which is about to say RUNNING
+  release         the target is about to say COMPLETED
 
 Exit status:
   0  the move completed, and everything was verified
@@ -82,7 +107,8 @@ Exit status:
   2  the command or the configuration is wrong, or output cannot be written
   3  the check rejected the move; nothing was begun
   4  the move was ended and undone; the guest is on the source
-  5  in doubt: the guest is held until it is certain which side may run it";
+  5  in doubt: the guest is held until it is certain which side may run it
+  6  the guest was lost with the SU that had it";
 
 /// Options of `su390 migrate`.
 #[derive(Debug, Args)]
@@ -152,6 +178,25 @@ pub(super) struct MigrateCommand {
     #[arg(long, value_name = "TIME", value_parser = from_text::<Micros>,
         help_heading = "The move")]
     link_delay: Option<Micros>,
+
+    /// Let something go wrong, as in cut-link@commit; the faults and moments are listed below
+    ///
+    /// Can be given several times.
+    #[arg(long, value_name = "FAULT@MOMENT", value_parser = from_text::<FaultPoint>,
+        help_heading = "What goes wrong")]
+    fault: Vec<FaultPoint>,
+
+    /// What the operator answers when the VM is held in doubt (VMS2455, VMS2456), after nothing
+    /// else has resolved the doubt for 5 s; it is checked against what is the case
+    #[arg(long, value_name = "ANSWER", value_parser = words::<Decision>(),
+        help_heading = "What goes wrong")]
+    decide: Option<Decision>,
+
+    /// Keep the monitors' journals in source.journal and target.journal in this directory
+    ///
+    /// A monitor that is restarted reads its own. Without it, they are in memory.
+    #[arg(long, value_name = "DIR", help_heading = "What goes wrong")]
+    journal: Option<PathBuf>,
 
     /// Write a report for programs (JSON); "-" is standard output, and all else goes to standard
     /// error then
@@ -238,6 +283,11 @@ impl MigrateCommand {
             link: self.link,
             bandwidth: self.link_bandwidth,
             delay: self.link_delay,
+            trial: Trial {
+                faults: self.fault.clone(),
+                decision: self.decide,
+                journals: self.journal.clone(),
+            },
         }
     }
 }

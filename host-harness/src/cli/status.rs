@@ -24,6 +24,8 @@ pub enum Status {
     Aborted = 4,
     /// The guest is held until the doubt is resolved.
     InDoubt = 5,
+    /// The guest was lost with the SU that had it.
+    Lost = 6,
 }
 
 impl Status {
@@ -36,6 +38,7 @@ impl Status {
             Outcome::Rejected => Self::Rejected,
             Outcome::Aborted => Self::Aborted,
             Outcome::InDoubt => Self::InDoubt,
+            Outcome::Lost => Self::Lost,
         }
     }
 }

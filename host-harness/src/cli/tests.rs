@@ -13,7 +13,10 @@ use clap::CommandFactory;
 use monitor_core::vm::{Obstacle, Reason};
 
 use super::*;
-use crate::console::{ConsoleLine, ConsoleName, Guest, Outcome, Stamp, Verified};
+use crate::{
+    config::{Choice, Decision, Fault, Moment},
+    console::{ConsoleLine, ConsoleName, Guest, Outcome, Stamp, Verified},
+};
 
 /// An output that can be looked at while somebody else owns it.
 #[derive(Clone, Default)]
@@ -85,6 +88,8 @@ fn each_outcome_has_its_exit_status() {
     assert_eq!(done(line, |report| report.outcome = Outcome::Rejected).status as u8, 3);
     assert_eq!(done(line, |report| report.outcome = Outcome::Aborted).status as u8, 4);
     assert_eq!(done(line, |report| report.outcome = Outcome::InDoubt).status as u8, 5);
+    assert_eq!(done(line, |report| report.outcome = Outcome::Lost).status as u8, 6);
+    assert_eq!(done(line, |report| report.ran_twice = true).status as u8, 1);
 }
 
 #[test]
@@ -109,6 +114,11 @@ fn wrong_usage_ends_with_2_before_anything_begins() {
         "su390 migrate --coordination never",
         "su390 migrate --guest shout",
         "su390 migrate --color blue",
+        "su390 migrate --fault",
+        "su390 migrate --fault cut-link",
+        "su390 migrate --fault cut-link@lunch",
+        "su390 migrate --decide both-run",
+        "su390 migrate --journal",
         "su390 migrate --directory",
         "su390 directory",
         "su390 directory show",
@@ -181,7 +191,8 @@ fn target_is_needed_when_there_are_several() {
 fn options_reach_the_migration() {
     let line = "su390 migrate --vm vm12prod --to abgse701 --memory 64MiB --workload idle,journal \
                 --fill zero --budget 20ms --link unix --link-bandwidth 1Gbit --link-delay 1ms \
-                --coordination if-possible --guest silent --color never --directory my.db";
+                --coordination if-possible --guest silent --color never --directory my.db \
+                --fault cut-link@stop --fault lose-target@claim --decide target-lost --journal j";
     let open = |_| Streams { out: Box::new(io::sink()), err: Box::new(io::sink()) };
     let seen = std::cell::RefCell::new(None);
     let migrate = |config: &Config, request: &Request, _: &mut dyn Observer| {
@@ -201,6 +212,10 @@ fn options_reach_the_migration() {
     assert_eq!(config.link.bandwidth.unwrap().bits_per_second, 1_000_000_000);
     assert_eq!(config.link.delay.unwrap().get(), 1000);
     assert_eq!(config.cluster.directory.as_deref(), Some(Path::new("my.db")));
+    let faults: Vec<String> = config.trial.faults.iter().map(ToString::to_string).collect();
+    assert_eq!(faults, ["cut-link@stop", "lose-target@claim"]);
+    assert_eq!(config.trial.decision, Some(Decision::TargetLost));
+    assert_eq!(config.trial.journals.as_deref(), Some(Path::new("j")));
 }
 
 fn given_report(config: &Config, request: &Request) -> Report {
@@ -273,11 +288,16 @@ fn migration_that_cannot_be_tried_ends_with_2() {
 }
 
 #[test]
-fn help_names_every_exit_status_and_workload() {
+fn help_names_every_exit_status_workload_fault_and_moment() {
     let mut command = Arguments::command();
     let help = command.find_subcommand_mut("migrate").unwrap().render_long_help().to_string();
-    for part in ["  0  ", "  1  ", "  2  ", "  3  ", "  4  ", "  5  ", "su390 migrate --guest"] {
+    for part in
+        ["  0  ", "  1  ", "  2  ", "  3  ", "  4  ", "  5  ", "  6  ", "su390 migrate --guest"]
+    {
         assert!(help.contains(part), "no {part:?} in\n{help}");
+    }
+    for word in Fault::words().into_iter().chain(Moment::words()) {
+        assert!(help.contains(&format!("\n  {word} ")), "no {word} in\n{help}");
     }
     for name in ["idle", "hot-set", "sweep", "sweep-unpaced", "key-value", "journal"] {
         assert!(help.contains(name), "no {name} in\n{help}");

@@ -290,6 +290,8 @@ impl Monitor for SuMonitor {
     }
 
     fn destroyed(&mut self, machine: Option<Arc<Machine>>) {
+        // What is still being set up is given up.
+        self.built = None;
         if let Some(machine) = machine {
             machine.stop();
         }

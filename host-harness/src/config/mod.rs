@@ -10,6 +10,7 @@
 mod check;
 mod error;
 mod overrides;
+mod trial;
 mod values;
 
 use std::path::{Path, PathBuf};
@@ -30,6 +31,7 @@ use crate::{
 
 pub use error::ConfigError;
 pub use overrides::Overrides;
+pub use trial::{Decision, Fault, FaultPoint, Moment, Trial};
 pub use values::{Bandwidth, Choice, FromText, MEMORY_STEP_BYTES, Mac, VmSelector, from_text};
 pub(crate) use values::{choices, choose};
 
@@ -90,6 +92,9 @@ pub struct Config {
     /// What a migration may take.
     #[serde(default)]
     pub limits: Limits,
+    /// What befalls the run; no key of the file, since it belongs to one run alone.
+    #[serde(skip)]
+    pub trial: Trial,
 }
 
 /// What the server units share.

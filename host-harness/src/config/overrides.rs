@@ -1,14 +1,14 @@
 //! Options of the command line that go over the configuration.
 //!
 //! Source of truth: the help of `su390 migrate`. Invariant: each option has one key, so that a
-//! problem with its value is told with the option's name.
+//! problem with its value is told with the option's name; what befalls one run alone has none.
 //! Deliberately not here: how the options are parsed.
 
 use std::path::PathBuf;
 
 use monitor_core::units::{Micros, PageCount};
 
-use super::{Bandwidth, Config, Coordination, LinkKind, WorkloadName};
+use super::{Bandwidth, Config, Coordination, LinkKind, Trial, WorkloadName};
 use crate::{machine::Fill, workload::Manner};
 
 /// What the command line says in place of the configuration.
@@ -34,6 +34,8 @@ pub struct Overrides {
     pub bandwidth: Option<Bandwidth>,
     /// For `link.delay`.
     pub delay: Option<Micros>,
+    /// What befalls the run.
+    pub trial: Trial,
 }
 
 /// Replaces a value if the command line gives one.
@@ -62,6 +64,7 @@ impl Overrides {
         replace(&mut config.link.kind, self.link);
         config.link.bandwidth = self.bandwidth.or(config.link.bandwidth);
         config.link.delay = self.delay.or(config.link.delay);
+        config.trial.clone_from(&self.trial);
     }
 
     /// The option that gave the value of a key, of those whose values can be wrong in themselves.

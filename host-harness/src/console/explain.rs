@@ -116,6 +116,25 @@ pub(super) const fn next_step(reason: Reason) -> &'static str {
     }
 }
 
+/// What to do when it is not certain which side may run the guest.
+pub(super) fn next_in_doubt(report: &Report) -> String {
+    let Report { vm, source, target, .. } = report;
+    let Some(epoch) = report.held_for_epoch else {
+        return format!(
+            "restore the connection between {source}, {target} and the cluster directory: the \
+             record there decides, and both sides follow it. A record that is gone for good is \
+             entered anew by su390 directory set, after a look at both consoles. Do not start \
+             {vm} by hand before."
+        );
+    };
+    format!(
+        "the record says {target} (epoch {epoch}). Restore the connection, and both sides follow \
+         it; or look at {target} and decide. If the guest runs there (VMS2432 on its console): \
+         su390 migrate --decide target-runs. If {target} is lost for good: su390 migrate --decide \
+         target-lost; the guest goes on from its stop on {source} then. Do not start {vm} by hand."
+    )
+}
+
 /// Where the guest is, as a sentence.
 pub(super) fn whereabouts(report: &Report) -> String {
     match report.guest {
@@ -127,6 +146,7 @@ pub(super) fn whereabouts(report: &Report) -> String {
             format!("The guest is on {su} as before; nothing of the attempt is left.")
         }
         Some(Guest::On(su)) => format!("The guest is on {su}."),
+        Some(Guest::LostWith(su)) => format!("The guest was lost with {su}."),
         Some(Guest::HeldAt(su)) => format!(
             "The guest is held, stopped, on {su}, until it is certain that it runs nowhere else."
         ),

@@ -13,7 +13,7 @@ mod terminal;
 mod transcript;
 
 pub use clock::Stamp;
-pub use report::{Guest, Outcome, Pass, Report, Verified};
+pub use report::{Guest, Inflicted, Outcome, Pass, Report, Verified};
 pub use summary::write_summary;
 pub use terminal::Terminal;
 pub use transcript::Transcripts;
@@ -94,4 +94,7 @@ pub trait Observer {
 
     /// The migration has got on.
     fn progress(&mut self, progress: &Progress);
+
+    /// Something was made to go wrong.
+    fn fault(&mut self, _stamp: Stamp, _text: &str) {}
 }

@@ -25,6 +25,8 @@ pub enum Outcome {
     Aborted,
     /// The guest is held until it is certain which side may run it.
     InDoubt,
+    /// The guest was lost with the SU that had it.
+    Lost,
 }
 
 /// Where the guest is.
@@ -34,6 +36,8 @@ pub enum Guest {
     On(SuName),
     /// It is held, stopped, on this SU.
     HeldAt(SuName),
+    /// It was lost with this SU.
+    LostWith(SuName),
 }
 
 impl fmt::Display for Guest {
@@ -41,6 +45,7 @@ impl fmt::Display for Guest {
         match self {
             Self::On(su) => su.fmt(formatter),
             Self::HeldAt(su) => write!(formatter, "held at {su}"),
+            Self::LostWith(su) => write!(formatter, "lost with {su}"),
         }
     }
 }
@@ -56,6 +61,15 @@ pub struct Pass {
     pub byte_count: u64,
     /// Time that it took.
     pub ms: u64,
+}
+
+/// A fault that was planned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Inflicted {
+    /// The fault and its moment, as in `cut-link@commit`.
+    pub point: String,
+    /// When it was inflicted, from the beginning of the move; none when its moment did not come.
+    pub at_ms: Option<u64>,
 }
 
 /// What was compared after the move, by somebody who sees both sides.
@@ -139,6 +153,21 @@ pub struct Report {
     pub passes: Vec<Pass>,
     /// What was compared; none when nothing was moved.
     pub verified: Option<Verified>,
+    /// The faults that were planned.
+    pub faults: Vec<Inflicted>,
+    /// How often a lost connection came back.
+    pub reconnects: u32,
+    /// Pages that were sent once more because of that.
+    pub repeated_pages: u64,
+    /// The epoch of the target's record, when that is what keeps the guest held at the source.
+    pub held_for_epoch: Option<u64>,
+    /// What came of the operator's answer to a doubt.
+    pub decision: Option<String>,
+    /// The SUs on which the processors of the VM ran in the end.
+    #[serde(serialize_with = "names")]
+    pub runs_on: Vec<SuName>,
+    /// Whether the processors of the VM ever ran on two SUs at once.
+    pub ran_twice: bool,
 }
 
 impl Report {
@@ -161,13 +190,22 @@ impl Report {
             bytes_on_wire: 0,
             passes: Vec::new(),
             verified: None,
+            faults: Vec::new(),
+            reconnects: 0,
+            repeated_pages: 0,
+            held_for_epoch: None,
+            decision: None,
+            runs_on: Vec::new(),
+            ran_twice: false,
         }
     }
 
     /// Whether the move completed and every comparison found everything as it was.
     #[must_use]
     pub fn is_verified(&self) -> bool {
-        self.outcome == Outcome::Completed && self.verified.is_some_and(|verified| verified.all())
+        self.outcome == Outcome::Completed
+            && !self.ran_twice
+            && self.verified.is_some_and(|verified| verified.all())
     }
 
     /// The JSON form, with a line end.
@@ -182,6 +220,11 @@ impl Report {
 /// Writes the name of an SU.
 fn text<S: Serializer>(name: &SuName, target: S) -> Result<S::Ok, S::Error> {
     target.serialize_str(name.as_str())
+}
+
+/// Writes the names of SUs.
+fn names<S: Serializer>(names: &[SuName], target: S) -> Result<S::Ok, S::Error> {
+    target.collect_seq(names.iter().map(SuName::as_str))
 }
 
 /// Writes what can be shown as text, or null.
@@ -234,6 +277,10 @@ mod tests {
         report.bytes_on_wire = 1_100_000_000;
         report.passes = vec![Pass { page_count: 262_144, byte_count: 1_074_000_000, ms: 900 }];
         report.verified = Some(Verified { keys: false, ..Verified::ALL });
+        let point = "cut-link@precopy".to_owned();
+        report.faults = vec![Inflicted { point, at_ms: Some(120) }];
+        (report.reconnects, report.repeated_pages) = (1, 64);
+        report.runs_on = vec![report.target];
         assert_eq!(
             parsed(&report),
             json!({
@@ -245,6 +292,9 @@ mod tests {
                 "passes": [{"pages": 262_144, "bytes": 1_074_000_000, "ms": 900}],
                 "verified": {"memory": true, "keys": false, "processors": true,
                     "devices": true, "io": true, "guest": true},
+                "faults": [{"point": "cut-link@precopy", "at_ms": 120}],
+                "reconnects": 1, "repeated_pages": 64, "held_for_epoch": null,
+                "decision": null, "runs_on": ["ABGSE701"], "ran_twice": false,
             })
         );
         assert!(!report.is_verified());

@@ -33,7 +33,31 @@ pub fn write_summary(out: &mut dyn Write, report: &Report, budget_us: u64) -> io
         Outcome::Rejected => write_rejected(out, report),
         Outcome::Aborted => write_ended(out, report, BAD, "ABORTED"),
         Outcome::InDoubt => write_ended(out, report, DOUBT, "IN DOUBT"),
+        Outcome::Lost => write_ended(out, report, BAD, "LOST"),
     }
+}
+
+/// What went wrong on the way, whether it was made to or not.
+fn write_faults(out: &mut dyn Write, report: &Report) -> io::Result<()> {
+    for fault in &report.faults {
+        let when = fault.at_ms.map_or_else(
+            || "did not come to pass: its moment did not come".to_owned(),
+            |at_ms| format!("after {}", span_us(at_ms.saturating_mul(1000))),
+        );
+        writeln!(out, "  fault  {} {when}", fault.point)?;
+    }
+    if report.reconnects > 0 {
+        let (times, pages) = (report.reconnects, count(report.repeated_pages));
+        let text = format!("connected again {times} x, {pages} pages sent once more");
+        writeln!(out, "  link   {text}")?;
+    }
+    if let Some(decision) = &report.decision {
+        writeln!(out, "  asked  {decision}")?;
+    }
+    if report.ran_twice {
+        writeln!(out, "  {BAD}FAILED{BAD:#}  the guest ran on two SUs at once")?;
+    }
+    Ok(())
 }
 
 fn write_completed(out: &mut dyn Write, report: &Report, budget_us: u64) -> io::Result<()> {
@@ -59,6 +83,10 @@ fn write_completed(out: &mut dyn Write, report: &Report, budget_us: u64) -> io::
         out,
         "  blackout     {on}{measured}{on:#}{off}; predicted {predicted}, budget {budget}"
     )?;
+    if !report.faults.is_empty() || report.reconnects > 0 || report.ran_twice {
+        writeln!(out)?;
+        write_faults(out, report)?;
+    }
     write_verified(out, report)
 }
 
@@ -118,10 +146,14 @@ fn write_rejected(out: &mut dyn Write, report: &Report) -> io::Result<()> {
 
 fn write_ended(out: &mut dyn Write, report: &Report, style: Style, word: &str) -> io::Result<()> {
     let Report { vm, source, target, .. } = report;
-    let what = if report.outcome == Outcome::InDoubt {
-        format!("it is not certain whether {vm} has moved from {source} to {target}.")
-    } else {
-        format!("{vm} was not moved from {source} to {target}.")
+    let what = match report.outcome {
+        Outcome::InDoubt => {
+            format!("it is not certain whether {vm} has moved from {source} to {target}.")
+        }
+        Outcome::Lost => format!("{vm} was lost with its SU."),
+        Outcome::Completed | Outcome::Rejected | Outcome::Aborted => {
+            format!("{vm} was not moved from {source} to {target}.")
+        }
     };
     writeln!(out, "{style}{word}{style:#}  {what}")?;
     writeln!(out)?;
@@ -132,16 +164,18 @@ fn write_ended(out: &mut dyn Write, report: &Report, style: Style, word: &str) -
         wrapped(out, "         ", "         ", detail)?;
     }
     wrapped(out, "  guest  ", "         ", &explain::whereabouts(report))?;
-    let next = if report.outcome == Outcome::InDoubt {
-        format!(
-            "restore the connection between {source}, {target} and the cluster directory: the \
-             record there decides, and both sides follow it. Do not start {vm} by hand before."
-        )
-    } else {
-        let step = report.reason.map_or("look at the consoles above", explain::next_step);
-        step.to_owned()
+    let next = match report.outcome {
+        Outcome::InDoubt => explain::next_in_doubt(report),
+        Outcome::Lost => format!(
+            "start {vm} anew on another SU; su390 directory set enters the SU as its owner, in a \
+             higher epoch"
+        ),
+        Outcome::Completed | Outcome::Rejected | Outcome::Aborted => {
+            report.reason.map_or("look at the consoles above", explain::next_step).to_owned()
+        }
     };
     wrapped(out, "  next   ", "         ", &next)?;
+    write_faults(out, report)?;
     if report.total_ms > 0 {
         let time = span_us(report.total_ms.saturating_mul(1000));
         let wire = bytes(report.bytes_on_wire);
@@ -181,7 +215,7 @@ mod tests {
     };
 
     use super::{
-        super::{Guest, Pass, Verified},
+        super::{Guest, Inflicted, Pass, Verified},
         *,
     };
 
@@ -277,7 +311,43 @@ mod tests {
         let shown = text(&report);
         assert!(shown.contains("IN DOUBT"), "{shown}");
         assert!(shown.contains("held, stopped, on ABGSE501"), "{shown}");
-        assert!(shown.contains("Do not start VM12PROD (12)"), "{shown}");
+        let words: Vec<&str> = shown.split_whitespace().collect();
+        assert!(words.join(" ").contains("Do not start VM12PROD (12)"), "{shown}");
+    }
+
+    #[test]
+    fn doubt_about_the_target_names_its_epoch_and_both_answers() {
+        let mut report = report(Outcome::InDoubt);
+        report.guest = Some(Guest::HeldAt(report.source));
+        report.held_for_epoch = Some(7);
+        let shown = text(&report);
+        for part in ["(epoch 7)", "--decide target-runs", "target-lost"] {
+            assert!(shown.contains(part), "no {part:?} in\n{shown}");
+        }
+    }
+
+    #[test]
+    fn faults_reconnections_and_answers_are_told() {
+        let fault = |point: &str, at_ms| Inflicted { point: point.to_owned(), at_ms };
+        let mut report = completed();
+        report.faults = vec![fault("cut-link@stop", Some(120)), fault("cancel@claim", None)];
+        (report.reconnects, report.repeated_pages) = (1, 1984);
+        let shown = text(&report);
+        for part in [
+            "fault  cut-link@stop after 120 ms",
+            "fault  cancel@claim did not come to pass",
+            "link   connected again 1 x, 1,984 pages sent once more",
+        ] {
+            assert!(shown.contains(part), "no {part:?} in\n{shown}");
+        }
+        report.outcome = Outcome::Lost;
+        report.guest = Some(Guest::LostWith(report.target));
+        report.decision = Some("target-lost is refused".to_owned());
+        report.ran_twice = true;
+        let shown = text(&report);
+        for part in ["LOST  VM12PROD", "lost with ABGSE701", "asked  target-lost", "on two SUs"] {
+            assert!(shown.contains(part), "no {part:?} in\n{shown}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use anstyle::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{
-    ConsoleLine, ConsoleName, Observer, Progress, Transcripts,
+    ConsoleLine, ConsoleName, Observer, Progress, Stamp, Transcripts,
     amount::{bytes, count, span_us},
 };
 
@@ -77,6 +77,14 @@ impl Observer for Terminal {
         self.bar.suspend(|| {
             let _closed = writeln!(out, "{style}{label:<6}  {stamp}{style:#} {text}");
             let _closed = out.flush();
+        });
+    }
+
+    fn fault(&mut self, stamp: Stamp, text: &str) {
+        let style = AnsiColor::Red.on_default().bold();
+        let out = &mut self.out;
+        self.bar.suspend(|| {
+            let _closed = writeln!(out, "{style}fault   {stamp}{style:#} {text}");
         });
     }
 

@@ -78,6 +78,16 @@ pub(super) enum Access {
     Aside(Aside),
 }
 
+impl Access {
+    /// Forgets what was asked: whoever asked is not there any more.
+    pub(super) fn forget(&mut self) {
+        match self {
+            Self::AtOnce(port) => drop(port.poll_answer()),
+            Self::Aside(aside) => aside.deadline = None,
+        }
+    }
+}
+
 impl ErrorType for Access {
     type Error = ErrorKind;
 }

@@ -11,12 +11,16 @@
 
 mod clock;
 mod directory;
+mod faults;
 mod journal;
 mod link;
 mod monitor;
 mod processors;
 mod report;
 mod socket;
+mod source;
+mod target;
+mod watch;
 
 pub use clock::Clock;
 pub use journal::JournalFile;
@@ -37,9 +41,13 @@ use monitor_core::{
 
 use self::{
     directory::Records,
-    monitor::{SourceEnd, TargetEnd},
+    faults::{Faults, Side},
+    monitor::Kept,
     processors::Processors,
     report::Ends,
+    source::SourceEnd,
+    target::TargetEnd,
+    watch::{WatchedAccess, WatchedLink},
 };
 use crate::{
     cluster::{AtOnce, BuildJob, Cluster, ConsoleHub, FileError, HubConsole, SuMonitor, Workshop},
@@ -59,6 +67,8 @@ pub enum LiveError {
     Directory(FileError),
     /// There is no connection to be had on this machine.
     Link(io::Error),
+    /// The journals cannot be kept where they are to be.
+    Journal(io::Error),
 }
 
 impl std::fmt::Display for LiveError {
@@ -66,6 +76,7 @@ impl std::fmt::Display for LiveError {
         match self {
             Self::Guest(error) => write!(formatter, "the guest cannot be started: {error}"),
             Self::Directory(error) => error.fmt(formatter),
+            Self::Journal(error) => write!(formatter, "the journals cannot be kept: {error}"),
             Self::Link(error) => write!(formatter, "no link between the monitors: {error}"),
         }
     }
@@ -78,6 +89,7 @@ impl std::error::Error for LiveError {}
 enum Event {
     Line(ConsoleLine),
     Progress(Progress),
+    Fault(Stamp, String),
     Finished,
 }
 
@@ -206,6 +218,10 @@ fn run(
 ) -> Result<Report, LiveError> {
     let (cluster, records) = shared;
     let clock = Clock::start();
+    let trial = &config.trial;
+    let journal = |name| Kept::new(trial.journals.as_deref(), name).map_err(LiveError::Journal);
+    let journals = (journal("source.journal")?, journal("target.journal")?);
+    let faults = Arc::new(Faults::new(&trial.faults, clock, sender.clone()));
     let (here, there) = connected(config.link.kind).map_err(LiveError::Link)?;
     let shape = Shape::of(&config.link);
     let processors = Arc::new(Processors::new(clock));
@@ -213,9 +229,8 @@ fn run(
     if block.state().activity() == monitor_core::vm::Activity::Running {
         machine.resume(clock.now());
     }
-    let source_su = cluster.su(&config.vm.on).cloned();
-    let target_su = cluster.su(&request.target).cloned();
-    let (Some(source_su), Some(target_su)) = (source_su, target_su) else {
+    let su = |name| cluster.su(name).cloned();
+    let (Some(source_su), Some(target_su)) = (su(&config.vm.on), su(&request.target)) else {
         return Ok(rejected(config, request, block, Findings::new()));
     };
     let workshop = Box::new(LiveWorkshop { processors: Arc::clone(&processors) });
@@ -224,8 +239,8 @@ fn run(
         SuMonitor::new(Arc::clone(cluster), source_su, Some(*block), Box::new(AtOnce));
     let witness = target_monitor.witness();
     let stamp = clock::unique_stamp();
-    let mut reception =
-        Reception::new(request.target, Incarnation::new(stamp), PageCount::new(1 << 32));
+    let pages_max = PageCount::new(1 << 32);
+    let mut reception = Reception::new(request.target, Incarnation::new(stamp), pages_max);
     reception.limits = limits(config);
     let course = Course {
         source: config.vm.on,
@@ -233,53 +248,90 @@ fn run(
         epoch: cluster.epoch(),
         stream: StreamId::new(stamp),
     };
-    let ends = thread::scope(|scope| {
-        let target = TargetEnd {
-            reception,
-            monitor: target_monitor,
-            link: Shaped::new(there, shape),
-            console: HubConsole::new(Arc::clone(hub), ConsoleName::Target),
-            directory: records.access(),
-            processors: &processors,
-            clock,
-        };
-        let source = SourceEnd {
-            attempt: attempt(config, course, block),
-            block: *block,
-            monitor: source_monitor,
-            machine: Arc::clone(machine),
-            entries: cluster.entries(cluster.epoch()),
-            link: Shaped::new(here, shape),
-            console: HubConsole::new(Arc::clone(hub), ConsoleName::Source),
-            directory: records.access(),
-            processors: &processors,
-            clock,
-            events: sender.clone(),
-        };
-        let target = scope.spawn(move || target.run());
-        let source = scope.spawn(move || {
-            let end = source.run();
-            // The caller's thread stops listening when the source has nothing more to say.
-            drop(sender.send(Event::Finished));
-            end
-        });
-        show(&events, observer);
-        Ends { source: source.join(), target: target.join() }
-    });
+    let watch =
+        |socket| WatchedLink::new(Shaped::new(socket, shape), Arc::clone(&faults), block.memory());
+    let watched = |side| WatchedAccess::new(records.access(), Arc::clone(&faults), side);
+    let target = TargetEnd {
+        reception,
+        devices: cluster.entries(cluster.epoch()).iter().map(|it| it.descriptor).collect(),
+        link: watch(there),
+        console: HubConsole::new(Arc::clone(hub), ConsoleName::Target),
+        directory: watched(Side::Target),
+        journal: journals.1,
+        faults: Arc::clone(&faults),
+        processors: &processors,
+        clock,
+    };
+    let source = SourceEnd {
+        attempt: attempt(config, course, block),
+        block: *block,
+        machine: Arc::clone(machine),
+        entries: cluster.entries(cluster.epoch()),
+        link: watch(here),
+        console: HubConsole::new(Arc::clone(hub), ConsoleName::Source),
+        directory: watched(Side::Source),
+        journal: journals.0,
+        decision: trial.decision,
+        faults: Arc::clone(&faults),
+        processors: &processors,
+        clock,
+        events: sender,
+    };
+    let ends = work((source, source_monitor), (target, target_monitor), &events, observer);
     // What the guest still wrote while the threads came to their end.
     while let Ok(Event::Line(line)) = events.try_recv() {
         observer.line(&line);
     }
-    Ok(report::finish(config, request, shared, block, machine, &processors, &witness, ends))
+    let mut report =
+        report::finish(config, request, shared, block, machine, &processors, &witness, ends);
+    report.faults = faults.report();
+    Ok(report)
 }
 
-/// Shows what the threads report, until the source has finished or all of them are gone.
+/// Both monitors at work, each in its thread.
+fn work(
+    (source, source_monitor): (SourceEnd<'_>, SuMonitor),
+    (target, target_monitor): (TargetEnd<'_>, SuMonitor),
+    events: &mpsc::Receiver<Event>,
+    observer: &mut dyn Observer,
+) -> Ends {
+    let farewells = [(); 2].map(|()| Farewell(source.events.clone()));
+    thread::scope(|scope| {
+        let [here, there] = farewells;
+        let target = scope.spawn(move || {
+            let _there = there;
+            target.run(target_monitor)
+        });
+        let source = scope.spawn(move || {
+            let _here = here;
+            source.run(source_monitor)
+        });
+        show(events, observer);
+        Ends { source: source.join(), target: target.join() }
+    })
+}
+
+/// Tells the caller's thread of the end of another one, a panic included.
+struct Farewell(mpsc::Sender<Event>);
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        // Nobody listens any more only when the run is over.
+        drop(self.0.send(Event::Finished));
+    }
+}
+
+/// Shows what the threads report, until both monitors have finished or all threads are gone.
 fn show(events: &mpsc::Receiver<Event>, observer: &mut dyn Observer) {
-    while let Ok(event) = events.recv() {
+    let mut monitors = 2;
+    while monitors > 0
+        && let Ok(event) = events.recv()
+    {
         match event {
             Event::Line(line) => observer.line(&line),
             Event::Progress(progress) => observer.progress(&progress),
-            Event::Finished => break,
+            Event::Fault(stamp, text) => observer.fault(stamp, &text),
+            Event::Finished => monitors -= 1,
         }
     }
 }

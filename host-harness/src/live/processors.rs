@@ -1,7 +1,8 @@
 //! Threads that step the virtual processors of the machines of a live run.
 //!
 //! Invariants: a processor is stepped by its own thread alone; a thread sleeps while its machine
-//! does not run, and is woken when it does; all threads have ended when [`Processors::end`] is
+//! does not run, and is woken when it does; two machines that run at the same time are noticed;
+//! all threads have ended when [`Processors::end`] is
 //! over. Deliberately not here: what a step does.
 
 use std::{
@@ -30,22 +31,35 @@ const SLEEP_MAX: Duration = Duration::from_micros(500);
 pub(super) struct Processors {
     clock: Clock,
     ended: Arc<AtomicBool>,
+    machines: Arc<Mutex<Vec<Arc<Machine>>>>,
+    ran_twice: Arc<AtomicBool>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Processors {
     /// No threads yet.
     pub(super) fn new(clock: Clock) -> Self {
-        Self { clock, ended: Arc::default(), threads: Mutex::default() }
+        Self {
+            clock,
+            ended: Arc::default(),
+            machines: Arc::default(),
+            ran_twice: Arc::default(),
+            threads: Mutex::default(),
+        }
     }
 
     /// Starts the threads of a machine, which may be stopped at first.
     pub(super) fn drive(&self, machine: &Arc<Machine>) {
+        self.machines.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(machine));
         for index in 0..machine.processor_count() {
+            let (machines, ran_twice) = (Arc::clone(&self.machines), Arc::clone(&self.ran_twice));
             let (machine, clock) = (Arc::clone(machine), self.clock);
             let ended = Arc::clone(&self.ended);
             self.spawn(Box::new(move || {
                 while !ended.load(Acquire) {
+                    if index == 0 && runs_twice(&machine, &machines) {
+                        ran_twice.store(true, Release);
+                    }
                     let pause = step(&machine, index, clock);
                     // Parking costs a timer's slack even for no time at all.
                     if !pause.is_zero() {
@@ -54,6 +68,11 @@ impl Processors {
                 }
             }));
         }
+    }
+
+    /// Whether two machines ran at the same time.
+    pub(super) fn ran_twice(&self) -> bool {
+        self.ran_twice.load(Acquire)
     }
 
     /// Starts a thread that is waited for at the end.
@@ -81,6 +100,17 @@ impl Processors {
     }
 }
 
+/// Whether another machine runs between two moments at which this one does. A machine that was
+/// stopped once is not resumed before the other one has stopped.
+fn runs_twice(machine: &Machine, machines: &Mutex<Vec<Arc<Machine>>>) -> bool {
+    let others = |machines: &Vec<Arc<Machine>>| {
+        machines.iter().any(|it| !std::ptr::eq(&raw const **it, machine) && it.is_running())
+    };
+    machine.is_running()
+        && others(&machines.lock().unwrap_or_else(PoisonError::into_inner))
+        && machine.is_running()
+}
+
 /// Does one step and tells how long to sleep.
 fn step(machine: &Machine, index: u16, clock: Clock) -> Duration {
     let now = clock.now();
@@ -96,4 +126,41 @@ fn step(machine: &Machine, index: u16, clock: Clock) -> Duration {
         return Duration::ZERO;
     }
     due.map_or(SLEEP_MAX, |due| clock.until(due)).min(SLEEP_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use monitor_core::{
+        units::{ConfigurationName, PageCount, VmIndex, VmName},
+        vm::VmBlock,
+    };
+
+    use super::*;
+    use crate::machine::{AddressFault, Context, Program, Step};
+
+    struct Quiet;
+
+    impl Program for Quiet {
+        fn run(&self, _context: &mut Context<'_>, _budget: u32) -> Result<Step, AddressFault> {
+            Ok(Step::default())
+        }
+    }
+
+    #[test]
+    fn two_machines_that_run_at_once_are_noticed_and_one_after_the_other_is_not() {
+        let index = VmIndex::new(12).unwrap();
+        let block = VmBlock::new(index, VmName::new("VM").unwrap(), PageCount::new(1), 1).unwrap();
+        let machine = || {
+            let program = Arc::new(Quiet);
+            Arc::new(Machine::new(&block, ConfigurationName::EMPTY, program, Vec::new()))
+        };
+        let (here, there) = (machine(), machine());
+        let machines = Mutex::new(vec![Arc::clone(&here), Arc::clone(&there)]);
+        here.resume(Clock::start().now());
+        assert!(!runs_twice(&here, &machines) && !runs_twice(&there, &machines));
+        there.resume(Clock::start().now());
+        assert!(runs_twice(&here, &machines) && runs_twice(&there, &machines));
+        here.stop();
+        assert!(!runs_twice(&here, &machines) && !runs_twice(&there, &machines));
+    }
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use monitor_core::{
-    units::Micros,
+    units::{Epoch, Micros},
     vm::{Activity, Disposition, Ownership, Reason, VmBlock},
 };
 
@@ -53,7 +53,7 @@ pub(super) fn finish(
             std::panic::resume_unwind(panic)
         }
     };
-    let outcome = outcome(&source);
+    let outcome = outcome(&source, &target);
     let mut report = Report::new(outcome, shown(block), config.vm.on, request.target);
     report.guest = Some(guest(&source, &target, config, request));
     report.reason = source.reason;
@@ -64,6 +64,14 @@ pub(super) fn finish(
     report.predicted_blackout_us = source.statistics.predicted.map(Micros::get);
     report.passes = passes(&source);
     report.detail = detail(&source);
+    report.reconnects = source.statistics.reconnects;
+    report.repeated_pages = source.statistics.repeated.get();
+    report.held_for_epoch = source.held_for.map(Epoch::get);
+    report.decision.clone_from(&source.decision);
+    report.ran_twice = processors.ran_twice();
+    let copies = [(config.vm.on, Some(machine)), (request.target, target.machine.as_ref())];
+    let running = copies.iter().filter(|(_, copy)| copy.is_some_and(|copy| copy.is_running()));
+    report.runs_on = running.map(|(su, _)| *su).collect();
     if outcome == Outcome::Completed
         && let Some(target) = &target.machine
     {
@@ -91,8 +99,19 @@ fn shown(block: &VmBlock) -> String {
     format!("{} ({})", block.name(), block.index())
 }
 
-fn outcome(source: &End) -> Outcome {
+fn outcome(source: &End, target: &End) -> Outcome {
+    if source.is_lost {
+        return match target.disposition {
+            Disposition::RunsAtTarget if !target.is_lost => Outcome::Completed,
+            Disposition::HeldAtTarget if !target.is_lost => Outcome::InDoubt,
+            Disposition::RunsAtTarget
+            | Disposition::HeldAtTarget
+            | Disposition::RunsAtSource
+            | Disposition::HeldAtSource => Outcome::Lost,
+        };
+    }
     match (source.disposition, source.reason) {
+        (Disposition::RunsAtTarget, _) if target.is_lost => Outcome::Lost,
         (Disposition::RunsAtTarget, _) => Outcome::Completed,
         (Disposition::RunsAtSource, Some(Reason::Rejected)) => Outcome::Rejected,
         (Disposition::RunsAtSource, _) => Outcome::Aborted,
@@ -100,16 +119,24 @@ fn outcome(source: &End) -> Outcome {
     }
 }
 
+/// Where the guest was lost, when an SU that had it is gone.
+const fn lost_with(source: &End, config: &Config, request: &Request) -> Guest {
+    let at_target = matches!(source.disposition, Disposition::RunsAtTarget);
+    Guest::LostWith(if at_target { request.target } else { config.vm.on })
+}
+
 /// Where the guest is: a source in doubt is answered by the target's machine, which this program
 /// can see.
 fn guest(source: &End, target: &End, config: &Config, request: &Request) -> Guest {
     match source.disposition {
+        _ if outcome(source, target) == Outcome::Lost => lost_with(source, config, request),
         Disposition::RunsAtTarget => Guest::On(request.target),
+        Disposition::RunsAtSource if source.is_lost => Guest::On(request.target),
         Disposition::RunsAtSource => Guest::On(config.vm.on),
         Disposition::HeldAtSource | Disposition::HeldAtTarget => {
-            if target.disposition == Disposition::RunsAtTarget {
+            if target.disposition == Disposition::RunsAtTarget && !target.is_lost {
                 Guest::On(request.target)
-            } else if is_at_target(target.disposition) {
+            } else if is_at_target(target.disposition) && !target.is_lost {
                 Guest::HeldAt(request.target)
             } else {
                 Guest::HeldAt(config.vm.on)

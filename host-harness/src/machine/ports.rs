@@ -102,6 +102,14 @@ impl VmPorts {
         Self { journal, ..self }
     }
 
+    /// The ports as a restarted monitor finds them: the machine, the monitor system and the
+    /// journal are there; nobody knows any more what was under way.
+    #[must_use]
+    pub fn restarted(self) -> Self {
+        let Self { monitor, machine, journal, now, .. } = self;
+        Self { monitor, machine, journal, now, ..Self::default() }
+    }
+
     /// Puts `machine` behind the ports.
     pub fn install(&mut self, machine: Arc<Machine>) {
         self.machine = Some(machine);
