@@ -79,8 +79,8 @@ catalogue! {
         "VM {vm} RESUMED ON SOURCE SU '{source}' AFTER LIVE MIGRATION TO TARGET SU '{target}' \
          FAILED";
     Self::HeldAtSource, 2455 Error Own
-        "VM {vm} HELD ON SOURCE SU '{source}': NO USABLE ANSWER OF THE CLUSTER DIRECTORY. RESTORE IT \
-         OR ITS RECORD; DO NOT START THE VM ELSEWHERE";
+        "VM {vm} HELD ON SOURCE SU '{source}': NO USABLE ANSWER OF THE CLUSTER DIRECTORY. RESTORE \
+         IT OR ITS RECORD; DO NOT START THE VM ELSEWHERE";
     Self::HeldForTarget(_), 2456 Error Own
         "VM {vm} HELD ON SOURCE SU '{source}': TARGET SU OWNS IT (EPOCH {epoch}). IF IT RUNS \
          THERE, DECIDE 'TARGET-RUNS', IF THE SU IS LOST, 'TARGET-LOST'";
@@ -88,8 +88,8 @@ catalogue! {
         "VM {vm} STANDS STILL ON SOURCE SU '{source}': DEVICES OR PROCESSORS DO NOT START. IT IS \
          TRIED AGAIN";
     Self::NotStoppedAtSource, 2460 Error Own
-        "VM {vm} MAY RUN ON SOURCE SU '{source}': ITS PROCESSORS DO NOT STOP AFTER A RESTART OF THE \
-         MONITOR. IT IS TRIED AGAIN";
+        "VM {vm} MAY RUN ON SOURCE SU '{source}': ITS PROCESSORS DO NOT STOP AFTER A RESTART OF \
+         THE MONITOR. IT IS TRIED AGAIN";
     Self::LinkInterrupted, 2458 Warning Own
         "LINK TO TARGET SU '{target}' LOST AT LIVE MIGRATION OF VM {vm}. RECONNECTING";
     Self::LinkRestored, 2459 Info Own
@@ -103,8 +103,8 @@ catalogue! {
     Self::IncomingAborted(_), 2433 Error Own
         "LIVE MIGRATION OF VM {vm} FROM SOURCE SU '{source}' ABORTED. REASON: {reason}";
     Self::HeldAtTarget, 2434 Error Own
-        "VM {vm} HELD ON TARGET SU '{target}': NO USABLE ANSWER OF THE CLUSTER DIRECTORY. RESTORE IT \
-         OR ITS RECORD; DO NOT START THE VM ELSEWHERE";
+        "VM {vm} HELD ON TARGET SU '{target}': NO USABLE ANSWER OF THE CLUSTER DIRECTORY. RESTORE \
+         IT OR ITS RECORD; DO NOT START THE VM ELSEWHERE";
     Self::NotStartedAtTarget, 2436 Error Own
         "VM {vm} STANDS STILL ON TARGET SU '{target}': DEVICES OR PROCESSORS DO NOT START. IT IS \
          TRIED AGAIN";

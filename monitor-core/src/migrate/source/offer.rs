@@ -201,8 +201,9 @@ impl Source {
     ///
     /// # Errors
     /// Refused when nothing is in doubt, and while a change of the record is under way; a target
-    /// is not lost before the record was seen to be its own, nor while it answers. `Mismatch` when the epoch is not the one
-    /// under which the target would run the VM: the evidence is about something else.
+    /// is not lost before the record was seen to be its own, nor while it answers. `Mismatch` when
+    /// the epoch is not the one under which the target would run the VM: the evidence is about
+    /// something else.
     pub fn decide(&mut self, now: Tick, verdict: Verdict) -> Step {
         let Phase::InDoubt(doubt) = self.phase else {
             return Err(self.refused_command());

@@ -344,7 +344,7 @@ impl Target {
             }
             // The source is content before the guest is ready: an operator has told it.
             (_, Input::Frame(Arrival { frame: Frame::Released, .. })) => {
-                self.save(Stage::Over);
+                self.let_go();
                 Ok(())
             }
             (_, Input::Frame(Arrival { frame: Frame::Commit(_), .. })) => Ok(()),
@@ -363,11 +363,18 @@ impl Target {
         }
     }
 
+    /// Nobody will ask any more; to be told it again changes nothing.
+    fn let_go(&mut self) {
+        if self.saved != Stage::Over {
+            self.save(Stage::Over);
+        }
+    }
+
     /// A source that is late with its last word still says that nobody will ask any more.
     pub(super) fn in_completed(&mut self, input: Input) -> Step {
         match input {
             Input::Frame(Arrival { frame: Frame::Released, .. }) => {
-                self.save(Stage::Over);
+                self.let_go();
                 Ok(())
             }
             Input::Frame(_)

@@ -83,6 +83,11 @@ impl Tape {
         };
         is_frame
             && crc32c(0, body) == header.body_check
-            && (header.sequence == self.last.next() || self.is_first)
+            && (header.sequence == self.last.next() || self.is_first || self.asks_anew(header))
+    }
+
+    /// RESUME may have any number where nothing was said before.
+    fn asks_anew(&self, header: &Header) -> bool {
+        self.last == Sequence::new(0) && header.type_code == FrameType::Resume.code()
     }
 }
