@@ -98,6 +98,24 @@ impl<P: Copy + Ord + fmt::Debug> Found<P> {
         text
     }
 
+    /// The first outcome that is not in `agreed`, a table of this machine as text.
+    #[must_use]
+    pub fn first_not_in(&self, end: &str, agreed: &str) -> Option<String> {
+        for (phase, cases) in &self.table {
+            let agreed = agreed_outcomes(agreed, &format!("{end} {phase:?}:"));
+            for (name, outcomes) in cases {
+                let name = name.to_string();
+                let known = agreed.iter().find(|(names, _)| is_in_list(names, &name));
+                for outcome in outcomes.iter().map(Outcome::to_string) {
+                    if !known.is_some_and(|(_, known)| known.contains(&outcome)) {
+                        return Some(format!("{end} {phase:?}, {name} -> {outcome}"));
+                    }
+                }
+            }
+        }
+        None
+    }
+
     /// The table in short, as Markdown: for each phase the inputs that have the same ends, the
     /// phases in which they can leave the machine, and what can have become of the guest by then.
     #[must_use]
@@ -133,6 +151,28 @@ impl<P: Copy + Ord + fmt::Debug> Found<P> {
         }
         text
     }
+}
+
+/// The lists of names in a section of a table, each with its outcomes.
+fn agreed_outcomes(table: &str, head: &str) -> Vec<(String, BTreeSet<String>)> {
+    let mut found: Vec<(String, BTreeSet<String>)> = Vec::new();
+    let section = table.lines().skip_while(|line| !line.starts_with(head)).skip(1);
+    for line in section.take_while(|line| !line.is_empty()) {
+        let (names, outcome) = (line.trim_start(), line.trim_start().strip_prefix("-> "));
+        match (outcome, found.last_mut()) {
+            (Some(outcome), Some((_, outcomes))) => _ = outcomes.insert(outcome.to_owned()),
+            (None, Some((list, outcomes))) if outcomes.is_empty() => {
+                *list = format!("{list} {names}");
+            }
+            _ => found.push((names.to_owned(), BTreeSet::new())),
+        }
+    }
+    found
+}
+
+/// Whether a list of names has this one, which may have a comma itself.
+fn is_in_list(list: &str, name: &str) -> bool {
+    format!(", {list},").contains(&format!(", {name},"))
 }
 
 /// What the summary says of an input that a machine refuses.
@@ -183,6 +223,9 @@ struct Search<E: End> {
     parents: Vec<(usize, &'static str, &'static str)>,
     frontier: VecDeque<(usize, E)>,
     found: Found<E::Phase>,
+    /// States of each phase that were followed, and how many are.
+    followed: BTreeMap<E::Phase, usize>,
+    followed_max: usize,
 }
 
 /// Searches everything that can be reached from `starts`. What `is_followed` turns down is
@@ -196,6 +239,20 @@ pub fn explore<E: End>(
     polling: Polling,
     is_followed: fn(&E) -> bool,
 ) -> Found<E::Phase> {
+    explore_near(starts, polling, is_followed, usize::MAX)
+}
+
+/// Searches as [`explore`] does, but follows of each phase only the first states.
+///
+/// # Panics
+/// When a machine breaks a rule; the message says which one, and by which course.
+#[must_use]
+pub fn explore_near<E: End>(
+    starts: Vec<E>,
+    polling: Polling,
+    is_followed: fn(&E) -> bool,
+    followed_max: usize,
+) -> Found<E::Phase> {
     let found = Found { table: BTreeMap::new(), dispositions: BTreeMap::new(), state_count: 0 };
     let mut search = Search {
         polling,
@@ -203,12 +260,16 @@ pub fn explore<E: End>(
         parents: Vec::new(),
         frontier: VecDeque::new(),
         found,
+        followed: BTreeMap::new(),
+        followed_max,
     };
     for start in starts {
         search.visit(usize::MAX, Name { kind: "begin", detail: "" }, start);
     }
     while let Some((number, end)) = search.frontier.pop_front() {
-        if is_followed(&end) {
+        let followed = search.followed.entry(end.phase()).or_default();
+        if *followed < search.followed_max && is_followed(&end) {
+            *followed += 1;
             search.expand(number, &end);
         }
     }

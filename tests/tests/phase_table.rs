@@ -8,13 +8,16 @@
 use std::{env, fs, path::Path, thread};
 
 use integration_tests::{
-    explore::{Found, Polling, explore},
+    explore::{Found, Polling, explore, explore_near},
     machines::{SourceEnd, TargetEnd},
 };
 use monitor_core::{
     migrate::{Coordination, SourcePhase, TargetPhase},
     vm::Activity,
 };
+
+/// How many states of each phase are followed where the whole search takes too long.
+const NEAR_STATES: usize = 1_000;
 
 /// The head of the golden file.
 const HEAD: &str = "\
@@ -26,19 +29,25 @@ run the guest then, and the kinds of effects; or the refusal. `Ignored` is taken
 nothing. `though owed` marks answers that come when the machine has gone on without them.
 ";
 
-fn explore_source(polling: Polling) -> Found<SourcePhase> {
-    let starts = vec![
+fn source_starts() -> Vec<SourceEnd> {
+    vec![
         SourceEnd::new(Activity::Running, Coordination::Required),
         SourceEnd::new(Activity::Running, Coordination::IfPossible),
         SourceEnd::new(Activity::Down, Coordination::Required),
         SourceEnd::new(Activity::Running, Coordination::Required).without_journal(),
-    ];
-    explore(starts, polling, SourceEnd::is_within_bounds)
+    ]
+}
+
+fn target_starts() -> Vec<TargetEnd> {
+    vec![TargetEnd::new(), TargetEnd::new().without_journal()]
+}
+
+fn explore_source(polling: Polling) -> Found<SourcePhase> {
+    explore(source_starts(), polling, SourceEnd::is_within_bounds)
 }
 
 fn explore_target(polling: Polling) -> Found<TargetPhase> {
-    let starts = vec![TargetEnd::new(), TargetEnd::new().without_journal()];
-    explore(starts, polling, TargetEnd::is_within_bounds)
+    explore(target_starts(), polling, TargetEnd::is_within_bounds)
 }
 
 /// Holds the text against the golden file, or writes it there.
@@ -77,6 +86,22 @@ fn assert_summary(text: &str) {
         return;
     }
     assert!(present == text, "ARCHITECTURE.md: OVERWRITE=1 writes the table of phases anew");
+}
+
+/// Notices most faults within a second or two.
+#[test]
+fn the_nearest_states_take_every_input_as_agreed() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/phase-table.txt");
+    let agreed = fs::read_to_string(path).expect("the golden file is readable");
+    let polling = Polling::AfterEachInput;
+    let target =
+        explore_near(target_starts(polling), polling, TargetEnd::is_within_bounds, NEAR_STATES);
+    assert_eq!(target.phases(), TargetPhase::ALL);
+    assert_eq!(target.first_not_in("target", &agreed), None);
+    let source =
+        explore_near(source_starts(polling), polling, SourceEnd::is_within_bounds, NEAR_STATES);
+    assert_eq!(source.phases(), SourcePhase::ALL);
+    assert_eq!(source.first_not_in("source", &agreed), None);
 }
 
 #[test]
