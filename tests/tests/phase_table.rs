@@ -94,12 +94,10 @@ fn the_nearest_states_take_every_input_as_agreed() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/phase-table.txt");
     let agreed = fs::read_to_string(path).expect("the golden file is readable");
     let polling = Polling::AfterEachInput;
-    let target =
-        explore_near(target_starts(polling), polling, TargetEnd::is_within_bounds, NEAR_STATES);
+    let target = explore_near(target_starts(), polling, TargetEnd::is_within_bounds, NEAR_STATES);
     assert_eq!(target.phases(), TargetPhase::ALL);
     assert_eq!(target.first_not_in("target", &agreed), None);
-    let source =
-        explore_near(source_starts(polling), polling, SourceEnd::is_within_bounds, NEAR_STATES);
+    let source = explore_near(source_starts(), polling, SourceEnd::is_within_bounds, NEAR_STATES);
     assert_eq!(source.phases(), SourcePhase::ALL);
     assert_eq!(source.first_not_in("source", &agreed), None);
 }
