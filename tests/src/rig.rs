@@ -334,6 +334,7 @@ impl Rig {
             }
             if controls.cut.take() || finished {
                 pipe.sever();
+                pipe.cut();
             }
             let is_over = matches!(
                 receiver.machine().phase(),

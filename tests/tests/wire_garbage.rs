@@ -190,7 +190,7 @@ fn unknown_type_is_skipped_unless_it_must_be_understood() {
 /// A golden frame, an offset in its body, bytes that are wrong there, and the refusal.
 type Wrong = (&'static str, usize, &'static [u8], Fault, Field);
 
-const WRONG_CONTROL: [Wrong; 26] = [
+const WRONG_CONTROL: [Wrong; 30] = [
     ("HELLO", 0, &[0, 0], Fault::OutOfRange, Field::VersionMin),
     ("HELLO", 0, &[0, 2], Fault::OutOfRange, Field::VersionMin),
     ("HELLO", 4, &[0, 0, 0x10, 0x7F], Fault::OutOfRange, Field::FrameBytes),
@@ -204,7 +204,11 @@ const WRONG_CONTROL: [Wrong; 26] = [
     ("HELLO", 93, b"X", Fault::NotZero, Field::SourceName),
     ("HELLO", 95, &[0x80], Fault::Unknown, Field::TargetName),
     ("ABORT", 0, &[0, 0], Fault::Unknown, Field::Reason),
-    ("ABORT", 0, &[0, 22], Fault::Unknown, Field::Reason),
+    ("ABORT", 0, &[0, 24], Fault::Unknown, Field::Reason),
+    ("STATUS", 0, &[0, 0], Fault::Unknown, Field::LoadState),
+    ("STATUS", 0, &[0, 9], Fault::Unknown, Field::LoadState),
+    ("STATUS", 2, &[0, 1], Fault::NotZero, Field::Reason),
+    ("STATUS", 0, &[0, 7, 0, 0], Fault::Unknown, Field::Reason),
     ("CHECK", 0, &[0x10, 1], Fault::OutOfRange, Field::DeviceCount),
     ("PASS-END", 0, &[0, 65], Fault::OutOfRange, Field::Pass),
     ("REHEARSAL-END", 0, &[0, 65], Fault::OutOfRange, Field::ProcessorCount),
