@@ -174,3 +174,40 @@ impl core::hash::Hash for Outbox {
         self.link_open.hash(state);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outbox_has_room_for_a_step_and_a_loss_or_none() {
+        let mut out = Outbox::new();
+        for _ in 0..EFFECTS_MAX - STEP_EFFECTS - LOSS_EFFECTS {
+            assert!(out.has_room());
+            out.push(Effect::Collect);
+        }
+        assert!(out.has_room());
+        out.push(Effect::Collect);
+        assert!(!out.has_room());
+    }
+
+    #[test]
+    fn outbox_without_a_link_drops_frames_alone_and_numbers_on_with_another_link() {
+        let mut out = Outbox::new();
+        for effect in [Effect::Collect, Effect::ReadRecord] {
+            out.send(Frame::Build);
+            out.push(effect);
+        }
+        assert!(out.link_open());
+        out.give_up_link();
+        out.send(Frame::Build);
+        assert!(!out.link_open());
+        assert_eq!(out.pop(), Some(Effect::Collect));
+        assert_eq!(out.pop(), Some(Effect::ReadRecord));
+        assert_eq!((out.pop(), out.last_sequence()), (None, Sequence::new(2)));
+        out.take_link();
+        out.send(Frame::Recopy);
+        let expected = Effect::Send { sequence: Sequence::new(3), frame: Frame::Recopy };
+        assert_eq!(out.pop(), Some(expected));
+    }
+}

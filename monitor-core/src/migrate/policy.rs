@@ -369,6 +369,65 @@ mod tests {
     }
 
     #[test]
+    fn half_of_the_guest_is_not_yet_most_of_it() {
+        let stuck = [pass(131_072, 131_072), pass(131_072, 131_072)];
+        let budget = Micros::from_millis(60_000);
+        assert_eq!(after(&stuck, 131_072, budget), Decision::Stop);
+        assert_eq!(after(&stuck, 131_073, budget), Decision::GiveUp);
+    }
+
+    #[test]
+    fn a_guest_that_stays_cold_is_given_up_after_six_passes() {
+        let mut passes = std::vec::Vec::new();
+        let mut pages = 262_144;
+        for number in 1..=COLD_PASSES_MAX {
+            let left = pages * 895 / 1_000;
+            passes.push(pass(pages, left));
+            let expected = if number < 6 { Decision::AnotherPass } else { Decision::GiveUp };
+            assert_eq!(after(&passes, left, BUDGET), expected, "after pass {number}");
+            pages = left;
+        }
+    }
+
+    #[test]
+    fn passes_that_fit_and_shrink_end_after_four_more_or_when_there_is_no_room_for_reports() {
+        let shrinking = [pass(100_000, 40_000); POLISH_PASSES + 1];
+        assert_eq!(after(&shrinking[1..], 40_000, BUDGET), Decision::AnotherPass);
+        assert_eq!(after(&shrinking, 40_000, BUDGET), Decision::Stop);
+        let mut all = [pass(100_000, 80_000); PASSES_MAX];
+        all[PASSES_MAX - 1] = pass(100_000, 40_000);
+        assert_eq!(after(&all[1..], 40_000, BUDGET), Decision::AnotherPass);
+        assert_eq!(after(&all, 40_000, BUDGET), Decision::Stop);
+    }
+
+    #[test]
+    fn passes_that_do_not_fit_end_when_there_is_no_room_for_reports() {
+        let shrinking = |count| {
+            let pages = core::iter::successors(Some(262_144), |pages| Some(pages * 24 / 25));
+            pages.take(count).map(|pages| pass(pages, pages / 2)).collect::<std::vec::Vec<_>>()
+        };
+        let but_one = shrinking(PASSES_MAX - 1);
+        assert_eq!(after(&but_one, 100_000, BUDGET), Decision::AnotherPass);
+        assert_eq!(after(&shrinking(PASSES_MAX), 100_000, BUDGET), Decision::GiveUp);
+    }
+
+    #[test]
+    fn a_pass_that_costs_what_the_state_costs_does_not_pay() {
+        let even = |pages| Prediction { bandwidth: 4_096_000_000, ..prediction(pages) };
+        let last = [pass(100_000, 1_000)];
+        let guest = PageCount::new(262_144);
+        assert_eq!(decide(&last, &even(1_000), BUDGET, guest), Decision::Stop);
+        assert_eq!(decide(&last, &even(1_001), BUDGET, guest), Decision::AnotherPass);
+    }
+
+    #[test]
+    fn a_pass_that_leaves_nine_tenths_does_not_shrink() {
+        let converges = |left| forecast(&pass(10, left), &prediction(10), Micros::new(0)).converges;
+        assert!(converges(8));
+        assert!(!converges(9));
+    }
+
+    #[test]
     fn forecast_says_whether_the_passes_come_to_an_end() {
         let calm = forecast(&pass(262_144, 131_072), &prediction(131_072), BUDGET);
         assert!(calm.converges);

@@ -7,8 +7,8 @@
 use std::{format, vec, vec::Vec};
 
 use super::{
-    DecodeError, Fault, Field, Frame, FrameFlags, FrameType, Header, VERSION_MAX,
-    blocks::ImageError, emit_definition, emit_processor, findings::parse_findings,
+    DecodeError, Fault, Field, Frame, FrameFlags, FrameType, Header, LoadState, Status,
+    VERSION_MAX, blocks::ImageError, emit_definition, emit_processor, findings::parse_findings,
     parse_definition, processor_body,
 };
 use crate::{
@@ -120,6 +120,38 @@ fn driver_fills_the_bodies_of_bulk_alone() {
     ];
     assert!(bulk.iter().all(Frame::is_bulk));
     assert!(!plain.iter().any(Frame::is_bulk));
+}
+
+#[test]
+fn status_says_each_state_of_a_load_and_a_reason_for_a_dropped_one_alone() {
+    let dropped = LoadState::Dropped(Reason::Cancelled);
+    let states = [
+        (1, LoadState::Unknown),
+        (2, LoadState::Receiving),
+        (3, LoadState::Loaded),
+        (4, LoadState::Claiming),
+        (5, LoadState::Running),
+        (6, LoadState::Completed),
+        (7, dropped),
+        (8, LoadState::Ending),
+    ];
+    let refused = |fault, field| Err(DecodeError::new(fault, field));
+    for (code, state) in states {
+        let frame = Frame::Status(Status { state, incarnation: Incarnation::new(7), stored: 9 });
+        let mut body = [0; 20];
+        assert_eq!(frame.emit(&mut body), Some(20));
+        assert_eq!(body[1], code);
+        assert_eq!(Frame::parse(FrameType::Status, &body), Ok(frame));
+        body[2] = 0xFF;
+        let fault = if state == dropped { Fault::Unknown } else { Fault::NotZero };
+        assert_eq!(Frame::parse(FrameType::Status, &body), refused(fault, Field::Reason));
+    }
+    for code in [0, 9] {
+        let mut body = [0; 20];
+        body[1] = code;
+        let unknown = refused(Fault::Unknown, Field::LoadState);
+        assert_eq!(Frame::parse(FrameType::Status, &body), unknown);
+    }
 }
 
 #[test]
