@@ -135,10 +135,19 @@ impl World<'_> {
     /// An operator looks at a VM that is held in doubt, and decides if there is evidence.
     pub(super) fn operate(&mut self, run: usize, now: Tick) {
         let this = &mut self.runs[run];
+        if this.is_over {
+            return;
+        }
+        let restarts = Deed::Restart(run, End::Source);
+        if self.deeds.iter().any(|(_, deed)| *deed == restarts) {
+            // There is nobody to be asked: the monitor comes back.
+            self.deeds.push((now.after(LOOK), Deed::Operate(run)));
+            return;
+        }
         let Some(source) = &mut this.source else {
             return;
         };
-        if this.is_over || source.machine().phase() != SourcePhase::InDoubt {
+        if source.machine().phase() != SourcePhase::InDoubt {
             return;
         }
         self.deeds.push((now.after(LOOK), Deed::Operate(run)));
