@@ -64,6 +64,10 @@ impl fmt::Display for Outcome {
 pub struct Found<P> {
     table: BTreeMap<P, BTreeMap<Name, BTreeSet<Outcome>>>,
     dispositions: BTreeMap<P, BTreeSet<String>>,
+    /// How many states of each phase there are.
+    states: BTreeMap<P, usize>,
+    /// What an observer reads of the machine in each phase.
+    facts: BTreeMap<P, BTreeSet<String>>,
     /// How many states there are.
     pub state_count: usize,
 }
@@ -94,6 +98,21 @@ impl<P: Copy + Ord + fmt::Debug> Found<P> {
                     let _ = writeln!(text, "    -> {outcome}");
                 }
             }
+        }
+        text
+    }
+
+    /// How many states each phase has, how many outcomes the cases have there, and what an
+    /// observer can read of the machine in it.
+    #[must_use]
+    pub fn counts(&self, end: &str) -> String {
+        let mut text = String::new();
+        for (phase, states) in &self.states {
+            let cases = self.table.get(phase).into_iter().flat_map(BTreeMap::values);
+            let outcomes: usize = cases.map(BTreeSet::len).sum();
+            let _ = writeln!(text, "{end} {phase:?}: {states} states, {outcomes} outcomes");
+            let facts: Vec<String> = self.facts[phase].iter().cloned().collect();
+            write_list(&mut text, &facts);
         }
         text
     }
@@ -253,7 +272,13 @@ pub fn explore_near<E: End>(
     is_followed: fn(&E) -> bool,
     followed_max: usize,
 ) -> Found<E::Phase> {
-    let found = Found { table: BTreeMap::new(), dispositions: BTreeMap::new(), state_count: 0 };
+    let found = Found {
+        table: BTreeMap::new(),
+        dispositions: BTreeMap::new(),
+        states: BTreeMap::new(),
+        facts: BTreeMap::new(),
+        state_count: 0,
+    };
     let mut search = Search {
         polling,
         known: HashSet::new(),
@@ -381,6 +406,8 @@ impl<E: End> Search<E> {
         self.parents.push((parent, name.kind, name.detail));
         let dispositions = self.found.dispositions.entry(end.phase()).or_default();
         dispositions.insert(format!("{:?}", end.disposition()));
+        *self.found.states.entry(end.phase()).or_default() += 1;
+        self.found.facts.entry(end.phase()).or_default().extend(end.facts());
         if end.is_undoing() {
             self.undo(number, end.clone());
         }

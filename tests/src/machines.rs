@@ -45,7 +45,7 @@ pub(crate) const STREAM: StreamId = StreamId::new(77);
 pub(crate) const EPOCH: Epoch = Epoch::new(3);
 
 /// The first load of the target; the next one counts up from it.
-pub(crate) const FIRST_LOAD: Incarnation = Incarnation::new(7);
+pub const FIRST_LOAD: Incarnation = Incarnation::new(7);
 
 /// The load behind RECOPY.
 pub(crate) const NEXT_LOAD: Incarnation = Incarnation::new(8);
@@ -164,6 +164,9 @@ pub trait End: Clone + PartialEq + Hash {
     /// Who may run the guest, as this end sees it.
     fn disposition(&self) -> Disposition;
 
+    /// What an observer reads of the machine.
+    fn facts(&self) -> Vec<String>;
+
     /// Whether the attempt has failed and is being undone.
     fn is_undoing(&self) -> bool;
 
@@ -182,6 +185,11 @@ pub trait End: Clone + PartialEq + Hash {
 
     /// Notes a breach when a rule about states without pending effects is broken.
     fn settle(&mut self);
+}
+
+/// A fact as words: what is so, or is not.
+fn fact(words: &str, is_so: bool) -> String {
+    format!("{}{words}", if is_so { "" } else { "not " })
 }
 
 /// A guest that was told more often than this answers no more often.

@@ -2,18 +2,23 @@
 //! what they never do.
 //!
 //! Source of truth: ARCHITECTURE.md, "Machines" and "The handover"; `golden/phase-table.txt` is
-//! the table as it was agreed on. `OVERWRITE=1` writes it anew. The rules that no state may break
-//! stand in [`integration_tests::machines`]; the search applies them to every state it visits.
+//! the table as it was agreed on, `golden/phase-counts.txt` says how much is found near the
+//! beginnings. `OVERWRITE=1` writes them anew. The rules that no state may break stand in
+//! [`integration_tests::machines`]; the search applies them to every state it visits.
 
-use std::{env, fs, path::Path, thread};
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    thread,
+};
 
 use integration_tests::{
     explore::{Found, Polling, explore, explore_near},
-    machines::{SourceEnd, TargetEnd},
+    machines::{FIRST_LOAD, SourceEnd, TargetEnd},
 };
 use monitor_core::{
-    migrate::{Coordination, SourcePhase, TargetPhase},
-    vm::Activity,
+    migrate::{Coordination, SourcePhase, Stage, TargetPhase},
+    vm::{Activity, Reason},
 };
 
 /// How many states of each phase are followed where the whole search takes too long.
@@ -42,6 +47,20 @@ fn target_starts() -> Vec<TargetEnd> {
     vec![TargetEnd::new(), TargetEnd::new().without_journal()]
 }
 
+/// The ends after a restart of their monitors.
+fn restored() -> (Vec<SourceEnd>, Vec<TargetEnd>) {
+    let load = FIRST_LOAD;
+    let reason = Reason::LinkLost;
+    let kept = [Stage::Open, Stage::Offered(load), Stage::Undoing(reason), Stage::Moved];
+    let source = |stage| {
+        let of = |activity| SourceEnd::new(activity, Coordination::Required).restored(stage);
+        [of(Activity::Running), of(Activity::Down)]
+    };
+    let taken = [Stage::Building, Stage::Running(load), Stage::Completed(load)];
+    let target = |stage| TargetEnd::new().restored(stage);
+    (kept.into_iter().flat_map(source).collect(), taken.into_iter().map(target).collect())
+}
+
 fn explore_source(polling: Polling) -> Found<SourcePhase> {
     explore(source_starts(), polling, SourceEnd::is_within_bounds)
 }
@@ -50,9 +69,18 @@ fn explore_target(polling: Polling) -> Found<TargetPhase> {
     explore(target_starts(), polling, TargetEnd::is_within_bounds)
 }
 
+/// The table, and how much a search of the nearest states finds.
+const TABLE: &str = "phase-table.txt";
+const COUNTS: &str = "phase-counts.txt";
+const RESTORED_COUNTS: &str = "phase-counts-restored.txt";
+
+fn golden(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(file)
+}
+
 /// Holds the text against the golden file, or writes it there.
-fn assert_golden(text: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/phase-table.txt");
+fn assert_golden(file: &str, text: &str) {
+    let path = golden(file);
     if env::var_os("OVERWRITE").is_some() {
         fs::write(&path, text).expect("the golden file can be written");
         return;
@@ -62,7 +90,7 @@ fn assert_golden(text: &str) {
     let line = differs.unwrap_or_else(|| golden.lines().count().min(text.lines().count()));
     assert!(
         golden == text,
-        "golden/phase-table.txt differs from line {} on:\n- {}\n+ {}\nOVERWRITE=1 writes it anew",
+        "golden/{file} differs from line {} on:\n- {}\n+ {}\nOVERWRITE=1 writes it anew",
         line + 1,
         golden.lines().nth(line).unwrap_or(""),
         text.lines().nth(line).unwrap_or(""),
@@ -88,18 +116,29 @@ fn assert_summary(text: &str) {
     assert!(present == text, "ARCHITECTURE.md: OVERWRITE=1 writes the table of phases anew");
 }
 
-/// Notices most faults within a second or two.
+/// Notices most faults within a second or two: what is new by the table, what is missing by how
+/// much there is.
 #[test]
 fn the_nearest_states_take_every_input_as_agreed() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/phase-table.txt");
-    let agreed = fs::read_to_string(path).expect("the golden file is readable");
     let polling = Polling::AfterEachInput;
-    let target = explore_near(target_starts(), polling, TargetEnd::is_within_bounds, NEAR_STATES);
-    assert_eq!(target.phases(), TargetPhase::ALL);
-    assert_eq!(target.first_not_in("target", &agreed), None);
     let source = explore_near(source_starts(), polling, SourceEnd::is_within_bounds, NEAR_STATES);
+    let target = explore_near(target_starts(), polling, TargetEnd::is_within_bounds, NEAR_STATES);
     assert_eq!(source.phases(), SourcePhase::ALL);
+    assert_eq!(target.phases(), TargetPhase::ALL);
+    let agreed = fs::read_to_string(golden(TABLE)).expect("the golden file is readable");
     assert_eq!(source.first_not_in("source", &agreed), None);
+    assert_eq!(target.first_not_in("target", &agreed), None);
+    assert_golden(COUNTS, &format!("{}{}", source.counts("source"), target.counts("target")));
+}
+
+#[test]
+fn restored_machines_keep_every_rule_and_have_as_many_courses_as_agreed() {
+    let (source, target) = restored();
+    let polling = Polling::AfterEachInput;
+    let source = explore_near(source, polling, SourceEnd::is_within_bounds, NEAR_STATES);
+    let target = explore_near(target, polling, TargetEnd::is_within_bounds, NEAR_STATES);
+    let counts = format!("{}{}", source.counts("source"), target.counts("target"));
+    assert_golden(RESTORED_COUNTS, &counts);
 }
 
 #[test]
@@ -110,7 +149,7 @@ fn every_phase_takes_every_input_as_agreed() {
     assert_eq!(source.phases(), SourcePhase::ALL);
     assert_eq!(target.phases(), TargetPhase::ALL);
     assert_summary(&format!("{}\n{}", source.summary("source"), target.summary("target")));
-    assert_golden(&format!("{HEAD}{}{}", source.table("source"), target.table("target")));
+    assert_golden(TABLE, &format!("{HEAD}{}{}", source.table("source"), target.table("target")));
 }
 
 // The link may be slow: inputs come while effects are still to be polled.

@@ -9,8 +9,8 @@ use monitor_core::{
     device::DeviceEntry,
     memory::{AtomicWord, DirtyBitmap},
     migrate::{
-        Arrival, Attempt, Coordination, Effect, Input, SentRun, Source, SourceLoan, SourcePhase,
-        Verdict,
+        Arrival, Attempt, Coordination, Effect, Input, SentRun, Source, SourceJournal, SourceLoan,
+        SourcePhase, Stage, Verdict,
     },
     units::{Incarnation, PageNumber, StreamId, Tick},
     vm::{
@@ -22,7 +22,7 @@ use monitor_core::{
 
 use super::{
     Case, DEVICES, EPOCH, End, FIRST_LOAD, LIMITS, NEXT_LOAD, NOW, Name, Owed, PAGES, Refusal,
-    STREAM, Stimulus, case, common_inputs, device, frame, frames_of_codes, hello, records,
+    STREAM, Stimulus, case, common_inputs, device, fact, frame, frames_of_codes, hello, records,
     source_su, target_su, vm_name,
 };
 
@@ -139,6 +139,19 @@ impl SourceEnd {
     #[must_use]
     pub const fn without_journal(mut self) -> Self {
         self.has_journal = false;
+        self
+    }
+
+    /// The end after a restart of its monitor, which has found this stage in its journal.
+    #[must_use]
+    pub fn restored(mut self, stage: Stage) -> Self {
+        let journal = SourceJournal { attempt: self.attempt, epoch: EPOCH, stage };
+        self.machine = Source::restore(NOW, &journal);
+        self.devices = [0, 1].map(|number| DeviceEntry::quiesced(device(number), EPOCH));
+        self.may_resume = !matches!(stage, Stage::Offered(_) | Stage::Moved);
+        (self.is_tracked, self.is_marked, self.has_lost_frames) = (true, true, true);
+        self.is_stopped = self.attempt.activity == Activity::Running;
+        while self.poll(NOW).is_some() {}
         self
     }
 
@@ -429,6 +442,23 @@ impl End for SourceEnd {
 
     fn disposition(&self) -> Disposition {
         self.machine.disposition()
+    }
+
+    fn facts(&self) -> Vec<String> {
+        let machine = &self.machine;
+        let mut facts = vec![
+            format!("epoch {}", machine.epoch().get()),
+            format!("stream {}", machine.stream().get()),
+            format!("journal {}", machine.journal(Stage::Open).is_some()),
+            fact("uses link", machine.uses_link()),
+            fact("wants link", machine.wants_link()),
+            fact("owes guest", machine.owes_guest()),
+            fact("resolved", machine.is_resolved()),
+            fact("due", machine.poll_deadline().is_some()),
+        ];
+        facts.extend(machine.reason().map(|reason| format!("{reason:?}")));
+        facts.extend(machine.statistics().peer_state.map(|state| format!("peer {state:?}")));
+        facts
     }
 
     fn is_undoing(&self) -> bool {

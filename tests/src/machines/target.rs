@@ -7,16 +7,19 @@
 
 use monitor_core::{
     device::{DeviceEntry, LeaseState},
-    migrate::{Arrival, Effect, Input, Reception, Target, TargetLoan, TargetPhase},
+    migrate::{
+        Announcement, Arrival, Effect, Input, Reception, Stage, Target, TargetJournal, TargetLoan,
+        TargetPhase,
+    },
     units::{DeviceSlot, Incarnation, PageCount, ProcessorIndex, StreamId, Tick},
     vm::{Activity, DirectoryAnswer, Disposition, Operation, Reason},
     wire::{Frame, FrameType},
 };
 
 use super::{
-    Case, DEVICES, EPOCH, End, FIRST_LOAD, LIMITS, NEXT_LOAD, Name, Owed, PAGES, Refusal, Stimulus,
-    case, common_inputs, device, frame, frames_of_codes, hello, page_run, records, source_su,
-    target_su,
+    Case, DEVICES, EPOCH, End, FIRST_LOAD, LIMITS, NEXT_LOAD, NOW, Name, Owed, PAGES, Refusal,
+    STREAM, Stimulus, case, common_inputs, device, fact, frame, frames_of_codes, hello, page_run,
+    records, source_su, target_su, vm_name,
 };
 
 /// The definition of a guest that does not run.
@@ -81,6 +84,28 @@ impl TargetEnd {
     #[must_use]
     pub const fn without_journal(mut self) -> Self {
         self.has_journal = false;
+        self
+    }
+
+    /// The end after a restart of its monitor, which has found this stage in its journal.
+    #[must_use]
+    pub fn restored(mut self, stage: Stage) -> Self {
+        let announced = Announcement {
+            stream: STREAM,
+            epoch: EPOCH,
+            vm: vm_name(),
+            source: source_su(),
+            pages: PAGES,
+            processors: 1,
+            devices: DEVICES,
+            activity: Activity::Running,
+        };
+        let journal = TargetJournal { announced, incarnation: FIRST_LOAD, stage };
+        self.machine = Target::restore(NOW, *self.machine.reception(), &journal);
+        self.devices = [0, 1].map(|number| DeviceEntry::assigned(device(number)));
+        self.has_won = matches!(stage, Stage::Running(_) | Stage::Completed(_));
+        (self.has_vm, self.has_lost_frames) = (true, true);
+        while self.poll(NOW).is_some() {}
         self
     }
 
@@ -288,6 +313,23 @@ impl End for TargetEnd {
 
     fn disposition(&self) -> Disposition {
         self.machine.disposition()
+    }
+
+    fn facts(&self) -> Vec<String> {
+        let machine = &self.machine;
+        let mut facts = vec![
+            format!("epoch {}, then {}", machine.epoch().get(), machine.claimed_epoch().get()),
+            format!("stream {}", machine.stream().get()),
+            format!("journal {}", machine.journal(Stage::Building).is_some()),
+            fact("announced", machine.announced().is_some()),
+            fact("uses link", machine.uses_link()),
+            fact("wants link", machine.wants_link()),
+            fact("listens", machine.listens()),
+            fact("owes guest", machine.owes_guest()),
+            fact("due", machine.poll_deadline().is_some()),
+        ];
+        facts.extend(machine.reason().map(|reason| format!("{reason:?}")));
+        facts
     }
 
     fn is_undoing(&self) -> bool {
