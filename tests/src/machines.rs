@@ -39,10 +39,10 @@ pub(crate) const DEVICES: u16 = 2;
 pub(crate) const PAGES: PageCount = PageCount::new(2);
 
 /// The attempt on the wire.
-pub(crate) const STREAM: StreamId = StreamId::new(77);
+pub const STREAM: StreamId = StreamId::new(77);
 
 /// The epoch under which the source owns the VM.
-pub(crate) const EPOCH: Epoch = Epoch::new(3);
+pub const EPOCH: Epoch = Epoch::new(3);
 
 /// The first load of the target; the next one counts up from it.
 pub const FIRST_LOAD: Incarnation = Incarnation::new(7);

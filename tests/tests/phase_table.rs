@@ -53,7 +53,7 @@ fn restored() -> (Vec<SourceEnd>, Vec<TargetEnd>) {
     let reason = Reason::LinkLost;
     let kept = [Stage::Open, Stage::Offered(load), Stage::Undoing(reason), Stage::Moved];
     let source = |stage| {
-        let of = |activity| SourceEnd::new(activity, Coordination::Required).restored(stage);
+        let of = |activity| SourceEnd::new(activity, Coordination::IfPossible).restored(stage);
         [of(Activity::Running), of(Activity::Down)]
     };
     let taken = [Stage::Building, Stage::Running(load), Stage::Completed(load)];
