@@ -1,16 +1,18 @@
-//! What the target answers to a source that greets it, or asks where a load stands.
+//! What a target answers to a source that greets it or asks where a load stands, and when a
+//! restarted source tries again.
 //!
 //! Source of truth: PROTOCOL.md, "HELLO" and "STATUS"; ARCHITECTURE.md, "Restart of a monitor".
 //! Deliberately not here: the rules that hold in every state, which the test `phase_table`
 //! searches.
 
 use integration_tests::machines::{
-    Case, EPOCH, End, FIRST_LOAD, NOW, Name, STREAM, Stimulus, TargetEnd,
+    Case, EPOCH, End, FIRST_LOAD, NOW, Name, STREAM, SourceEnd, Stimulus, TargetEnd,
 };
 use monitor_core::{
-    migrate::{Arrival, Effect, Input, Stage},
+    message::Notice,
+    migrate::{Arrival, Coordination, Effect, Input, Limits, Stage},
     units::{PageCount, SuName, VmName},
-    vm::Reason,
+    vm::{Activity, Operation, Reason},
     wire::{Frame, Hello, LoadState, VERSION_MAX, VERSION_MIN},
 };
 
@@ -79,4 +81,24 @@ fn restarted_target_says_what_its_journal_says() {
 #[test]
 fn restarted_target_that_has_claimed_nothing_gives_the_load_up() {
     assert_eq!(answer_behind(Stage::Building), LoadState::Ending);
+}
+
+#[test]
+fn restarted_source_stops_the_processors_again_when_it_is_due_and_not_before() {
+    let source = SourceEnd::new(Activity::Running, Coordination::IfPossible);
+    let mut source = source.restored(Stage::Offered(FIRST_LOAD));
+    let stop = Operation::StopProcessors;
+    source.apply(&case(Input::Failed(stop))).unwrap();
+    let told = Effect::Notice(Notice::NotStoppedAtSource);
+    assert_eq!(source.poll(NOW), Some(told));
+    assert_eq!(source.poll(NOW), None);
+    source.apply(&case(Input::Deadline)).unwrap();
+    assert_eq!(source.poll(NOW), None);
+    let due = NOW.after(Limits::DEFAULT.retry);
+    let name = Name { kind: "", detail: "" };
+    let deadline = Case { name, stimulus: Stimulus::Input(due, Input::Deadline) };
+    source.apply(&deadline).unwrap();
+    assert_eq!(source.poll(NOW), Some(Effect::Start(stop)));
+    source.apply(&case(Input::Failed(stop))).unwrap();
+    assert_eq!(source.poll(NOW), None);
 }
