@@ -1,28 +1,36 @@
-//! What a target answers to a source that greets it or asks where a load stands, and when a
-//! restarted source tries again.
+//! What a target answers to a source that greets it or asks where a load stands, when a
+//! restarted source tries again, and that both ends say when they are full.
 //!
 //! Source of truth: PROTOCOL.md, "HELLO" and "STATUS"; ARCHITECTURE.md, "Restart of a monitor".
 //! Deliberately not here: the rules that hold in every state, which the test `phase_table`
 //! searches.
 
 use integration_tests::machines::{
-    Case, EPOCH, End, FIRST_LOAD, NOW, Name, STREAM, SourceEnd, Stimulus, TargetEnd,
+    Case, EPOCH, End, FIRST_LOAD, NOW, Name, Refusal, STREAM, SourceEnd, Stimulus, TargetEnd,
 };
 use monitor_core::{
     message::Notice,
     migrate::{Arrival, Coordination, Effect, Input, Limits, Stage},
-    units::{PageCount, SuName, VmName},
-    vm::{Activity, Operation, Reason},
+    units::{PageCount, SuName, Tick, VmName},
+    vm::{Activity, DirectoryAnswer, Operation, Reason},
     wire::{Frame, Hello, LoadState, VERSION_MAX, VERSION_MIN},
 };
 
 /// What comes in, as a case without a name.
-fn case(input: Input) -> Case {
-    Case { name: Name { kind: "", detail: "" }, stimulus: Stimulus::Input(NOW, input) }
+fn case_at(now: Tick, input: Input) -> Case {
+    Case { name: Name { kind: "", detail: "" }, stimulus: Stimulus::Input(now, input) }
 }
 
-/// The frame with which a new target answers HELLO of these versions.
-fn greeting(version_min: u16, version_max: u16) -> Option<Frame> {
+fn case(input: Input) -> Case {
+    case_at(NOW, input)
+}
+
+fn from_source(frame: Frame) -> Input {
+    Input::Frame(Arrival { stream: STREAM, epoch: EPOCH, sequence: 1, frame })
+}
+
+/// Greets a target with HELLO of these versions.
+fn greet(target: &mut TargetEnd, version_min: u16, version_max: u16) {
     let name = |text| SuName::new(text).unwrap();
     let hello = Hello {
         version_min,
@@ -34,10 +42,13 @@ fn greeting(version_min: u16, version_max: u16) -> Option<Frame> {
         source: name("ABG-SU1"),
         target: name("ABG-SU2"),
     };
-    let frame = Frame::Hello(hello);
+    target.apply(&case(from_source(Frame::Hello(hello)))).unwrap();
+}
+
+/// The frame with which a new target answers HELLO of these versions.
+fn greeting(version_min: u16, version_max: u16) -> Option<Frame> {
     let mut target = TargetEnd::new();
-    let arrival = Arrival { stream: STREAM, epoch: EPOCH, sequence: 1, frame };
-    target.apply(&case(Input::Frame(arrival))).unwrap();
+    greet(&mut target, version_min, version_max);
     core::iter::from_fn(|| target.poll(NOW)).find_map(|effect| match effect {
         Effect::Send { frame, .. } => Some(frame),
         _ => None,
@@ -58,10 +69,8 @@ fn target_greets_a_source_that_speaks_its_version_among_others() {
 /// What a target that has found this stage in its journal answers to RESUME.
 fn answer_behind(stage: Stage) -> LoadState {
     let mut target = TargetEnd::new().restored(stage);
-    let frame = Frame::Resume;
-    let resume = Arrival { stream: STREAM, epoch: EPOCH, sequence: 1, frame };
     target.apply(&case(Input::LinkUp)).unwrap();
-    target.apply(&case(Input::Frame(resume))).unwrap();
+    target.apply(&case(from_source(Frame::Resume))).unwrap();
     while let Some(effect) = target.poll(NOW) {
         if let Effect::Send { frame: Frame::Status(status), .. } = effect {
             assert_eq!(status.incarnation, FIRST_LOAD);
@@ -95,10 +104,33 @@ fn restarted_source_stops_the_processors_again_when_it_is_due_and_not_before() {
     source.apply(&case(Input::Deadline)).unwrap();
     assert_eq!(source.poll(NOW), None);
     let due = NOW.after(Limits::DEFAULT.retry);
-    let name = Name { kind: "", detail: "" };
-    let deadline = Case { name, stimulus: Stimulus::Input(due, Input::Deadline) };
-    source.apply(&deadline).unwrap();
+    source.apply(&case_at(due, Input::Deadline)).unwrap();
     assert_eq!(source.poll(NOW), Some(Effect::Start(stop)));
     source.apply(&case(Input::Failed(stop))).unwrap();
     assert_eq!(source.poll(NOW), None);
+}
+
+/// Gives these inputs again and again, without polling: the end says beforehand that it is full.
+fn fill<E: End>(mut end: E, inputs: &[(Tick, Input)]) {
+    for (now, input) in inputs.iter().cycle().take(100) {
+        let takes = end.takes_input();
+        let taken = end.apply(&case_at(*now, *input));
+        assert_eq!(taken, if takes { Ok(()) } else { Err(Refusal::EffectsPending) });
+        if !takes {
+            return;
+        }
+    }
+    panic!("the end takes input for ever");
+}
+
+#[test]
+fn ends_say_when_they_take_no_more_input() {
+    let source = SourceEnd::new(Activity::Down, Coordination::IfPossible);
+    let unreachable = Input::Directory(DirectoryAnswer::Unreachable);
+    let later = NOW.after(Limits::DEFAULT.retry);
+    let doubtful = source.restored(Stage::Offered(FIRST_LOAD));
+    fill(doubtful, &[(later, Input::Deadline), (NOW, unreachable)]);
+    let mut dropped = TargetEnd::new();
+    greet(&mut dropped, VERSION_MAX + 1, u16::MAX);
+    fill(dropped, &[(NOW, from_source(Frame::Commit(FIRST_LOAD)))]);
 }
