@@ -10,9 +10,9 @@ use integration_tests::machines::{
 };
 use monitor_core::{
     message::Notice,
-    migrate::{Arrival, Coordination, Effect, Input, Limits, Stage},
+    migrate::{Arrival, Coordination, Effect, Input, Limits, SourcePhase, Stage},
     units::{PageCount, SuName, Tick, VmName},
-    vm::{Activity, DirectoryAnswer, Operation, Reason},
+    vm::{Activity, DirectoryAnswer, Operation, Ownership, Reason},
     wire::{Frame, Hello, LoadState, VERSION_MAX, VERSION_MIN},
 };
 
@@ -25,12 +25,12 @@ fn case(input: Input) -> Case {
     case_at(NOW, input)
 }
 
-fn from_source(frame: Frame) -> Input {
+fn received(frame: Frame) -> Input {
     Input::Frame(Arrival { stream: STREAM, epoch: EPOCH, sequence: 1, frame })
 }
 
-/// Greets a target with HELLO of these versions.
-fn greet(target: &mut TargetEnd, version_min: u16, version_max: u16) {
+/// Greets an end with HELLO of these versions.
+fn greet(end: &mut impl End, version_min: u16, version_max: u16) {
     let name = |text| SuName::new(text).unwrap();
     let hello = Hello {
         version_min,
@@ -42,7 +42,7 @@ fn greet(target: &mut TargetEnd, version_min: u16, version_max: u16) {
         source: name("ABG-SU1"),
         target: name("ABG-SU2"),
     };
-    target.apply(&case(from_source(Frame::Hello(hello)))).unwrap();
+    end.apply(&case(received(Frame::Hello(hello)))).unwrap();
 }
 
 /// The frame with which a new target answers HELLO of these versions.
@@ -66,11 +66,31 @@ fn target_greets_a_source_that_speaks_its_version_among_others() {
     }
 }
 
+#[test]
+fn source_goes_on_with_a_target_that_speaks_its_version_among_others() {
+    for (version_min, version_max, expected) in [
+        (VERSION_MIN, VERSION_MAX, SourcePhase::Checking),
+        (0, u16::MAX, SourcePhase::Checking),
+        (VERSION_MAX + 1, u16::MAX, SourcePhase::Undoing),
+        (0, VERSION_MIN - 1, SourcePhase::Undoing),
+    ] {
+        let mut source = SourceEnd::new(Activity::Running, Coordination::Required);
+        let start = Case { stimulus: Stimulus::Start, ..case(Input::Deadline) };
+        source.apply(&start).unwrap();
+        while source.poll(NOW).is_some() {}
+        let own = Ownership { owner: SuName::new("ABG-SU1").unwrap(), epoch: EPOCH };
+        source.apply(&case(Input::Directory(DirectoryAnswer::Record(own)))).unwrap();
+        while source.poll(NOW).is_some() {}
+        greet(&mut source, version_min, version_max);
+        assert_eq!(source.phase(), expected, "versions {version_min} to {version_max}");
+    }
+}
+
 /// What a target that has found this stage in its journal answers to RESUME.
 fn answer_behind(stage: Stage) -> LoadState {
     let mut target = TargetEnd::new().restored(stage);
     target.apply(&case(Input::LinkUp)).unwrap();
-    target.apply(&case(from_source(Frame::Resume))).unwrap();
+    target.apply(&case(received(Frame::Resume))).unwrap();
     while let Some(effect) = target.poll(NOW) {
         if let Effect::Send { frame: Frame::Status(status), .. } = effect {
             assert_eq!(status.incarnation, FIRST_LOAD);
@@ -132,5 +152,5 @@ fn ends_say_when_they_take_no_more_input() {
     fill(doubtful, &[(later, Input::Deadline), (NOW, unreachable)]);
     let mut dropped = TargetEnd::new();
     greet(&mut dropped, VERSION_MAX + 1, u16::MAX);
-    fill(dropped, &[(NOW, from_source(Frame::Commit(FIRST_LOAD)))]);
+    fill(dropped, &[(NOW, received(Frame::Commit(FIRST_LOAD)))]);
 }

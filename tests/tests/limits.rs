@@ -9,6 +9,7 @@ use monitor_core::{
     memory::{AtomicWord, DirtyBitmap},
     migrate::{
         Arrival, Attempt, Coordination, Effect, Input, Limits, Source, SourceLoan, SourcePhase,
+        Statistics,
     },
     units::{Epoch, Incarnation, Micros, PageCount, StreamId, Tick, VmName},
     vm::{Activity, DirectoryAnswer, Findings, GuestAnswer, Operation, Ownership, Reason},
@@ -48,8 +49,8 @@ fn course() -> [Input; 9] {
     ]
 }
 
-/// A source behind this course and a deadline long after the blackout budget.
-fn late_source(overruns: u8) -> Source {
+/// Leads a source behind this course; what is done to it then is up to the test.
+fn loaded<R>(overruns: u8, then: impl FnOnce(&mut Source, &mut SourceLoan<'_, '_>) -> R) -> R {
     let [pages, keys] = [[const { AtomicWord::new(0) }; 3], [const { AtomicWord::new(0) }; 3]];
     let map = |words| DirtyBitmap::try_new(words, PAGES).unwrap();
     let mut devices: [DeviceEntry; 0] = [];
@@ -75,13 +76,6 @@ fn late_source(overruns: u8) -> Source {
         limits: Limits { overruns, ..Limits::DEFAULT },
     };
     source.start(Tick::new(0), attempt).unwrap();
-    let poll = |source: &mut Source, now, loan: &mut SourceLoan<'_, '_>| {
-        while let Some(effect) = source.poll_effect(now, loan) {
-            if matches!(effect, Effect::Save(_)) {
-                source.handle(now, Input::Done(Operation::SaveJournal), loan).unwrap();
-            }
-        }
-    };
     poll(&mut source, Tick::new(0), &mut loan);
     for (input, millis) in course().into_iter().zip(1_u64..) {
         let now = Tick::new(millis * 1_000);
@@ -89,25 +83,51 @@ fn late_source(overruns: u8) -> Source {
         poll(&mut source, now, &mut loan);
     }
     assert_eq!(source.phase(), SourcePhase::Suspended);
-    let late = Tick::new(1_000_000);
-    source.handle(late, Input::Deadline, &mut loan).unwrap();
-    poll(&mut source, late, &mut loan);
-    source
+    then(&mut source, &mut loan)
+}
+
+/// Polls all effects; the journal is written at once.
+fn poll(source: &mut Source, now: Tick, loan: &mut SourceLoan<'_, '_>) {
+    while let Some(effect) = source.poll_effect(now, loan) {
+        if matches!(effect, Effect::Save(_)) {
+            source.handle(now, Input::Done(Operation::SaveJournal), loan).unwrap();
+        }
+    }
+}
+
+/// A source whose load is not answered until long after the blackout budget.
+fn late_source(overruns: u8) -> (SourcePhase, Option<Reason>, Statistics) {
+    loaded(overruns, |source, loan| {
+        let late = Tick::new(1_000_000);
+        source.handle(late, Input::Deadline, loan).unwrap();
+        poll(source, late, loan);
+        (source.phase(), source.reason(), source.statistics().clone())
+    })
+}
+
+#[test]
+fn load_of_which_the_journal_is_being_told_is_not_replaced_by_another() {
+    let (ready, other) = (Frame::Ready(Incarnation::new(7)), Frame::Built(Incarnation::new(8)));
+    loaded(1, |source, loan| {
+        let now = Tick::new(10_000);
+        source.handle(now, frame(ready), loan).unwrap();
+        assert!(source.handle(now, frame(other), loan).is_err());
+        poll(source, now, loan);
+        assert_eq!(source.phase(), SourcePhase::Offered);
+    });
 }
 
 #[test]
 fn blackout_beyond_the_budget_is_rolled_back_as_often_as_the_limit_says() {
-    let again = late_source(1);
-    assert_eq!((again.phase(), again.reason()), (SourcePhase::Suspended, None));
-    assert_eq!(again.statistics().overruns, 1);
-    let ended = late_source(0);
-    assert_eq!(ended.phase(), SourcePhase::Undoing);
-    assert_eq!(ended.reason(), Some(Reason::BudgetExceeded));
+    let (phase, reason, statistics) = late_source(1);
+    assert_eq!((phase, reason, statistics.overruns), (SourcePhase::Suspended, None, 1));
+    let (phase, reason, _) = late_source(0);
+    assert_eq!((phase, reason), (SourcePhase::Undoing, Some(Reason::BudgetExceeded)));
 }
 
 #[test]
 fn pass_of_a_few_pages_says_nothing_of_the_bandwidth() {
-    let source = late_source(1);
-    assert_eq!(source.statistics().passes.len(), 1);
-    assert_eq!(source.statistics().bandwidth.mean(), 0);
+    let (.., statistics) = late_source(1);
+    assert_eq!(statistics.passes.len(), 1);
+    assert_eq!(statistics.bandwidth.mean(), 0);
 }
