@@ -56,7 +56,8 @@ fn restored() -> (Vec<SourceEnd>, Vec<TargetEnd>) {
         let of = |activity| SourceEnd::new(activity, Coordination::IfPossible).restored(stage);
         [of(Activity::Running), of(Activity::Down)]
     };
-    let taken = [Stage::Building, Stage::Running(load), Stage::Completed(load)];
+    let taken =
+        [Stage::Building, Stage::Claiming(load), Stage::Running(load), Stage::Completed(load)];
     let target = |stage| TargetEnd::new().restored(stage);
     (kept.into_iter().flat_map(source).collect(), taken.into_iter().map(target).collect())
 }
