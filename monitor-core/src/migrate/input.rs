@@ -136,3 +136,20 @@ impl<Phase: fmt::Debug> fmt::Display for StepError<Phase> {
 }
 
 impl<Phase: fmt::Debug> core::error::Error for StepError<Phase> {}
+
+#[cfg(test)]
+mod tests {
+    use std::format;
+
+    use super::*;
+
+    #[test]
+    fn refusals_say_why_an_input_is_not_taken() {
+        let refused = StepError::OutOfPhase { phase: 7, input: InputKind::Command };
+        assert_eq!(format!("{refused}"), "input Command has no meaning in phase 7");
+        assert_eq!(format!("{}", StepError::<u8>::Foreign), "frame of another attempt");
+        assert_eq!(format!("{}", StepError::<u8>::Mismatch), "frame does not fit this VM");
+        let pending = StepError::<u8>::EffectsPending;
+        assert_eq!(format!("{pending}"), "effects of earlier steps are pending");
+    }
+}

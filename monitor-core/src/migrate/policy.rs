@@ -346,6 +346,14 @@ mod tests {
     }
 
     #[test]
+    fn one_pass_of_three_that_sends_less_is_no_standstill() {
+        let (all, less) = (pass(262_144, 100_000), pass(200_000, 120_000));
+        assert_eq!(after(&[all, all, less], 120_000, BUDGET), Decision::AnotherPass);
+        assert_eq!(after(&[all, less, less], 120_000, BUDGET), Decision::AnotherPass);
+        assert_eq!(after(&[less, less, less], 120_000, BUDGET), Decision::GiveUp);
+    }
+
+    #[test]
     fn a_budget_below_the_cost_of_the_state_is_named_as_what_it_is() {
         let rest = [pass(20, 20), pass(20, 20)];
         assert_eq!(after(&rest, 20, Micros::new(500)), Decision::OverBudget);
