@@ -32,7 +32,7 @@ fn main() {
     let first = file.begin(vm, owner).expect("nobody else has the file");
 
     println!("microseconds               least   median     99 %     most");
-    let at = |epoch| Ownership { owner, epoch };
+    let at = |epoch| Ownership::running(owner, epoch);
     let mut epoch = first;
     let mut claim = |file: &mut DirectoryFile| {
         let answer = file.compare_and_set(vm, at(epoch), at(epoch.next()));

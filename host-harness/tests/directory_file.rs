@@ -18,7 +18,7 @@ use std::{
 use host_harness::cluster::{BUSY_MAX, DirectoryFile, FIRST_EPOCH, FileError};
 use monitor_core::{
     units::{Epoch, SuName, VmName},
-    vm::{DirectoryAnswer, Ownership},
+    vm::{DirectoryAnswer, Ownership, Standing},
 };
 use rusqlite::Connection;
 
@@ -30,7 +30,7 @@ fn vm() -> VmName {
 }
 
 fn owned(su: &str, epoch: u64) -> Ownership {
-    Ownership { owner: SuName::new(su).unwrap(), epoch: Epoch::new(epoch) }
+    Ownership::running(SuName::new(su).unwrap(), Epoch::new(epoch))
 }
 
 /// A directory file whose only record says that `SOURCE` owns the VM.
@@ -74,6 +74,46 @@ fn a_record_changes_only_from_the_expected_value() {
     assert_eq!(answer, DirectoryAnswer::Missing);
     assert_eq!(file.read(other).unwrap(), None);
     assert_eq!(DirectoryFile::open(&path).unwrap().records().unwrap(), [(vm(), after)]);
+}
+
+#[test]
+fn what_is_claimed_and_what_runs_are_different_records() {
+    let (_folder, path) = directory();
+    let mut file = DirectoryFile::open(&path).unwrap();
+    let (own, running) = (owned("SOURCE", 1), owned("TARGET", 2));
+    let claimed = running.at(Standing::Claimed);
+    let mut set = |expected, new| file.compare_and_set(vm(), expected, new).unwrap();
+    assert_eq!(set(own, claimed), DirectoryAnswer::Won);
+    assert_eq!(set(running, owned("SOURCE", 3)), DirectoryAnswer::Lost(claimed));
+    // A VM that is on its way is not started anew.
+    let target = SuName::new("TARGET").unwrap();
+    let begun = DirectoryFile::open(&path).unwrap().begin(vm(), target);
+    assert_eq!(problem(begun), "the VM belongs to TARGET (epoch 2, claimed)");
+    assert_eq!(set(claimed, running), DirectoryAnswer::Won);
+    assert_eq!(set(claimed, owned("SOURCE", 3)), DirectoryAnswer::Lost(running));
+    assert_eq!(file.read(vm()).unwrap(), Some(running));
+}
+
+#[test]
+fn file_of_the_first_version_is_brought_up_to_date_when_a_vm_is_started() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cluster.db");
+    let first = "CREATE TABLE record (vm TEXT NOT NULL PRIMARY KEY, owner TEXT NOT NULL,
+        epoch INTEGER NOT NULL CHECK (epoch >= 0)) STRICT, WITHOUT ROWID;
+        INSERT INTO record VALUES ('VM12PROD', 'SOURCE', 7);
+        PRAGMA application_id = 1398092601; PRAGMA user_version = 1";
+    Connection::open(&path).unwrap().execute_batch(first).unwrap();
+    let refused = problem(DirectoryFile::open(&path));
+    assert!(refused.starts_with("is a cluster directory of version 1, not 2"), "{refused}");
+    let mut file = DirectoryFile::open_or_create(&path).unwrap();
+    let (own, claimed) = (owned("SOURCE", 7), owned("TARGET", 8).at(Standing::Claimed));
+    assert_eq!(file.read(vm()).unwrap(), Some(own));
+    assert_eq!(file.compare_and_set(vm(), own, claimed).unwrap(), DirectoryAnswer::Won);
+    assert_eq!(DirectoryFile::open(&path).unwrap().records().unwrap(), [(vm(), claimed)]);
+    let newer = "PRAGMA user_version = 3";
+    Connection::open(&path).unwrap().execute_batch(newer).unwrap();
+    let refused = problem(DirectoryFile::open_or_create(&path));
+    assert!(refused.starts_with("is a cluster directory of version 3, not 2"), "{refused}");
 }
 
 #[test]

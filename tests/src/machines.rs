@@ -321,14 +321,15 @@ pub(crate) fn vm_name() -> VmName {
     VmName::new("VM2").expect("a short name")
 }
 
-/// The record while the source owns the VM, after it has taken it back, after the claim, and after
-/// the source has taken the VM from a target that is lost.
-pub(crate) fn records() -> [Ownership; 4] {
+/// The record while the source owns the VM, after it has taken it back, after both steps of the
+/// claim, after the source has taken the VM from the target, and after the first step alone.
+pub(crate) fn records() -> [Ownership; 5] {
     [
-        Ownership { owner: source_su(), epoch: EPOCH },
-        Ownership { owner: source_su(), epoch: EPOCH.next() },
-        Ownership { owner: target_su(), epoch: EPOCH.next() },
-        Ownership { owner: source_su(), epoch: EPOCH.next().next() },
+        Ownership::running(source_su(), EPOCH),
+        Ownership::running(source_su(), EPOCH.next()),
+        Ownership::running(target_su(), EPOCH.next()),
+        Ownership::running(source_su(), EPOCH.next().next()),
+        Ownership::claimed(target_su(), EPOCH.next()),
     ]
 }
 
@@ -421,7 +422,7 @@ fn common_inputs(deadline: Option<Tick>) -> Vec<Case> {
         case("link up", "", Input::LinkUp),
         case("link lost", "OutOfPhase", Input::LinkLost(LinkFault::OutOfPhase(FrameType::Ack))),
     ];
-    let names = ["own", "taken back", "of the target", "taken over"];
+    let names = ["own", "taken back", "of the target", "taken over", "claimed by the target"];
     for (detail, record) in names.into_iter().zip(records()) {
         let (read, lost) = (DirectoryAnswer::Record(record), DirectoryAnswer::Lost(record));
         cases.push(case("directory: record", detail, Input::Directory(read)));

@@ -209,7 +209,7 @@ impl Rig {
         let now = Tick::new(1_000_000);
         guest.resume(now);
         let directory = Arc::new(Directory::default());
-        directory.enter(vm(), Ownership { owner: name("SOURCE"), epoch: EPOCH });
+        directory.enter(vm(), Ownership::running(name("SOURCE"), EPOCH));
         let (frame_bytes_max, limits) = (FRAME_BYTES_MAX, Limits::DEFAULT);
         let epoch = EPOCH;
         Self { guest, disk, frame_bytes_max, limits, epoch, directory, now, attempts: 0 }

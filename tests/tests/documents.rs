@@ -176,6 +176,7 @@ fn notices() -> Vec<Notice> {
         Notice::ResumedAtSource,
         Notice::HeldAtSource,
         Notice::HeldForTarget(Epoch::new(1)),
+        Notice::ClaimedByTarget(Epoch::new(1)),
         Notice::NotStartedAtSource,
         Notice::NotStoppedAtSource,
         Notice::LinkInterrupted,

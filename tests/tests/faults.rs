@@ -178,7 +178,7 @@ fn a_link_that_is_cut_four_times_costs_only_what_was_under_way() {
 #[test]
 fn an_operator_resolves_a_doubt_with_evidence_and_is_refused_without() {
     use Decision::{TargetLost, TargetRuns};
-    let lost = point(Fault::LoseTarget, Moment::Claim);
+    let lost = point(Fault::LoseTarget, Moment::Start);
     let severed = point(Fault::SeverLink, Moment::Claim);
     let cases = [
         (lost, TargetLost, "4 source", "accepted"),
@@ -199,6 +199,15 @@ fn an_operator_resolves_a_doubt_with_evidence_and_is_refused_without() {
             });
         }
     });
+}
+
+#[test]
+fn a_target_that_is_lost_behind_its_claim_alone_needs_no_operator() {
+    let (report, listener) = moved(&[point(Fault::LoseTarget, Moment::Claim)], |_| ());
+    assert_eq!(ended(&report), "4 source", "{report:#?}");
+    assert!(listener.says(ConsoleName::Source, "VMS2462"), "{:?}", listener.lines);
+    assert!(!listener.says(ConsoleName::Source, "VMS2456"), "{:?}", listener.lines);
+    assert!(listener.says(ConsoleName::Source, "VMS2454"), "{:?}", listener.lines);
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn after(plant: impl FnOnce(&World, &Machine)) -> Verified {
     judge(&Judgement {
         cluster: world.cluster(),
         vm: VmName::new("VM12PROD").unwrap(),
-        owner: Ownership { owner: world.at, epoch: world.epoch },
+        owner: Ownership::running(world.at, world.epoch),
         record: world.cluster().directory().record(VmName::new("VM12PROD").unwrap()),
         source: &source,
         target: &world.machine,

@@ -29,7 +29,7 @@ fn frame(frame: Frame) -> Input {
 }
 
 fn record(epoch: u64) -> Ownership {
-    Ownership { owner: name("S"), epoch: Epoch::new(epoch) }
+    Ownership::running(name("S"), Epoch::new(epoch))
 }
 
 fn hello() -> Frame {
@@ -140,9 +140,46 @@ fn aborted_behind_a_lost_answer_is_settled_by_another_compare_and_set() {
 
 #[test]
 fn a_record_of_the_target_keeps_the_copy_stopped() {
-    let lost = Ownership { owner: name("T"), epoch: Epoch::new(4) };
+    let lost = Ownership::running(name("T"), Epoch::new(4));
     let (source, _) = doubtful(&[Input::Directory(DirectoryAnswer::Lost(lost)), frame(ABORTED)]);
     assert_eq!(source.phase(), SourcePhase::InDoubt);
     assert_eq!(source.disposition(), Disposition::HeldAtSource);
-    assert!(source.is_resolved());
+    assert!(source.is_resolved() && !source.will_take_back());
+}
+
+/// The record is the target's, which has claimed the VM and not started it.
+const CLAIMED: fn() -> Input =
+    || Input::Directory(DirectoryAnswer::Lost(Ownership::claimed(name("T"), Epoch::new(4))));
+
+#[test]
+fn a_target_that_has_claimed_the_vm_is_given_time_to_start_it() {
+    let (source, asked) = doubtful(&[CLAIMED(), Input::Deadline]);
+    assert_eq!((source.phase(), asked), (SourcePhase::InDoubt, 1));
+    assert!(source.will_take_back() && !source.is_resolved());
+    let time = Limits::DEFAULT.peer_answer;
+    assert_eq!(source.poll_deadline(), Some(Tick::new(10_000_001).after(time)));
+}
+
+#[test]
+fn what_the_target_has_claimed_and_dropped_is_taken_back_by_the_record_at_once() {
+    let won = Input::Directory(DirectoryAnswer::Won);
+    let lost_answer = Input::Directory(DirectoryAnswer::Unreachable);
+    let written = Ownership::running(name("S"), Epoch::new(5));
+    let found = Input::Directory(DirectoryAnswer::Lost(written));
+    let courses = [vec![won], vec![lost_answer, frame(ABORTED), found]];
+    for (course, expected) in courses.iter().zip([2, 3]) {
+        let inputs = [&[CLAIMED(), frame(ABORTED)], course.as_slice()].concat();
+        let (source, asked) = doubtful(&inputs);
+        assert_eq!(source.phase(), SourcePhase::RolledBack);
+        assert_eq!((source.epoch(), asked), (Epoch::new(5), expected));
+    }
+}
+
+#[test]
+fn a_target_that_starts_the_vm_before_it_is_taken_back_keeps_it() {
+    let running = Ownership::running(name("T"), Epoch::new(4));
+    let started = Input::Directory(DirectoryAnswer::Lost(running));
+    let (source, asked) = doubtful(&[CLAIMED(), frame(ABORTED), started]);
+    assert_eq!((source.phase(), asked), (SourcePhase::InDoubt, 2));
+    assert!(source.is_resolved() && !source.will_take_back());
 }

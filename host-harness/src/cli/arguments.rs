@@ -75,7 +75,7 @@ Examples:
       See what happens when the guest does not want to be moved.
   su390 migrate --config my.toml --vm VM12PROD --to ABGSE701 --out run --json run/report.json
       Move a VM of your own configuration; keep the consoles and a report for programs.
-  su390 migrate --fault lose-target@claim --decide target-lost
+  su390 migrate --fault lose-target@start --decide target-lost
       Lose the target at the worst moment, and take the VM back.
 
 Faults:
@@ -98,6 +98,8 @@ Moments:
   ready           the target has everything and is about to say READY
   commit          the source is about to send COMMIT
   claim           the target has claimed the record and has not heard the answer
+  start           the target has entered in the record that it runs the VM, and has not heard
+                  the answer
   running         the guest runs on the target, which is about to say RUNNING
   release         the target is about to say COMPLETED
 
@@ -216,7 +218,8 @@ pub(super) struct MigrateCommand {
 /// What `su390 directory` can do.
 #[derive(Debug, Subcommand)]
 pub(super) enum DirectoryCommand {
-    /// Show each VM with the SU that owns it, and the epoch of that.
+    /// Show each VM with the SU that owns it, the epoch of that, and whether it runs the VM or has
+    /// only claimed it.
     Show {
         /// Directory file
         #[arg(value_name = "FILE")]

@@ -13,7 +13,7 @@ use super::{
     arguments::{DirectoryCommand, SetCommand},
     complain,
 };
-use crate::cluster::{DirectoryFile, FileError, shown};
+use crate::cluster::{DirectoryFile, FileError, shown, standing_word};
 
 /// Runs the subcommand.
 pub(super) fn run(command: &DirectoryCommand, open: Open<'_>) -> Status {
@@ -43,16 +43,18 @@ fn show(file: &Path) -> Result<String, FileError> {
     let records = DirectoryFile::open(file)?.records()?;
     let width = records.iter().map(|(_, record)| record.owner.as_str().len()).max();
     let width = width.unwrap_or(0).max("OWNER".len());
-    let mut text = format!("{:8}  {:width$}  EPOCH\n", "VM", "OWNER");
+    let mut text = format!("{:8}  {:width$}  {:5}  STANDING\n", "VM", "OWNER", "EPOCH");
     for (vm, record) in records {
-        text += &format!("{vm:8}  {:width$}  {}\n", record.owner, record.epoch.get());
+        let (owner, epoch) = (record.owner, record.epoch.get());
+        text +=
+            &format!("{vm:8}  {owner:width$}  {epoch:<5}  {}\n", standing_word(record.standing));
     }
     Ok(text)
 }
 
 /// Enters a record.
 fn set(command: &SetCommand) -> Result<String, FileError> {
-    let new = Ownership { owner: command.owner, epoch: Epoch::new(command.epoch) };
+    let new = Ownership::running(command.owner, Epoch::new(command.epoch));
     let mut file = DirectoryFile::open_or_create(&command.file)?;
     let old = file.set(command.vm, new, command.force)?;
     let old = old.map_or_else(|| "no record".to_owned(), |old| shown(&old));

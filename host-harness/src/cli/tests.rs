@@ -323,7 +323,7 @@ fn record_of_a_directory_file_is_entered_and_shown_with_its_old_value() {
         assert!(set.err.contains(problem), "{}", set.err);
     }
     let shown = command("show", "").out;
-    assert_eq!(shown, "VM        OWNER     EPOCH\nVM12PROD  ABGSE701  4\n");
+    assert_eq!(shown, "VM        OWNER     EPOCH  STANDING\nVM12PROD  ABGSE701  4      running\n");
     let set = command("set", "VM12PROD ABGSE501 2 --force");
     assert_eq!(set.out, "VM12PROD: ABGSE701 (epoch 4) -> ABGSE501 (epoch 2)\n");
 }

@@ -107,12 +107,15 @@ impl ClusterDirectory for DirectoryPort {
 
 #[cfg(test)]
 mod tests {
-    use monitor_core::units::{Epoch, SuName};
+    use monitor_core::{
+        units::{Epoch, SuName},
+        vm::Standing,
+    };
 
     use super::*;
 
     fn owned(su: &str, epoch: u64) -> Ownership {
-        Ownership { owner: SuName::new(su).unwrap(), epoch: Epoch::new(epoch) }
+        Ownership::running(SuName::new(su).unwrap(), Epoch::new(epoch))
     }
 
     #[test]
@@ -130,6 +133,9 @@ mod tests {
         let lost = DirectoryAnswer::Lost(owned("B", 2));
         assert_eq!(set(owned("A", 1), owned("A", 2)), Some(lost));
         assert_eq!(set(owned("B", 1), owned("A", 2)), Some(lost));
+        // A VM that runs is not one that is only claimed.
+        let claimed = owned("B", 2).at(Standing::Claimed);
+        assert_eq!(set(claimed, owned("A", 3)), Some(lost));
         directory.set_unreachable(true);
         assert_eq!(set(owned("B", 2), owned("A", 3)), Some(DirectoryAnswer::Unreachable));
         assert_eq!(directory.record(vm), Some(owned("B", 2)));

@@ -21,7 +21,7 @@ use std::{
 
 use monitor_core::{
     units::{Epoch, SuName, VmName},
-    vm::{DirectoryAnswer, Ownership},
+    vm::{DirectoryAnswer, Ownership, Standing},
 };
 use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior,
@@ -39,19 +39,24 @@ pub const EPOCH_MAX: u64 = i64::MAX.cast_unsigned();
 const APPLICATION: i32 = i32::from_be_bytes(*b"SU39");
 
 /// The version of the table.
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 
 const CREATE: &str = "CREATE TABLE record (
     vm TEXT NOT NULL PRIMARY KEY,
     owner TEXT NOT NULL,
-    epoch INTEGER NOT NULL CHECK (epoch >= 0)
+    epoch INTEGER NOT NULL CHECK (epoch >= 0),
+    standing TEXT NOT NULL DEFAULT 'running' CHECK (standing IN ('claimed', 'running'))
 ) STRICT, WITHOUT ROWID";
-const READ: &str = "SELECT vm, owner, epoch FROM record WHERE vm = ?1";
-const READ_ALL: &str = "SELECT vm, owner, epoch FROM record ORDER BY vm";
-const REPLACE: &str = "UPDATE record SET owner = ?2, epoch = ?3
-    WHERE vm = ?1 AND owner = ?4 AND epoch = ?5";
-const ENTER: &str = "INSERT INTO record (vm, owner, epoch) VALUES (?1, ?2, ?3)
-    ON CONFLICT (vm) DO UPDATE SET owner = excluded.owner, epoch = excluded.epoch";
+/// What version 1 of the table lacks: its owners may run their VMs.
+const UPGRADE: &str = "ALTER TABLE record ADD COLUMN
+    standing TEXT NOT NULL DEFAULT 'running' CHECK (standing IN ('claimed', 'running'))";
+const READ: &str = "SELECT vm, owner, epoch, standing FROM record WHERE vm = ?1";
+const READ_ALL: &str = "SELECT vm, owner, epoch, standing FROM record ORDER BY vm";
+const REPLACE: &str = "UPDATE record SET owner = ?2, epoch = ?3, standing = ?4
+    WHERE vm = ?1 AND owner = ?5 AND epoch = ?6 AND standing = ?7";
+const ENTER: &str = "INSERT INTO record (vm, owner, epoch, standing) VALUES (?1, ?2, ?3, ?4)
+    ON CONFLICT (vm) DO UPDATE SET owner = excluded.owner, epoch = excluded.epoch,
+    standing = excluded.standing";
 
 /// Why a directory file cannot be used, or did not do what was asked.
 #[derive(Debug)]
@@ -65,6 +70,7 @@ pub struct FileError {
 enum Problem {
     Missing,
     Foreign,
+    Version(i32),
     Damaged,
     Locked,
     Epoch(Epoch),
@@ -100,6 +106,11 @@ impl fmt::Display for FileError {
         match &self.problem {
             Problem::Missing => formatter.write_str("there is no such file"),
             Problem::Foreign => formatter.write_str("is no cluster directory"),
+            Problem::Version(version) => write!(
+                formatter,
+                "is a cluster directory of version {version}, not {VERSION}; a version that is \
+                 older is brought up to date by su390 migrate and su390 directory set"
+            ),
             Problem::Damaged => formatter.write_str("is damaged"),
             Problem::Locked => {
                 write!(formatter, "was locked for more than {} ms", BUSY_MAX.as_millis())
@@ -118,10 +129,23 @@ impl fmt::Display for FileError {
 
 impl std::error::Error for FileError {}
 
-/// Owner and epoch as people read them.
+/// Owner and epoch as people read them, and what there is to say of the owner's standing.
 #[must_use]
 pub fn shown(record: &Ownership) -> String {
-    format!("{} (epoch {})", record.owner, record.epoch.get())
+    let standing = match record.standing {
+        Standing::Claimed => ", claimed",
+        Standing::Running => "",
+    };
+    format!("{} (epoch {}{standing})", record.owner, record.epoch.get())
+}
+
+/// The word of a standing, in the file and for people.
+#[must_use]
+pub const fn standing_word(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Claimed => "claimed",
+        Standing::Running => "running",
+    }
 }
 
 /// A connection to a directory file.
@@ -163,8 +187,10 @@ impl DirectoryFile {
         if may_create {
             prepare(&mut connection)?;
         }
-        if marks(&connection)? != (APPLICATION, VERSION) {
-            return Err(Problem::Foreign);
+        match marks(&connection)? {
+            (APPLICATION, VERSION) => {}
+            (APPLICATION, version) => return Err(Problem::Version(version)),
+            _ => return Err(Problem::Foreign),
         }
         if may_create {
             use_log(&connection)?;
@@ -227,15 +253,18 @@ impl DirectoryFile {
     /// can be claimed any more.
     ///
     /// # Errors
-    /// Fails when another SU owns the VM, or the file cannot be changed.
+    /// Fails when another SU owns the VM, when it is on its way to `owner`, and when the file
+    /// cannot be changed.
     pub fn begin(&mut self, vm: VmName, owner: SuName) -> Result<Epoch, FileError> {
         self.change(|transaction| {
             let epoch = match read(transaction, vm)? {
                 None => FIRST_EPOCH,
-                Some(record) if record.owner == owner => record.epoch.next(),
+                Some(record) if record == Ownership::running(owner, record.epoch) => {
+                    record.epoch.next()
+                }
                 Some(record) => return Err(Problem::OwnedElsewhere(Box::new(record))),
             };
-            enter(transaction, vm, Ownership { owner, epoch })?;
+            enter(transaction, vm, Ownership::running(owner, epoch))?;
             Ok(epoch)
         })
     }
@@ -286,21 +315,24 @@ impl Problem {
     }
 }
 
-/// Makes an empty file a directory; leaves any other as it is.
+/// Makes an empty file a directory, and brings one of version 1 up to date; leaves any other file
+/// as it is.
 fn prepare(connection: &mut Connection) -> Result<(), Problem> {
-    if marks(connection)? != (0, 0) {
+    if !matches!(marks(connection)?, (0, 0) | (APPLICATION, 1)) {
         return Ok(());
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let objects: i64 =
         transaction.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    if objects == 0 && marks(&transaction)? == (0, 0) {
-        transaction.execute(CREATE, [])?;
-        transaction.pragma_update(None, "application_id", APPLICATION)?;
-        transaction.pragma_update(None, "user_version", VERSION)?;
-        transaction.commit()?;
-    }
-    Ok(())
+    let change = match (objects, marks(&transaction)?) {
+        (0, (0, 0)) => CREATE,
+        (_, (APPLICATION, 1)) => UPGRADE,
+        _ => return Ok(()),
+    };
+    transaction.execute(change, [])?;
+    transaction.pragma_update(None, "application_id", APPLICATION)?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    Ok(transaction.commit()?)
 }
 
 /// Gives the file its write-ahead log. SQLite refuses that at once while somebody else works with
@@ -333,7 +365,12 @@ fn record(row: &Row<'_>) -> Result<(VmName, Ownership), Problem> {
     let epoch = u64::try_from(row.get::<_, i64>(2)?).map_err(|_| Problem::Damaged)?;
     let vm = VmName::new(&vm).ok_or(Problem::Damaged)?;
     let owner = SuName::new(&owner).ok_or(Problem::Damaged)?;
-    Ok((vm, Ownership { owner, epoch: Epoch::new(epoch) }))
+    let standing = match row.get::<_, String>(3)?.as_str() {
+        "claimed" => Standing::Claimed,
+        "running" => Standing::Running,
+        _ => return Err(Problem::Damaged),
+    };
+    Ok((vm, Ownership { owner, epoch: Epoch::new(epoch), standing }))
 }
 
 /// Whether the record was equal to `expected` and is `new` now.
@@ -343,17 +380,20 @@ fn replace(
     expected: Ownership,
     new: Ownership,
 ) -> Result<bool, Problem> {
-    let (owner, epoch) = (new.owner.as_str(), stored(new.epoch)?);
-    let (from, since) = (expected.owner.as_str(), stored(expected.epoch)?);
-    Ok(connection.execute(REPLACE, (vm.as_str(), owner, epoch, from, since))? == 1)
+    let (owner, epoch, standing) = stored(&new)?;
+    let (from, since, from_standing) = stored(&expected)?;
+    let values = (vm.as_str(), owner, epoch, standing, from, since, from_standing);
+    Ok(connection.execute(REPLACE, values)? == 1)
 }
 
 fn enter(connection: &Connection, vm: VmName, new: Ownership) -> Result<(), Problem> {
-    connection.execute(ENTER, (vm.as_str(), new.owner.as_str(), stored(new.epoch)?))?;
+    let (owner, epoch, standing) = stored(&new)?;
+    connection.execute(ENTER, (vm.as_str(), owner, epoch, standing))?;
     Ok(())
 }
 
-/// The epoch as the file holds it.
-fn stored(epoch: Epoch) -> Result<i64, Problem> {
-    i64::try_from(epoch.get()).map_err(|_| Problem::Epoch(epoch))
+/// The record as the file holds it.
+fn stored(record: &Ownership) -> Result<(&str, i64, &'static str), Problem> {
+    let epoch = i64::try_from(record.epoch.get()).map_err(|_| Problem::Epoch(record.epoch))?;
+    Ok((record.owner.as_str(), epoch, standing_word(record.standing)))
 }

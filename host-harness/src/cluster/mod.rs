@@ -13,7 +13,7 @@ mod su;
 mod verify;
 
 pub use directory::{Directory, DirectoryPort};
-pub use file::{BUSY_MAX, DirectoryFile, EPOCH_MAX, FileError, shown};
+pub use file::{BUSY_MAX, DirectoryFile, EPOCH_MAX, FileError, shown, standing_word};
 pub use su::{AtOnce, BuildJob, Su, SuMonitor, Witness, Workshop};
 pub use verify::{Judgement, judge};
 
@@ -107,7 +107,7 @@ impl Cluster {
     #[must_use]
     pub fn new(config: &Config, hub: &Arc<dyn ConsoleHub>) -> Arc<Self> {
         let cluster = Self::without_record(config, hub, FIRST_EPOCH);
-        let first = Ownership { owner: config.vm.on, epoch: FIRST_EPOCH };
+        let first = Ownership::running(config.vm.on, FIRST_EPOCH);
         cluster.directory.enter(config.vm.name, first);
         cluster
     }

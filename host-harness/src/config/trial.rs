@@ -51,6 +51,9 @@ pub enum Moment {
     Commit,
     /// The target has claimed the ownership record and has not heard the answer.
     Claim,
+    /// The target has its devices and has entered in the record that it runs the VM, and has not
+    /// heard the answer.
+    Start,
     /// The guest runs on the target, which is about to say RUNNING.
     Running,
     /// The target is about to say COMPLETED, upon which the source gives back what it had.
@@ -78,6 +81,7 @@ choices! {
         "ready" => Self::Ready,
         "commit" => Self::Commit,
         "claim" => Self::Claim,
+        "start" => Self::Start,
         "running" => Self::Running,
         "release" => Self::Release,
     }

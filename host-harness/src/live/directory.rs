@@ -220,7 +220,7 @@ mod tests {
     }
 
     fn owned(su: &str, epoch: u64) -> Ownership {
-        Ownership { owner: SuName::new(su).unwrap(), epoch: Epoch::new(epoch) }
+        Ownership::running(SuName::new(su).unwrap(), Epoch::new(epoch))
     }
 
     /// The answer to a question, which comes within its time.

@@ -82,7 +82,7 @@ pub(super) fn finish(
         report.verified = Some(judge(&Judgement {
             cluster,
             vm: block.name(),
-            owner: Ownership { owner: request.target, epoch: cluster.epoch().next() },
+            owner: Ownership::running(request.target, cluster.epoch().next()),
             record: records.record(block.name()),
             source: machine,
             target,

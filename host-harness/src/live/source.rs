@@ -253,6 +253,7 @@ fn awaits_nothing(driver: &Driver<'_>) -> bool {
     let machine = driver.machine();
     match machine.phase() {
         SourcePhase::Released | SourcePhase::RolledBack => true,
+        SourcePhase::InDoubt if machine.will_take_back() => false,
         SourcePhase::InDoubt => !machine.is_resolved() || !machine.uses_link(),
         SourcePhase::Idle
         | SourcePhase::Checking

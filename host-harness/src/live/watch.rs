@@ -10,7 +10,7 @@ use monitor_core::{
     limits::{GROUP_PAGES, HEADER_BYTES},
     ports::{ClusterDirectory, ErrorKind, ErrorType, Link},
     units::{PageCount, VmName},
-    vm::{DirectoryAnswer, Ownership},
+    vm::{DirectoryAnswer, Ownership, Standing},
     wire::{FrameType, Header},
 };
 
@@ -199,7 +199,11 @@ impl ClusterDirectory for &mut WatchedAccess {
         expected: Ownership,
         new: Ownership,
     ) -> Result<(), ErrorKind> {
-        let moment = (self.side == Side::Target).then_some(Moment::Claim);
+        let step = match new.standing {
+            Standing::Claimed => Moment::Claim,
+            Standing::Running => Moment::Start,
+        };
+        let moment = (self.side == Side::Target).then_some(step);
         self.ask(moment, |access| access.start_compare_and_set(vm, expected, new))
     }
 

@@ -232,7 +232,7 @@ impl World {
             course.verified = Some(judge(&Judgement {
                 cluster: &self.cluster,
                 vm: self.block.name(),
-                owner: Ownership { owner: target, epoch: self.epoch },
+                owner: Ownership::running(target, self.epoch),
                 record: self.cluster.directory().record(self.block.name()),
                 source: &source_machine,
                 target: &self.machine,

@@ -84,6 +84,9 @@ catalogue! {
     Self::HeldForTarget(_), 2456 Error Own
         "VM {vm} HELD ON SOURCE SU '{source}': TARGET SU OWNS IT (EPOCH {epoch}). IF IT RUNS \
          THERE, DECIDE 'TARGET-RUNS', IF THE SU IS LOST, 'TARGET-LOST'";
+    Self::ClaimedByTarget(_), 2462 Warning Own
+        "VM {vm} STOPPED ON SOURCE SU '{source}': TARGET SU HAS CLAIMED IT (EPOCH {epoch}). IT IS \
+         TAKEN BACK UNLESS THE TARGET STARTS IT SOON";
     Self::NotStartedAtSource, 2457 Error Own
         "VM {vm} STANDS STILL ON SOURCE SU '{source}': DEVICES OR PROCESSORS DO NOT START. IT IS \
          TRIED AGAIN";

@@ -53,6 +53,9 @@ pub enum Notice {
     /// VMS2456, source: the record is the target's under this epoch; the source holds the guest
     /// until it hears that the target runs it, or an operator decides.
     HeldForTarget(Epoch),
+    /// VMS2462, source: the target has claimed the VM under this epoch and not started it; the
+    /// source takes it back unless the target does so in time.
+    ClaimedByTarget(Epoch),
     /// VMS2457, source: the guest is the source's, and what it needs does not start.
     NotStartedAtSource,
     /// VMS2460, source: a restarted monitor cannot stop a guest that may not run for now.

@@ -82,7 +82,7 @@ fn write_own(line: &mut impl Write, notice: Notice) -> fmt::Result {
         | Notice::DetachWarning { device } => line.write_str(device.as_str()),
         Notice::Rejected { finding, .. } => write_finding(line, finding),
         Notice::MoreFindings(count) => write!(line, "{count}"),
-        Notice::HeldForTarget(epoch) => write!(line, "{epoch}"),
+        Notice::HeldForTarget(epoch) | Notice::ClaimedByTarget(epoch) => write!(line, "{epoch}"),
         Notice::MigrationStarted
         | Notice::MigrationCompleted
         | Notice::SuspendedAtSource
@@ -168,6 +168,7 @@ mod tests {
             Notice::ResumedAtSource,
             Notice::HeldAtSource,
             Notice::HeldForTarget(Epoch::new(u64::MAX)),
+            Notice::ClaimedByTarget(Epoch::new(u64::MAX)),
             Notice::NotStartedAtSource,
             Notice::NotStoppedAtSource,
             Notice::LinkInterrupted,

@@ -2,7 +2,7 @@
 //!
 //! Source of truth: ARCHITECTURE.md, "The stop rule". The predicted blackout is the sum of what
 //! the stop costs: the pages that are left at a low quantile of the measured bandwidth, state
-//! (saved, sent and restored in a rehearsal), two round trips, and the claim of the record.
+//! (saved, sent and restored in a rehearsal), two round trips, and the two steps of the claim.
 //! Stopping the processors and draining I/O cannot be rehearsed and are not in it. Invariants: no
 //! state, no clock; integers only; a zero measurement never divides. Deliberately not here:
 //! throttling, elision, post-copy.
@@ -129,7 +129,7 @@ impl Prediction {
     /// The part of the blackout behind COMMIT, which cannot be rolled back by one side alone.
     #[must_use]
     pub const fn commit(&self) -> Micros {
-        self.round_trip.plus(self.round_trip).plus(self.claim)
+        self.round_trip.plus(self.round_trip).plus(self.claim).plus(self.claim)
     }
 }
 
@@ -315,7 +315,7 @@ mod tests {
     #[test]
     fn prediction_adds_every_cost_of_the_stop() {
         let all = prediction(262_144).blackout();
-        assert_eq!(all, Micros::new(1_000_000 + 1_000 + 200 + 50));
+        assert_eq!(all, Micros::new(1_000_000 + 1_000 + 200 + 100));
         assert_eq!(transfer(PageCount::new(1), 0), Micros::new(u64::MAX));
         assert_eq!(transfer(PageCount::new(0), 0), Micros::new(0));
     }

@@ -69,7 +69,7 @@ pub trait ClusterDirectory: ErrorType {
     fn start_read(&mut self, vm: VmName) -> Result<(), Self::Error>;
 
     /// Starts to replace `expected` by `new`; ends with one answer, won only if the record was
-    /// equal to `expected`.
+    /// equal to `expected` in owner, epoch and standing.
     ///
     /// # Errors
     /// Fails when the directory cannot be asked; the record is unchanged then.

@@ -17,6 +17,6 @@ pub use finding::{Finding, Findings, Obstacle};
 pub use guest::{GuestAnswer, GuestEvent};
 pub use operation::Operation;
 pub use outcome::{Blame, Disposition, Reason};
-pub use ownership::{DirectoryAnswer, Ownership};
+pub use ownership::{DirectoryAnswer, Ownership, Standing};
 pub use state::{Activity, MigrationMark, StateError, VmState};
 pub use table::{SharedVmTable, TableError, VmId, VmTable};

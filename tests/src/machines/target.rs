@@ -1,8 +1,9 @@
 //! The target machine with its surroundings.
 //!
 //! Source of truth: ARCHITECTURE.md, "The handover". The rules that this end keeps watch over:
-//! the processors start only after the record is won; ABORTED is not said while a claim is under
-//! way or won; frames are numbered without a gap; nothing is started twice; a load that is
+//! devices are attached only after the record is claimed, and the processors start only after the
+//! second step; ABORTED is not said while a step is under way, or the record is known to be the
+//! target's; frames are numbered without a gap; nothing is started twice; a load that is
 //! dropped leaves neither a VM nor a device behind.
 
 use monitor_core::{
@@ -12,7 +13,7 @@ use monitor_core::{
         TargetPhase,
     },
     units::{DeviceSlot, Incarnation, PageCount, ProcessorIndex, StreamId, Tick},
-    vm::{Activity, DirectoryAnswer, Disposition, Operation, Reason},
+    vm::{Activity, DirectoryAnswer, Disposition, Operation, Ownership, Reason, Standing},
     wire::{Frame, FrameType},
 };
 
@@ -35,7 +36,10 @@ pub struct TargetEnd {
     sent: u64,
     /// Whether frames that were numbered may have been lost with a connection.
     has_lost_frames: bool,
-    has_won: bool,
+    /// The standing that the target has asked for last.
+    asked: Option<Standing>,
+    /// How far the record is known to have come as the target's.
+    standing: Option<Standing>,
     has_vm: bool,
     has_kept_device: bool,
     /// Answers to COMMIT by a load that is dropped already, which wait for the link.
@@ -65,7 +69,8 @@ impl TargetEnd {
             owed: Owed::default(),
             sent: 0,
             has_lost_frames: false,
-            has_won: false,
+            asked: None,
+            standing: None,
             has_vm: false,
             has_kept_device: false,
             late_answers: 0,
@@ -188,13 +193,21 @@ impl TargetEnd {
                 self.late_answers = self.late_answers.saturating_add(1);
             }
             Input::LinkLost(_) => (self.has_lost_frames, self.late_answers) = (true, 0),
-            Input::Directory(DirectoryAnswer::Won) => self.has_won = true,
-            Input::Directory(DirectoryAnswer::Lost(record)) if record == records()[2] => {
-                self.has_won = true;
-            }
+            Input::Directory(DirectoryAnswer::Won) => self.standing = self.asked,
+            Input::Directory(DirectoryAnswer::Lost(record)) => self.note_record(record),
             Input::Failed(Operation::BuildVm) => self.has_vm = false,
             Input::Failed(Operation::RemoveDevice(_)) => self.has_kept_device = true,
             _ => {}
+        }
+    }
+
+    /// The record is another one than was expected.
+    fn note_record(&mut self, record: Ownership) {
+        let [own, _, running, _, claimed] = records();
+        if record == running || record == claimed {
+            self.standing = self.standing.max(Some(record.standing));
+        } else if record != own || self.asked == Some(Standing::Running) {
+            self.standing = None;
         }
     }
 
@@ -211,7 +224,7 @@ impl TargetEnd {
                 }
                 self.has_lost_frames = false;
                 self.sent = sequence.get();
-                let is_claimed = self.has_won || self.owed.directory;
+                let is_claimed = self.standing.is_some() || self.owed.directory;
                 if matches!(frame, Frame::Aborted { .. }) {
                     self.late_answers = self.late_answers.saturating_sub(1);
                 }
@@ -221,10 +234,14 @@ impl TargetEnd {
             }
             Effect::Start(Operation::BuildVm) => self.has_vm = true,
             Effect::Start(Operation::DestroyVm) => self.has_vm = false,
-            Effect::Start(Operation::ResumeProcessors | Operation::AttachDevice(_))
-                if !self.has_won =>
+            Effect::CompareAndSet { new, .. } => self.asked = Some(new.standing),
+            Effect::Start(Operation::AttachDevice(_)) if self.standing.is_none() => {
+                self.breaks("a device is attached here only after the record is claimed");
+            }
+            Effect::Start(Operation::ResumeProcessors)
+                if self.standing != Some(Standing::Running) =>
             {
-                self.breaks("the guest runs here only after the record is won");
+                self.breaks("the guest runs here only after both steps of the claim");
             }
             _ => {}
         }

@@ -25,7 +25,7 @@ pub use state::State;
 
 use stateright::{Model, Property};
 
-use self::{heal::Healed, state::Device};
+use self::{ends::su_of, heal::Healed, state::Device};
 
 /// The world within its bounds.
 #[derive(Debug)]
@@ -74,6 +74,7 @@ impl Model for World {
             Property::always("a world that heals comes to rest, its guest running", heals),
             Property::sometimes("the guest moves", moves),
             Property::sometimes("the source takes the record back", is_taken_back),
+            Property::sometimes("the source takes back what is only claimed", is_taken_over),
         ]
     }
 }
@@ -93,6 +94,12 @@ fn runner_owns_record(_: &World, state: &State) -> bool {
 fn user_owns_record(_: &World, state: &State) -> bool {
     state.numbered().all(|(number, su)| match su.copy.device {
         Device::Usable(epoch) => state.owns(number, epoch),
+        // What the source has taken back meanwhile is fenced before its guest runs.
+        Device::Ready(epoch) => {
+            let record = state.record;
+            let is_its = su_of(record.owner) == number;
+            epoch < record.epoch.get() || (epoch == record.epoch.get() && is_its)
+        }
         Device::Free | Device::Assigned | Device::Quiet(_) => true,
     })
 }
@@ -107,4 +114,8 @@ fn moves(_: &World, state: &State) -> bool {
 
 fn is_taken_back(_: &World, state: &State) -> bool {
     state.owns(0, 2) && state.su(0).copy.runs.is_some()
+}
+
+fn is_taken_over(_: &World, state: &State) -> bool {
+    state.owns(0, 3) && state.su(0).copy.runs.is_some()
 }

@@ -2,7 +2,8 @@
 //!
 //! Source of truth: `monitor_core::ports`. Invariants: processors run, and a device is usable, from
 //! the moment at which that is started; an operation that repeats what is done already has to
-//! succeed; what a stop or a quiesce was overtaken by decides.
+//! succeed; what a stop or a quiesce was overtaken by decides; a device refuses an epoch that is
+//! older than one under which it was attached.
 
 use monitor_core::{migrate::Input, vm::Operation};
 
@@ -41,15 +42,20 @@ pub(super) fn start(
             if su.copy.runs.replace(epoch).is_some() {
                 su.settle(operation);
             }
+            if let Device::Ready(epoch) = su.copy.device {
+                su.copy.device = Device::Usable(epoch);
+            }
             if guest != [su.copy.page, su.copy.registers] {
                 rule = Some("the guest goes on with its storage and registers as they were");
             }
         }
         Operation::AttachDevice(slot) => {
             su.settle(Operation::QuiesceDevice(slot));
-            let usable = Device::Usable(epoch);
-            su.copy.device_before = std::mem::replace(&mut su.copy.device, usable);
-            if su.copy.device_before == usable {
+            let before = su.copy.device;
+            let has_io = su.copy.runs.is_some() || matches!(before, Device::Usable(_));
+            su.copy.device = if has_io { Device::Usable(epoch) } else { Device::Ready(epoch) };
+            su.copy.device_before = before;
+            if su.copy.device == before {
                 su.settle(operation);
             }
         }
@@ -65,6 +71,13 @@ pub(super) fn start(
     None
 }
 
+/// Whether the device refuses what is being started: it was attached under a later epoch.
+pub(super) fn is_fenced(state: &State, number: u8, operation: Operation) -> bool {
+    let mut devices = state.sus.iter().map(|su| su.copy.device.epoch());
+    let own = state.su(number).copy.device.epoch();
+    matches!(operation, Operation::AttachDevice(_)) && devices.any(|epoch| epoch > own)
+}
+
 /// An operation ends.
 pub(super) fn end(state: &mut State, number: u8, operation: Operation, succeeds: bool) {
     let su = state.su_mut(number);
@@ -75,7 +88,7 @@ pub(super) fn end(state: &mut State, number: u8, operation: Operation, succeeds:
         (Operation::StopProcessors | Operation::QuiesceDevice(_), _) if is_settled => {}
         (Operation::StopProcessors, true) => copy.runs = None,
         (Operation::QuiesceDevice(_), true) => {
-            if let Device::Usable(epoch) = copy.device {
+            if let Device::Ready(epoch) | Device::Usable(epoch) = copy.device {
                 copy.device = Device::Quiet(epoch);
             }
         }

@@ -13,7 +13,7 @@ use std::{
 use monitor_core::{
     migrate::Arrival,
     units::{DeviceSlot, Epoch, Incarnation},
-    vm::{GuestAnswer, Operation, Ownership},
+    vm::{GuestAnswer, Operation, Ownership, Standing},
     wire::Frame,
 };
 
@@ -105,10 +105,10 @@ pub(super) enum Ask {
 
 impl Ask {
     /// Where it stands among others.
-    fn order(&self) -> (u64, u8) {
+    fn order(&self) -> (u64, u8, Standing) {
         match self {
-            Self::Read => (0, 0),
-            Self::CompareAndSet { new, .. } => (new.epoch.get(), su_of(new.owner)),
+            Self::Read => (0, 0, Standing::Claimed),
+            Self::CompareAndSet { new, .. } => (new.epoch.get(), su_of(new.owner), new.standing),
         }
     }
 }
@@ -117,13 +117,17 @@ impl fmt::Display for Ask {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Read => formatter.write_str("record"),
-            Self::CompareAndSet { expected, new } => write!(
-                formatter,
-                "({}, {})->({}, {})",
-                expected.owner, expected.epoch, new.owner, new.epoch
-            ),
+            Self::CompareAndSet { expected, new } => {
+                write!(formatter, "{}->{}", shown(expected), shown(new))
+            }
         }
     }
+}
+
+/// A record in short.
+fn shown(record: &Ownership) -> String {
+    let mark = if record.standing == Standing::Claimed { ", claimed" } else { "" };
+    format!("({}, {}{mark})", record.owner, record.epoch)
 }
 
 /// What an SU can do with the device.
@@ -134,10 +138,22 @@ pub(super) enum Device {
     Free,
     /// It has it, and cannot use it yet.
     Assigned,
-    /// It uses it under this epoch.
+    /// It is attached under this epoch, and the guest has not run since: there is no I/O.
+    Ready(u64),
+    /// It uses it under this epoch, and I/O may be in flight.
     Usable(u64),
     /// It had used it, and nothing is in flight.
     Quiet(u64),
+}
+
+impl Device {
+    /// The epoch under which it was attached here.
+    pub(super) const fn epoch(self) -> Option<u64> {
+        match self {
+            Self::Free | Self::Assigned => None,
+            Self::Ready(epoch) | Self::Usable(epoch) | Self::Quiet(epoch) => Some(epoch),
+        }
+    }
 }
 
 /// A copy of the guest, as it truly is.
@@ -330,7 +346,7 @@ impl State {
             ..Copy::default()
         };
         Self {
-            record: Ownership { owner: su_name(0), epoch: FIRST_EPOCH },
+            record: Ownership::running(su_name(0), FIRST_EPOCH),
             delayed: Vec::new(),
             sus,
             links: Vec::new(),
@@ -368,9 +384,9 @@ impl State {
         self.breach = self.breach.or(Some(rule));
     }
 
-    /// Whether the record names this SU and this epoch.
+    /// Whether the record lets the guest run on this SU under this epoch.
     pub(super) fn owns(&self, su: u8, epoch: u64) -> bool {
-        su_of(self.record.owner) == su && self.record.epoch.get() == epoch
+        self.record == Ownership::running(su_name(su), Epoch::new(epoch))
     }
 
     /// Performs what was asked of the directory; gives whether a compare-and-set took place.
@@ -392,11 +408,12 @@ impl State {
         }
     }
 
-    /// Forgets writes that can never take place: epochs do not fall.
+    /// Forgets writes that can never take place: epochs do not fall, nor standings within one.
     pub(super) fn forget_void_writes(&mut self) {
-        let epoch = self.record.epoch.get();
+        let age = |record: &Ownership| (record.epoch, record.standing);
+        let present = age(&self.record);
         self.delayed.retain(|ask| match ask {
-            Ask::CompareAndSet { expected, .. } => expected.epoch.get() >= epoch,
+            Ask::CompareAndSet { expected, .. } => age(expected) >= present,
             Ask::Read => false,
         });
     }
@@ -404,7 +421,7 @@ impl State {
 
 impl fmt::Debug for State {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "({}, {})", self.record.owner, self.record.epoch)?;
+        formatter.write_str(&shown(&self.record))?;
         for (number, su) in self.numbered() {
             write!(formatter, " | {}", name(number))?;
             match su.end.as_ref().map(Kept::get) {

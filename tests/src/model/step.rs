@@ -16,7 +16,7 @@ use super::{
     action::{Action, Event, Mishap},
     bounds::{Bounds, Fault},
     ends::{Journal, Machine, NOW, OVERRUN, SourceEnd, TargetEnd},
-    operate::{end, interrupt, start},
+    operate::{end, interrupt, is_fenced, start},
     state::{Ask, Item, Kept, Link, State, Su},
 };
 
@@ -62,6 +62,10 @@ impl World {
             Event::Deliver(link, side) => self.deliver(link, side),
             Event::SeeCut(link, side) => self.lose_link(link, side, LinkFault::Cut),
             Event::Connect(link) => self.connect(link),
+            Event::Done(su, operation) if is_fenced(&self.state, su, operation) => {
+                end(&mut self.state, su, operation, false);
+                self.feed(su, NOW, Input::Failed(operation), 0);
+            }
             Event::Done(su, operation) => {
                 end(&mut self.state, su, operation, true);
                 self.feed(su, NOW, Input::Done(operation), 0);

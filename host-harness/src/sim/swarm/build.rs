@@ -50,7 +50,7 @@ pub(super) fn shared<'a>(
     directory.grants_twice = order.flaw == Some(Flaw::DoubleGrant);
     let sus: Vec<_> = (0..plan.su_count).filter_map(su_name).collect();
     for (vm, facts) in plan.vms.iter().zip(&vms) {
-        let record = Ownership { owner: sus[vm.home], epoch: Epoch::new(vm.epoch) };
+        let record = Ownership::running(sus[vm.home], Epoch::new(vm.epoch));
         directory.enter(facts.block.name(), record);
     }
     let shared = Rc::new(Shared {

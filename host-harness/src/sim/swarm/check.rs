@@ -7,7 +7,7 @@
 use monitor_core::{
     processor::ProcessorImage,
     units::{DeviceSlot, PageNumber, ProcessorIndex, SuName},
-    vm::{MigrationMark, Ownership},
+    vm::{MigrationMark, Ownership, Standing},
 };
 
 use super::{
@@ -28,7 +28,8 @@ pub(super) fn at_event(shared: &Shared<'_>) {
     }
 }
 
-/// At most one copy may run, and it is the owner's, under the owner's epoch.
+/// At most one copy may run, and it is the owner's, under the owner's epoch, behind both steps of
+/// its claim.
 fn one_runner(shared: &Shared<'_>, vm: usize) {
     let copies = shared.copies.borrow();
     let mut runner: Option<&Copy<'_>> = None;
@@ -45,7 +46,7 @@ fn one_runner(shared: &Shared<'_>, vm: usize) {
         let slots = shared.vms[vm].devices.len();
         for slot in 0..slots {
             let has = epoch_of(copy.machine, slot)
-                .map(|epoch| Ownership { owner: shared.sus[copy.su], epoch });
+                .map(|epoch| Ownership::running(shared.sus[copy.su], epoch));
             if has != record {
                 let (has, record) = (Shown(has), Shown(record));
                 shared.violate(format!("{name} runs as {has}, the record is {record}"));
@@ -60,7 +61,9 @@ struct Shown(Option<Ownership>);
 impl std::fmt::Display for Shown {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0 {
-            Some(it) => write!(formatter, "({}, {})", it.owner, it.epoch.get()),
+            Some(it) => {
+                write!(formatter, "({}, {}, {:?})", it.owner, it.epoch.get(), it.standing)
+            }
             None => formatter.write_str("(nobody)"),
         }
     }
@@ -78,8 +81,8 @@ fn one_user_a_device(shared: &Shared<'_>, vm: usize) {
             shared.violate(format!("{name}: device {slot} can be used on two SUs"));
         }
         if let Some(epoch) = look.transfer {
-            let owned = shared.record(vm).map(|it| it.epoch);
-            if owned != Some(epoch) {
+            let runs = |it: &Ownership| it.epoch == epoch && it.standing == Standing::Running;
+            if !shared.record(vm).as_ref().is_some_and(runs) {
                 shared.violate(format!("{name}: device {slot} did I/O of another epoch"));
             }
         }

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use monitor_core::{
     migrate::{SourcePhase, TargetPhase, Verdict},
     units::{Incarnation, Micros, Tick},
+    vm::{Ownership, Standing},
 };
 
 use super::{
@@ -156,8 +157,10 @@ impl World<'_> {
             let copy = &self.shared.copies.borrow()[it];
             // A guest that does not run shows that it is there by being owned.
             let is_owned = || {
-                let owner = self.shared.record(copy.vm).map(|record| record.owner);
-                !self.shared.vms[copy.vm].runs && owner == Some(self.shared.sus[copy.su])
+                let su = self.shared.sus[copy.su];
+                let is_its = |it: &Ownership| it.owner == su && it.standing == Standing::Running;
+                let record = self.shared.record(copy.vm);
+                !self.shared.vms[copy.vm].runs && record.as_ref().is_some_and(is_its)
             };
             copy.has_run || is_owned()
         });

@@ -69,6 +69,7 @@ bitflags! {
         const NOT_STARTED = 0x04;
         const SUSPENDED = 0x08;
         const NOT_STOPPED = 0x10;
+        const CLAIMED = 0x20;
     }
 }
 
@@ -419,10 +420,17 @@ impl Source {
     }
 
     /// Whether this end has learned all that the directory can tell it about a doubt: the record
-    /// is the target's, and only the target can say whether it runs the VM.
+    /// lets the target run the VM, and only the target can say whether it does.
     #[must_use]
     pub const fn is_resolved(&self) -> bool {
         if let Phase::InDoubt(doubt) = self.phase { doubt.is_lost() } else { true }
+    }
+
+    /// Whether this end is about to take back a VM that the target has claimed and not started,
+    /// unless the target starts it within the time that it is given.
+    #[must_use]
+    pub const fn will_take_back(&self) -> bool {
+        if let Phase::InDoubt(doubt) = self.phase { doubt.is_claimed() } else { false }
     }
 
     /// Whether effects must go on although a frame waits for room on the link: the guest stands
@@ -517,7 +525,7 @@ impl Source {
 
     /// The record as it must be while this source owns the VM.
     fn own_record(&self) -> Option<Ownership> {
-        self.attempt.as_ref().map(|attempt| Ownership { owner: attempt.source, epoch: self.epoch })
+        self.attempt.as_ref().map(|attempt| Ownership::running(attempt.source, self.epoch))
     }
 
     /// Tells the operator once what keeps the guest from running.

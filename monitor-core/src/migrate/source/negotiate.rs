@@ -149,7 +149,7 @@ impl Source {
     }
 
     fn owner_of(&self, attempt: &Attempt) -> crate::vm::Ownership {
-        crate::vm::Ownership { owner: attempt.source, epoch: self.epoch }
+        crate::vm::Ownership::running(attempt.source, self.epoch)
     }
 
     /// The target answered HELLO: versions and limits are settled, the smaller one counts.

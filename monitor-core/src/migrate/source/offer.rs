@@ -3,7 +3,8 @@
 //! Source of truth: ARCHITECTURE.md, "The handover". Invariants: from here the guest runs on this
 //! end again only after ABORTED of the offered incarnation, or after this source has won the
 //! record; a compare-and-set without an answer is settled by another one on the same expected
-//! value, never by a read; the record alone does not make this end give up its stopped copy.
+//! value, never by a read; what the target has claimed and not started is taken back after a
+//! while, by the record; the record alone does not make this end give up its stopped copy.
 
 use super::{Phase, Said, Source, Step, StepError, release::Moved};
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
         line::Line,
     },
     units::{Epoch, Incarnation, Tick},
-    vm::{DirectoryAnswer, Operation, Ownership, Reason},
+    vm::{DirectoryAnswer, Operation, Ownership, Reason, Standing},
     wire::{Frame, LoadState, Status},
 };
 
@@ -42,8 +43,8 @@ pub(super) struct Doubt {
     incarnation: Incarnation,
     suspended: Tick,
     step: DoubtStep,
-    /// Whether the record was seen to be the target's.
-    is_targets: bool,
+    /// How far the target had come when the record was seen to be its own.
+    seen: Option<Standing>,
     /// Whether the monitor was restarted in the doubt.
     is_restored: bool,
 }
@@ -59,7 +60,10 @@ enum DoubtStep {
     Asking(Take),
     /// The directory gave no answer; the same compare-and-set is tried again then.
     Waiting { take: Take, until: Tick },
-    /// The record is the target's: the copy here is kept until the target is heard to run it, or
+    /// The target has claimed the VM and may be starting it: it has time to do so until then, and
+    /// loses the VM afterwards.
+    Claimed { until: Tick },
+    /// The target may run the VM: the copy here is kept until the target is heard to run it, or
     /// an operator decides. Both are asked again then: the VM may have gone on from the target.
     Lost { until: Tick },
 }
@@ -69,8 +73,9 @@ enum DoubtStep {
 enum Take {
     /// From this end's own record: COMMIT is revoked.
     Back,
-    /// From the target's record: an operator knows that the target is lost.
-    Over,
+    /// From the target's record: the target has claimed the VM and not started it; or it may run
+    /// the VM, and an operator knows that it is lost.
+    Over(Standing),
 }
 
 /// What an operator has found out about a VM that is held in doubt.
@@ -85,16 +90,21 @@ pub enum Verdict {
 }
 
 impl Doubt {
-    /// Whether the record is known to be the target's.
+    /// Whether the record is known to let the target run the VM.
     pub(super) const fn is_lost(&self) -> bool {
-        self.is_targets
+        matches!(self.seen, Some(Standing::Running))
+    }
+
+    /// Whether the target has time to start what it has claimed.
+    pub(super) const fn is_claimed(&self) -> bool {
+        matches!(self.step, DoubtStep::Claimed { .. })
     }
 
     /// The doubt of a monitor that was restarted behind its offer of this load.
     pub(super) const fn restored(now: Tick, incarnation: Incarnation, runs: bool) -> Self {
         let waiting = DoubtStep::Waiting { take: Take::Back, until: now };
         let step = if runs { DoubtStep::Stopping } else { waiting };
-        Self { incarnation, suspended: now, step, is_targets: false, is_restored: true }
+        Self { incarnation, suspended: now, step, seen: None, is_restored: true }
     }
 
     /// When the directory or the target is asked again.
@@ -102,6 +112,7 @@ impl Doubt {
         match self.step {
             DoubtStep::Waiting { until, .. }
             | DoubtStep::StillRunning { until }
+            | DoubtStep::Claimed { until }
             | DoubtStep::Lost { until } => Some(until),
             DoubtStep::Stopping | DoubtStep::Asking(_) => None,
         }
@@ -112,7 +123,7 @@ impl From<Offered> for Doubt {
     fn from(offered: Offered) -> Self {
         let Offered { incarnation, suspended, .. } = offered;
         let step = DoubtStep::Asking(Take::Back);
-        Self { incarnation, suspended, step, is_targets: false, is_restored: false }
+        Self { incarnation, suspended, step, seen: None, is_restored: false }
     }
 }
 
@@ -185,15 +196,15 @@ impl Source {
         let own = self.own_record()?;
         let expected = match take {
             Take::Back => own,
-            Take::Over => self.target_record()?,
+            Take::Over(standing) => self.target_record()?.at(standing),
         };
-        Some((expected, Ownership { owner: own.owner, epoch: expected.epoch.next() }))
+        Some((expected, Ownership::running(own.owner, expected.epoch.next())))
     }
 
     /// The record as it is when the target has claimed the VM.
     fn target_record(&self) -> Option<Ownership> {
         let owner = self.attempt.as_ref()?.target;
-        Some(Ownership { owner, epoch: self.epoch.next() })
+        Some(Ownership::claimed(owner, self.epoch.next()))
     }
 
     /// Takes an operator's decision about a VM that is held in doubt. The record decides all the
@@ -217,20 +228,27 @@ impl Source {
         if epoch != self.epoch.next() {
             return Err(StepError::Mismatch);
         }
-        match (doubt.step, verdict) {
+        match (doubt.step, verdict, doubt.seen) {
+            // A record that lets the target run the VM is out of reach of what this end has asked.
             (
-                DoubtStep::Lost { .. } | DoubtStep::Waiting { take: Take::Back, .. },
+                DoubtStep::Claimed { .. }
+                | DoubtStep::Lost { .. }
+                | DoubtStep::Waiting { take: Take::Back | Take::Over(Standing::Claimed), .. },
                 Verdict::TargetRuns(_),
+                _,
             ) => {
                 self.enter(Phase::Moved(Moved::beginning(now)));
                 Ok(())
             }
             // A target that answers is not lost.
             (
-                DoubtStep::Lost { .. } | DoubtStep::Waiting { take: Take::Back, .. },
+                DoubtStep::Claimed { .. }
+                | DoubtStep::Lost { .. }
+                | DoubtStep::Waiting { take: Take::Back | Take::Over(Standing::Claimed), .. },
                 Verdict::TargetLost(_),
-            ) if doubt.is_targets && !self.line.is_up() => {
-                self.ask(now, doubt, Take::Over);
+                Some(standing),
+            ) if !self.line.is_up() => {
+                self.ask(now, doubt, Take::Over(standing));
                 Ok(())
             }
             // What a change of the record under way comes to has to be known first.
@@ -239,7 +257,9 @@ impl Source {
                 | DoubtStep::StillRunning { .. }
                 | DoubtStep::Asking(_)
                 | DoubtStep::Waiting { .. }
+                | DoubtStep::Claimed { .. }
                 | DoubtStep::Lost { .. },
+                _,
                 _,
             ) => Err(self.refused_command()),
         }
@@ -253,7 +273,8 @@ impl Source {
             }
             // An operator has said that the target is lost: what it says counts no more.
             (
-                DoubtStep::Asking(Take::Over) | DoubtStep::Waiting { take: Take::Over, .. },
+                DoubtStep::Asking(Take::Over(Standing::Running))
+                | DoubtStep::Waiting { take: Take::Over(Standing::Running), .. },
                 Input::Frame(Arrival { frame: Frame::Running(_), .. }),
             ) => Ok(()),
             (_, Input::Frame(arrival)) => {
@@ -267,6 +288,14 @@ impl Source {
                 if until <= now {
                     self.forsake_silent_line(now);
                     self.ask(now, doubt, take);
+                }
+                Ok(())
+            }
+            // The target has had its time: what it has not started it will not start any more.
+            (DoubtStep::Claimed { until }, Input::Deadline) => {
+                if until <= now {
+                    self.forsake_silent_line(now);
+                    self.ask(now, doubt, Take::Over(Standing::Claimed));
                 }
                 Ok(())
             }
@@ -312,9 +341,19 @@ impl Source {
     /// The load that was offered is dropped. A compare-and-set of this end may have been written
     /// all the same: only its answer tells under which epoch the guest may run here.
     fn target_has_dropped(&mut self, now: Tick, doubt: Doubt, incarnation: Incarnation) {
-        if let DoubtStep::Waiting { take: take @ Take::Back, .. } = doubt.step
-            && incarnation == doubt.incarnation
-        {
+        let take = match doubt.step {
+            DoubtStep::Waiting {
+                take: take @ (Take::Back | Take::Over(Standing::Claimed)),
+                ..
+            } => take,
+            DoubtStep::Claimed { .. } => Take::Over(Standing::Claimed),
+            DoubtStep::Stopping
+            | DoubtStep::StillRunning { .. }
+            | DoubtStep::Asking(_)
+            | DoubtStep::Waiting { .. }
+            | DoubtStep::Lost { .. } => return,
+        };
+        if incarnation == doubt.incarnation {
             self.ask(now, doubt, take);
         }
     }
@@ -326,7 +365,8 @@ impl Source {
         }
         let takes_over = matches!(
             doubt.step,
-            DoubtStep::Asking(Take::Over) | DoubtStep::Waiting { take: Take::Over, .. }
+            DoubtStep::Asking(Take::Over(Standing::Running))
+                | DoubtStep::Waiting { take: Take::Over(Standing::Running), .. }
         );
         match status.state {
             LoadState::Running | LoadState::Completed if takes_over => {}
@@ -368,56 +408,72 @@ impl Source {
     }
 
     fn taking_answered(&mut self, now: Tick, doubt: Doubt, take: Take, answer: DirectoryAnswer) {
-        let (Some(attempt), Some((expected, new))) = (self.attempt, self.take_records(take)) else {
+        let (Some(attempt), Some(target)) = (self.attempt, self.target_record()) else {
             return;
         };
-        // Only a record of the target says that the target has won. An earlier try of this end
-        // may have been written although its answer was lost.
-        let target = self.target_record();
-        if let DirectoryAnswer::Lost(record) = answer
-            && Some(record.epoch) > target.map(|it| it.epoch)
-            && record.owner != attempt.source
-        {
+        let Some((expected, new)) = self.take_records(take) else {
+            return;
+        };
+        crate::fmt::trace!("the record was epoch {}, if it was mine", expected.epoch.get());
+        match answer {
+            DirectoryAnswer::Won => self.takes_back(now, doubt, new),
+            // An earlier try of this end was written although its answer was lost. Nobody else
+            // names this SU in the record: before a restart of this monitor it may have been
+            // taken over, too.
+            DirectoryAnswer::Lost(record)
+                if record == new
+                    || take == Take::Back
+                        && record == Ownership::running(new.owner, target.epoch.next()) =>
+            {
+                self.takes_back(now, doubt, record);
+            }
+            DirectoryAnswer::Lost(record) if record.at(target.standing) == target => {
+                self.is_the_targets(now, doubt, record.standing, attempt.limits);
+            }
             // The target has owned the VM and it has gone on from there: this copy is outdated,
             // and nothing can ever make it run again.
-            self.enter(Phase::Moved(Moved::beginning(now)));
-            return;
-        }
-        let (won, lost) = match answer {
-            DirectoryAnswer::Won => (Some(new), false),
-            DirectoryAnswer::Lost(record) => {
-                // Nobody else names this SU in the record: before a restart of this monitor an
-                // operator's decision may have been written, too.
-                let taken_over = Ownership { epoch: expected.epoch.next().next(), ..new };
-                let is_own = record == new || (take == Take::Back && record == taken_over);
-                (is_own.then_some(record), Some(record) == target)
+            DirectoryAnswer::Lost(record)
+                if record.epoch > target.epoch && record.owner != attempt.source =>
+            {
+                self.enter(Phase::Moved(Moved::beginning(now)));
             }
-            DirectoryAnswer::Record(_)
+            DirectoryAnswer::Lost(_)
+            | DirectoryAnswer::Record(_)
             | DirectoryAnswer::Missing
-            | DirectoryAnswer::Unreachable => (None, false),
+            | DirectoryAnswer::Unreachable => {
+                self.say_once(Said::HELD, Notice::HeldAtSource);
+                let until = now.after(attempt.limits.retry);
+                let step = DoubtStep::Waiting { take, until };
+                self.phase = Phase::InDoubt(Doubt { step, ..doubt });
+            }
+        }
+    }
+
+    /// The record is this end's again: the guest may run here under its epoch.
+    fn takes_back(&mut self, now: Tick, doubt: Doubt, record: Ownership) {
+        self.epoch = record.epoch;
+        let reason = match self.line {
+            _ if doubt.is_restored => Reason::MonitorRestarted,
+            Line::Up => Reason::PeerSilent,
+            Line::Down { .. } | Line::Greeting { .. } | Line::Gone => Reason::LinkLost,
         };
-        if let Some(record) = won {
-            self.epoch = record.epoch;
-            let reason = match self.line {
-                _ if doubt.is_restored => Reason::MonitorRestarted,
-                Line::Up => Reason::PeerSilent,
-                Line::Down { .. } | Line::Greeting { .. } | Line::Gone => Reason::LinkLost,
-            };
-            self.abort(now, reason);
-            return;
-        }
-        crate::fmt::trace!("the record is not epoch {}", expected.epoch.get());
-        if lost && take == Take::Back {
-            let epoch = self.epoch.next();
-            self.say_once(Said::HELD_FOR_TARGET, Notice::HeldForTarget(epoch));
-            let until = now.after(attempt.limits.peer_answer);
-            let step = DoubtStep::Lost { until };
-            self.phase = Phase::InDoubt(Doubt { step, is_targets: true, ..doubt });
-        } else {
-            self.say_once(Said::HELD, Notice::HeldAtSource);
-            let until = now.after(attempt.limits.retry);
-            let step = DoubtStep::Waiting { take, until };
-            self.phase = Phase::InDoubt(Doubt { step, ..doubt });
-        }
+        self.abort(now, reason);
+    }
+
+    /// The record says that the target has the VM, and how far it has come.
+    fn is_the_targets(&mut self, now: Tick, doubt: Doubt, standing: Standing, limits: Limits) {
+        let epoch = self.epoch.next();
+        let until = now.after(limits.peer_answer);
+        let step = match standing {
+            Standing::Claimed => {
+                self.say_once(Said::CLAIMED, Notice::ClaimedByTarget(epoch));
+                DoubtStep::Claimed { until }
+            }
+            Standing::Running => {
+                self.say_once(Said::HELD_FOR_TARGET, Notice::HeldForTarget(epoch));
+                DoubtStep::Lost { until }
+            }
+        };
+        self.phase = Phase::InDoubt(Doubt { step, seen: Some(standing), ..doubt });
     }
 }

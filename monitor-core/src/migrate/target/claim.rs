@@ -1,9 +1,10 @@
 //! Target, behind COMMIT: the record is claimed, the VM runs, the guest reports itself.
 //!
 //! Source of truth: ARCHITECTURE.md, "The handover"; VM2000 manual, console trace (VMS2432,
-//! VMS2431). Invariants: the guest runs only after the claim is won; a claim without an answer is
-//! settled by the same compare-and-set again; RUNNING is said when the processors run; the order
-//! of the console lines follows from the guest's answers, not from time.
+//! VMS2431). Invariants: the record is claimed before a device is attached, and the guest runs
+//! only after a second step has made the claim a running VM; a step without an answer is settled
+//! by the same compare-and-set again; RUNNING is said when the processors run; the order of the
+//! console lines follows from the guest's answers, not from time.
 
 use super::{Debts, Phase, Said, Step, Target, TargetLoan, answer::present};
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
         line::Line,
     },
     units::Tick,
-    vm::{DirectoryAnswer, GuestAnswer, GuestEvent, MigrationMark, Operation, Reason},
+    vm::{DirectoryAnswer, GuestAnswer, GuestEvent, MigrationMark, Operation, Reason, Standing},
     wire::Frame,
 };
 
@@ -26,18 +27,18 @@ use crate::{
 pub(super) enum Claiming {
     /// The journal is being written.
     Saving,
-    /// The compare-and-set is under way.
-    Asked,
-    /// The directory gave no answer; it is asked again then.
-    Waiting { until: Tick },
-    /// The claim is won; the devices are about to be attached.
-    Won,
+    /// The compare-and-set that brings the record to this standing is under way.
+    Asked(Standing),
+    /// The directory gave no answer to it; it is asked the same again then.
+    Waiting { standing: Standing, until: Tick },
+    /// The record stands so; the devices are about to be attached.
+    Won(Standing),
     /// The devices are being attached.
-    Attaching,
+    Attaching(Standing),
     /// The processors are being started; the guest's answer may come before their completion.
     Resuming { has_answered: bool },
     /// Devices or processors did not start; they are tried again then.
-    Retry { until: Tick },
+    Retry { standing: Standing, until: Tick },
 }
 
 impl Claiming {
@@ -48,15 +49,17 @@ impl Claiming {
 
     /// The step of a monitor that was restarted behind its claim.
     pub(super) const fn restored(now: Tick) -> Self {
-        Self::Waiting { until: now }
+        Self::Waiting { standing: Standing::Claimed, until: now }
     }
 
     pub(super) const fn deadline(&self) -> Option<Tick> {
         match *self {
-            Self::Waiting { until } | Self::Retry { until } => Some(until),
-            Self::Saving | Self::Asked | Self::Won | Self::Attaching | Self::Resuming { .. } => {
-                None
-            }
+            Self::Waiting { until, .. } | Self::Retry { until, .. } => Some(until),
+            Self::Saving
+            | Self::Asked(_)
+            | Self::Won(_)
+            | Self::Attaching(_)
+            | Self::Resuming { .. } => None,
         }
     }
 }
@@ -116,26 +119,21 @@ impl Target {
                 self.claim_saved(now, input);
                 Ok(())
             }
-            (Claiming::Asked, Input::Directory(answer)) => {
-                self.claim_answered(now, answer);
+            (Claiming::Asked(standing), Input::Directory(answer)) => {
+                self.claim_answered(now, standing, answer);
                 Ok(())
             }
-            (Claiming::Waiting { until } | Claiming::Retry { until }, Input::Deadline) => {
+            (Claiming::Waiting { until, .. } | Claiming::Retry { until, .. }, Input::Deadline) => {
                 if until <= now {
                     self.try_again(claiming);
                 }
                 Ok(())
             }
-            (Claiming::Attaching, Input::Done(operation @ Operation::AttachDevice(_))) => {
-                let devices = present(loan, self.announced);
-                let progress = self.devices.handle_done(operation, devices).ok();
-                self.attached(now, input, progress)
-            }
-            (Claiming::Attaching, Input::Failed(operation @ Operation::AttachDevice(_))) => {
-                let devices = present(loan, self.announced);
-                let progress = self.devices.handle_failed(operation, devices).ok();
-                self.attached(now, input, progress)
-            }
+            (
+                Claiming::Attaching(standing),
+                Input::Done(operation @ Operation::AttachDevice(_))
+                | Input::Failed(operation @ Operation::AttachDevice(_)),
+            ) => self.attach_ended(now, standing, input, operation, loan),
             (Claiming::Resuming { has_answered }, Input::Done(Operation::ResumeProcessors)) => {
                 self.runs(now);
                 if has_answered {
@@ -148,16 +146,16 @@ impl Target {
                 Ok(())
             }
             (Claiming::Resuming { .. }, Input::Failed(Operation::ResumeProcessors)) => {
-                self.claim_retry(now);
+                self.claim_retry(now, Standing::Running);
                 Ok(())
             }
             // The claim may be won already: what the source says cannot change that.
             (_, Input::Frame(Arrival { frame: Frame::Commit(_) | Frame::Abort(_), .. })) => Ok(()),
             (
                 Claiming::Saving
-                | Claiming::Asked
-                | Claiming::Won
-                | Claiming::Attaching
+                | Claiming::Asked(_)
+                | Claiming::Won(_)
+                | Claiming::Attaching(_)
                 | Claiming::Resuming { .. },
                 Input::Deadline,
             )
@@ -180,40 +178,52 @@ impl Target {
     /// The journal is written; or it is not, and nothing was claimed that were to be kept.
     fn claim_saved(&mut self, now: Tick, input: Input) {
         if matches!(input, Input::Done(_)) {
-            self.ask();
+            self.ask(Standing::Claimed);
         } else {
             self.abort(now, Reason::JournalUnavailable);
         }
     }
 
-    /// The wait is over: for the directory, or for devices and processors.
+    /// The wait is over: for the directory, or for devices and processors. While the VM is only
+    /// claimed, the source may have taken it back meanwhile, and the directory is asked first.
     fn try_again(&mut self, claiming: Claiming) {
-        if matches!(claiming, Claiming::Retry { .. }) {
-            self.phase = Phase::Claiming(Claiming::Won);
-        } else {
-            self.ask();
+        match claiming {
+            Claiming::Retry { standing: Standing::Running, .. } => {
+                self.phase = Phase::Claiming(Claiming::Won(Standing::Running));
+            }
+            Claiming::Retry { standing, .. } | Claiming::Waiting { standing, .. } => {
+                self.ask(standing);
+            }
+            Claiming::Saving
+            | Claiming::Asked(_)
+            | Claiming::Won(_)
+            | Claiming::Attaching(_)
+            | Claiming::Resuming { .. } => {}
         }
     }
 
-    /// Claims the record.
-    fn ask(&mut self) {
-        if let Some((expected, new)) = self.claim_records() {
+    /// Brings the record to this standing.
+    fn ask(&mut self, standing: Standing) {
+        if let Some((expected, new)) = self.claim_records(standing) {
             self.out.push(Effect::CompareAndSet { expected, new });
-            self.phase = Phase::Claiming(Claiming::Asked);
+            self.phase = Phase::Claiming(Claiming::Asked(standing));
         }
     }
 
-    fn claim_answered(&mut self, now: Tick, answer: DirectoryAnswer) {
-        let Some((expected, new)) = self.claim_records() else {
+    fn claim_answered(&mut self, now: Tick, standing: Standing, answer: DirectoryAnswer) {
+        let Some((expected, new)) = self.claim_records(standing) else {
             return;
         };
         match answer {
-            DirectoryAnswer::Won => self.phase = Phase::Claiming(Claiming::Won),
-            // An earlier try of this end was written although its answer was lost.
-            DirectoryAnswer::Lost(record) if record == new => {
-                self.phase = Phase::Claiming(Claiming::Won);
+            DirectoryAnswer::Won => self.has_stepped(now, standing),
+            // An earlier try of this end was written although its answer was lost, and perhaps
+            // the second step after it.
+            DirectoryAnswer::Lost(record)
+                if record.at(standing) == new && record.standing >= standing =>
+            {
+                self.has_stepped(now, record.standing);
             }
-            // Somebody else's record under another epoch: this claim can never be won any more.
+            // Somebody else's record under another epoch: the VM can never be won any more.
             DirectoryAnswer::Lost(record) if record != expected => {
                 self.abort(now, Reason::NotOwner);
             }
@@ -223,26 +233,60 @@ impl Target {
             | DirectoryAnswer::Unreachable => {
                 self.say_once(Said::HELD, Notice::HeldAtTarget);
                 let until = now.after(self.reception.limits.retry);
-                self.phase = Phase::Claiming(Claiming::Waiting { until });
+                self.phase = Phase::Claiming(Claiming::Waiting { standing, until });
             }
         }
     }
 
-    /// The VM is this target's, so a failure is tried again and said, not undone.
-    fn claim_retry(&mut self, now: Tick) {
-        self.say_once(Said::NOT_STARTED, Notice::NotStartedAtTarget);
-        let until = now.after(self.reception.limits.retry);
-        self.phase = Phase::Claiming(Claiming::Retry { until });
+    /// The record is this target's, and has come so far. Behind the first step the devices come,
+    /// behind the second one the guest; a restarted monitor that finds the second one done
+    /// attaches all the same.
+    fn has_stepped(&mut self, now: Tick, standing: Standing) {
+        if self.phase == Phase::Claiming(Claiming::Asked(Standing::Running)) {
+            self.resume(now);
+        } else {
+            self.phase = Phase::Claiming(Claiming::Won(standing));
+        }
     }
 
-    fn attached(&mut self, now: Tick, input: Input, progress: Option<Progress>) -> Step {
+    /// The VM is this target's, so a failure is tried again and said, not undone.
+    fn claim_retry(&mut self, now: Tick, standing: Standing) {
+        self.say_once(Said::NOT_STARTED, Notice::NotStartedAtTarget);
+        let until = now.after(self.reception.limits.retry);
+        self.phase = Phase::Claiming(Claiming::Retry { standing, until });
+    }
+
+    /// An operation of a device has ended; the plan perhaps with it.
+    fn attach_ended(
+        &mut self,
+        now: Tick,
+        standing: Standing,
+        input: Input,
+        operation: Operation,
+        loan: &mut TargetLoan<'_>,
+    ) -> Step {
+        let devices = present(loan, self.announced);
+        let progress = if matches!(input, Input::Done(_)) {
+            self.devices.handle_done(operation, devices)
+        } else {
+            self.devices.handle_failed(operation, devices)
+        };
         match progress {
-            None => return Err(self.out_of_phase(input)),
-            Some(Progress::UnderWay) => {}
-            Some(Progress::Failed(_)) => self.claim_retry(now),
-            Some(Progress::Finished) => self.resume(now),
+            Err(_) => return Err(self.out_of_phase(input)),
+            Ok(Progress::UnderWay) => {}
+            Ok(Progress::Failed(_)) => self.claim_retry(now, standing),
+            Ok(Progress::Finished) => self.has_devices(now, standing),
         }
         Ok(())
+    }
+
+    /// All devices are attached. A VM that is only claimed may have been taken back meanwhile:
+    /// the second step finds out, or rules it out for good.
+    fn has_devices(&mut self, now: Tick, standing: Standing) {
+        match standing {
+            Standing::Claimed => self.ask(Standing::Running),
+            Standing::Running => self.resume(now),
+        }
     }
 
     /// Everything is in place: the guest is told, then its processors start.
@@ -282,22 +326,22 @@ impl Target {
         let devices = present(loan, self.announced);
         match claiming {
             Claiming::Saving
-            | Claiming::Asked
+            | Claiming::Asked(_)
             | Claiming::Waiting { .. }
             | Claiming::Resuming { .. }
             | Claiming::Retry { .. } => None,
-            Claiming::Attaching => self.devices.poll_operation(devices).map(Effect::Start),
-            Claiming::Won => match self.devices.begin(Plan::Attach { epoch }, devices) {
+            Claiming::Attaching(_) => self.devices.poll_operation(devices).map(Effect::Start),
+            Claiming::Won(standing) => match self.devices.begin(Plan::Attach { epoch }, devices) {
                 Ok(Progress::UnderWay) => {
-                    self.phase = Phase::Claiming(Claiming::Attaching);
+                    self.phase = Phase::Claiming(Claiming::Attaching(standing));
                     self.devices.poll_operation(devices).map(Effect::Start)
                 }
                 Ok(Progress::Finished) => {
-                    self.resume(now);
+                    self.has_devices(now, standing);
                     self.out.pop()
                 }
                 Ok(Progress::Failed(_)) | Err(_) => {
-                    self.claim_retry(now);
+                    self.claim_retry(now, standing);
                     self.out.pop()
                 }
             },

@@ -35,7 +35,7 @@ use crate::{
     fmt::info,
     message::Notice,
     units::{Epoch, Incarnation, PageCount, StreamId, SuName, Tick, VmName},
-    vm::{Activity, Disposition, Operation, Ownership, Reason},
+    vm::{Activity, Disposition, Operation, Ownership, Reason, Standing},
     wire::Frame,
 };
 
@@ -444,12 +444,14 @@ impl Target {
         self.announced.as_ref().is_some_and(|known| known.activity == Activity::Running)
     }
 
-    /// The record before and after this target's claim.
-    fn claim_records(&self) -> Option<(Ownership, Ownership)> {
+    /// The record before and after the step that brings it to this standing.
+    fn claim_records(&self, standing: Standing) -> Option<(Ownership, Ownership)> {
         let known = self.announced.as_ref()?;
-        let expected = Ownership { owner: known.source, epoch: known.epoch };
-        let new = Ownership { owner: self.reception.su, epoch: known.epoch.next() };
-        Some((expected, new))
+        let claimed = Ownership::claimed(self.reception.su, known.epoch.next());
+        Some(match standing {
+            Standing::Claimed => (Ownership::running(known.source, known.epoch), claimed),
+            Standing::Running => (claimed, claimed.at(Standing::Running)),
+        })
     }
 
     /// Tells the operator once what keeps the guest from running.

@@ -40,7 +40,7 @@ impl Target {
         target.line = Line::Down { lost: now };
         target.out.give_up_link();
         target.incarnation = incarnation;
-        // Nothing behind a claim that was won pays them; behind one that is lost all is owed.
+        // Nothing pays them while the record is this target's; when it is not, all is owed.
         target.debts = Debts::ANNOUNCED | Debts::VM_BUILT | Debts::DEVICES_ASSIGNED;
         target.phase = match stage {
             Stage::Claiming(_) => Phase::Claiming(Claiming::restored(now)),

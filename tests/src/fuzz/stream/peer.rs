@@ -70,12 +70,11 @@ impl Directory {
     }
 
     /// Ends the question under way. A record that is won does not change any more: a VM that runs
-    /// is no longer at stake.
+    /// is no longer at stake. One that is claimed is started or taken back.
     pub(super) fn resolve(&mut self, resolution: Resolution) {
         let Some(question) = self.question.take() else {
             return;
         };
-        let is_open = self.record.0.get() == records()[0];
         self.answer = Some(match resolution {
             Resolution::Answered => self.perform(question),
             Resolution::AnswerLost => {
@@ -84,13 +83,25 @@ impl Directory {
             }
             Resolution::Unreachable => DirectoryAnswer::Unreachable,
             Resolution::Overtaken(place) => {
-                if is_open {
-                    self.record.0.set(records()[place]);
-                }
+                self.overtake(place);
                 self.perform(question)
             }
             Resolution::Missing => DirectoryAnswer::Missing,
         });
+    }
+
+    /// Somebody else changes the record: takes the VM back, or makes a step of the claim.
+    fn overtake(&self, place: usize) {
+        let [own, taken_back, running, taken_over, claimed] = records();
+        let present = self.record.0.get();
+        let new = match place {
+            1 if present == own => taken_back,
+            2 if present == own => claimed,
+            1 if present == claimed => taken_over,
+            2 if present == claimed => running,
+            _ => present,
+        };
+        self.record.0.set(new);
     }
 
     /// The monitor is restarted: the question under way is performed or not, the answer unheard.

@@ -135,11 +135,19 @@ impl Vm {
         assert!(slot.get() < DEVICES, "{slot:?} is a slot of the VM");
     }
 
-    /// At a target nothing of the guest begins before the record is won. A source is believed
-    /// what its peer says, so that it is held against its peer elsewhere.
+    /// At a target nothing of the guest begins before both steps of the claim are won. A source is
+    /// believed what its peer says, so that it is held against its peer elsewhere.
     fn assert_owned(&self) {
         let is_owned = self.is_source || self.record.get() == self.own;
         assert!(is_owned, "the guest runs at the target under a record that it has won");
+    }
+
+    /// At a target no device is attached before the claim is won, which may be taken back later.
+    fn assert_claimed(&self) {
+        let record = self.record.get();
+        let is_its = record.at(self.own.standing) == self.own;
+        let is_claimed = self.is_source || is_its || record.epoch > self.own.epoch;
+        assert!(is_claimed, "a device is attached at the target under a record that it has won");
     }
 }
 
@@ -262,7 +270,7 @@ impl DeviceControl for Vm {
 
     fn start_attach(&mut self, slot: DeviceSlot, epoch: Epoch) -> Result<(), ErrorKind> {
         Self::assert_slot(slot);
-        self.assert_owned();
+        self.assert_claimed();
         assert!(self.is_source || epoch == self.own.epoch, "a device is attached under the record");
         self.start(Operation::AttachDevice(slot))
     }
