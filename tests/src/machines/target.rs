@@ -108,7 +108,8 @@ impl TargetEnd {
         let journal = TargetJournal { announced, incarnation: FIRST_LOAD, stage };
         self.machine = Target::restore(NOW, *self.machine.reception(), &journal);
         self.devices = [0, 1].map(|number| DeviceEntry::assigned(device(number)));
-        self.has_won = matches!(stage, Stage::Running(_) | Stage::Completed(_));
+        let runs = matches!(stage, Stage::Running(_) | Stage::Completed(_));
+        self.standing = runs.then_some(Standing::Running);
         (self.has_vm, self.has_lost_frames) = (true, true);
         while self.poll(NOW).is_some() {}
         self
