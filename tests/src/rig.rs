@@ -65,6 +65,8 @@ const WINDOW: usize = 16;
 pub enum Moment {
     /// Changes are noted from now on.
     Tracked,
+    /// The hardware is asked for changes that it alone knows.
+    Collecting,
     /// These pages were copied for a frame; their keys are read next.
     Copied(PageRun),
     /// The keys of these pages were read for a frame.

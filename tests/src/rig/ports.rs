@@ -205,6 +205,7 @@ impl DirtyTracking for MovedPorts<'_> {
         pages: &DirtyBitmap<'_>,
         keys: &DirtyBitmap<'_>,
     ) -> Result<(), PortFailure> {
+        self.tell(Moment::Collecting);
         self.vm.collect(pages, keys)
     }
 }

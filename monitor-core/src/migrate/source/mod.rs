@@ -315,6 +315,10 @@ impl Source {
         if let Some(effect) = self.out.pop() {
             return Some(effect);
         }
+        self.take_count(now, loan);
+        if let Some(effect) = self.out.pop() {
+            return Some(effect);
+        }
         match self.phase {
             Phase::Idle
             | Phase::Offered(_)

@@ -49,10 +49,14 @@ enum PassStep {
     Keys(Sweep),
     /// PASS-END has this number and is not acknowledged yet.
     Draining(Sequence),
+    /// The pass has ended, and what has changed in it is being collected.
+    Counting { ended: Tick },
     /// So many processors of the rehearsal are sent.
     Rehearsing { next: u16, since: Tick },
     /// REHEARSAL-END is sent.
     Restoring { since: Tick },
+    /// The rehearsal has ended, and what has changed up to now is being collected.
+    Deciding,
 }
 
 /// Bytes acknowledged since a moment.
@@ -126,13 +130,13 @@ impl Source {
                 if let PassStep::Draining(last) = step
                     && last.get() <= sequence
                 {
-                    self.end_pass(now, precopy, loan);
+                    self.collect_in(precopy, PassStep::Counting { ended: now });
                 }
                 Ok(())
             }
             (PassStep::Restoring { since }, Frame::Rehearsed(_)) => {
                 self.statistics.state = self.statistics.state.max(now.since(since));
-                self.after_pass(now, precopy, loan);
+                self.collect_in(precopy, PassStep::Deciding);
                 Ok(())
             }
             // The target begins another load after RECOPY.
@@ -203,7 +207,10 @@ impl Source {
                 precopy.step = step;
                 self.out.number(frame)
             }
-            PassStep::Draining(_) | PassStep::Restoring { .. } => return None,
+            PassStep::Draining(_)
+            | PassStep::Restoring { .. }
+            | PassStep::Counting { .. }
+            | PassStep::Deciding => return None,
         };
         self.phase = Phase::Precopy(precopy);
         effect
@@ -257,19 +264,23 @@ impl Source {
         mut precopy: Precopy,
         lost: Tick,
         stored: u64,
-        loan: &SourceLoan<'_, '_>,
     ) {
         // The outage is no part of the pass and says nothing about bandwidth.
         precopy.since = precopy.since.after(now.since(lost));
         precopy.sample = Sample { bytes: 0, since: now };
         match precopy.step {
             PassStep::Draining(last) if last.get() <= stored => {
-                self.end_pass(now, precopy, loan);
+                self.collect_in(precopy, PassStep::Counting { ended: now });
                 return;
             }
             PassStep::Draining(_) => precopy.step = PassStep::Pages(Sweep::default()),
             PassStep::Rehearsing { .. } | PassStep::Restoring { .. } => {
                 precopy.step = PassStep::Rehearsing { next: 0, since: now };
+            }
+            // Much may have changed while the line was down.
+            PassStep::Counting { .. } | PassStep::Deciding => {
+                self.collect_in(precopy, precopy.step);
+                return;
             }
             PassStep::Collecting | PassStep::Pages(_) | PassStep::Keys(_) => {}
         }
@@ -312,15 +323,50 @@ impl Source {
         *sample = Sample { bytes: 0, since: now };
     }
 
-    /// PASS-END is acknowledged: the pass is reported and the state rehearsed.
-    fn end_pass(&mut self, now: Tick, mut precopy: Precopy, loan: &SourceLoan<'_, '_>) {
+    /// Has changes collected that the hardware alone knows: what is counted without them is too
+    /// little. The collecting is performed before the next effect is polled.
+    fn collect_in(&mut self, mut precopy: Precopy, step: PassStep) {
+        self.out.push(Effect::Collect);
+        precopy.step = step;
+        self.phase = Phase::Precopy(precopy);
+    }
+
+    /// Goes on with the numbers when what has changed is collected.
+    pub(super) fn take_count(&mut self, now: Tick, loan: &SourceLoan<'_, '_>) {
+        let Phase::Precopy(precopy) = self.phase else {
+            return;
+        };
+        match precopy.step {
+            PassStep::Counting { ended } if self.line.is_up() => {
+                self.end_pass(now, ended, precopy, loan);
+            }
+            PassStep::Deciding if self.line.is_up() => self.after_pass(now, precopy, loan),
+            PassStep::Counting { .. }
+            | PassStep::Deciding
+            | PassStep::Collecting
+            | PassStep::Pages(_)
+            | PassStep::Keys(_)
+            | PassStep::Draining(_)
+            | PassStep::Rehearsing { .. }
+            | PassStep::Restoring { .. } => {}
+        }
+    }
+
+    /// PASS-END is acknowledged, changes are collected: the pass is reported, the state rehearsed.
+    fn end_pass(
+        &mut self,
+        now: Tick,
+        ended: Tick,
+        mut precopy: Precopy,
+        loan: &SourceLoan<'_, '_>,
+    ) {
         if precopy.sample.bytes >= SAMPLE_BYTES_MIN {
-            self.take_sample(now, &mut precopy.sample);
+            self.take_sample(ended, &mut precopy.sample);
         }
         let report = PassReport {
             pages: PageCount::new(precopy.pages),
             bytes: ByteCount::new(precopy.bytes),
-            time: now.since(precopy.since),
+            time: ended.since(precopy.since),
             left: loan.pages.count(),
         };
         if self.statistics.passes.push(report).is_err() {

@@ -242,7 +242,7 @@ impl Source {
             if status.state == LoadState::Loaded {
                 self.out.send(Frame::Recopy);
             }
-            self.precopy_goes_on(now, precopy, lost, status.stored, loan);
+            self.precopy_goes_on(now, precopy, lost, status.stored);
         }
         self.out.push(Effect::Notice(Notice::LinkRestored));
         Ok(())
