@@ -194,7 +194,7 @@ impl Reassignment {
             return Err(ReassignError::TooManyDevices);
         }
         if let Plan::Attach { epoch } = plan {
-            for (slot, entry) in (0..).zip(entries) {
+            for (slot, entry) in (0..DEVICES_MAX).zip(entries) {
                 if entry.lease.admits(LeaseMove::Attach) && entry.lease.generation() > epoch {
                     return Err(ReassignError::StaleEpoch(DeviceSlot::new(slot)));
                 }

@@ -405,7 +405,8 @@ impl<'s> DirtyBitmap<'s> {
     /// The next middle word at or after `from` that is not zero, and its value.
     fn next_middle(&self, from: usize) -> Option<(usize, Word)> {
         let mut ahead = bit(from).wrapping_neg();
-        for (index, top) in self.tops.iter().enumerate().skip(from / WORD) {
+        let first = from / WORD;
+        for (index, top) in (first..usize::MAX).zip(self.tops.iter().skip(first)) {
             let mut listed = top.load(Ordering::Acquire) & ahead;
             ahead = Word::MAX;
             while listed != 0 {

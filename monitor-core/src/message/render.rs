@@ -2,8 +2,8 @@
 //!
 //! Source of truth: the console lines of VM2000 (`% VMS2450 …`): a VM is shown as
 //! `(index,name)`, a reason of rejection as the code of its message and, after a comma, the
-//! device concerned. Invariants: rendering never fails; a line that were too long is cut between
-//! two characters. Deliberately not here: the texts.
+//! device concerned. Invariants: rendering never fails; a line is ASCII, and cut where it were too
+//! long. Deliberately not here: the texts.
 
 use core::fmt::{self, Write};
 
@@ -25,7 +25,7 @@ pub fn render(notice: Notice, parties: &Parties) -> Line {
     }
 }
 
-/// A writer into a bounded string that takes what fits, to the character.
+/// A writer into a bounded string of ASCII that takes what fits, to the character.
 #[derive(Debug)]
 struct Cut<'a, const N: usize>(&'a mut String<N>);
 
@@ -35,7 +35,9 @@ impl<const N: usize> Write for Cut<'_, N> {
     }
 
     fn write_char(&mut self, character: char) -> fmt::Result {
-        self.0.push(character).map_err(|_| fmt::Error)
+        // Consoles know printable ASCII; and a character of one byte is added without arithmetic.
+        let known = if character.is_ascii() { character } else { '?' };
+        self.0.push(known).map_err(|_| fmt::Error)
     }
 }
 
@@ -322,10 +324,10 @@ mod tests {
     }
 
     #[test]
-    fn line_that_is_too_long_is_cut_between_characters() {
+    fn line_that_is_too_long_is_cut_and_what_is_not_ascii_is_replaced() {
         let mut line = String::<4>::new();
-        assert_eq!(Cut(&mut line).write_str("abc\u{e9}d"), Err(fmt::Error));
-        assert_eq!(line, "abc");
+        assert_eq!(Cut(&mut line).write_str("ab\u{e9}de"), Err(fmt::Error));
+        assert_eq!(line, "ab?d");
     }
 
     #[test]
