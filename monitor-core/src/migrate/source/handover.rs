@@ -348,60 +348,65 @@ impl Source {
         mut suspended: Suspended,
         loan: &mut SourceLoan<'_, '_>,
     ) -> Option<Effect> {
-        let effect = match suspended.step {
-            // Frames wait for the line; the stop itself does not.
-            StopStep::Pages(_)
-            | StopStep::Keys(_)
-            | StopStep::Processors(_)
-            | StopStep::Subchannels(_)
-                if !self.line.is_up() =>
-            {
-                return None;
-            }
-            StopStep::Draining { .. } if !self.debts.contains(Debts::DEVICES_QUIESCED) => {
-                return self.begin_quiesce(now, suspended, loan);
-            }
-            StopStep::Draining { .. } | StopStep::GivingBack => {
-                return self.devices.poll_operation(loan.devices).map(Effect::Start);
-            }
-            StopStep::Pages(mut sweep) => {
-                if self.window.is_full() {
+        let effect = loop {
+            break match suspended.step {
+                // Frames wait for the line; the stop itself does not.
+                StopStep::Pages(_)
+                | StopStep::Keys(_)
+                | StopStep::Processors(_)
+                | StopStep::Subchannels(_)
+                    if !self.line.is_up() =>
+                {
                     return None;
                 }
-                match self.send_pages(&mut sweep, loan) {
-                    Some((effect, _, _)) => {
-                        suspended.step = StopStep::Pages(sweep);
-                        effect
+                StopStep::Draining { .. } if !self.debts.contains(Debts::DEVICES_QUIESCED) => {
+                    return self.begin_quiesce(now, suspended, loan);
+                }
+                StopStep::Draining { .. } | StopStep::GivingBack => {
+                    return self.devices.poll_operation(loan.devices).map(Effect::Start);
+                }
+                StopStep::Pages(mut sweep) => {
+                    if self.window.is_full() {
+                        return None;
                     }
-                    None => {
-                        suspended.step = StopStep::Keys(Sweep::default());
-                        return self.next_in_suspended(now, suspended, loan);
+                    match self.send_pages(&mut sweep, loan) {
+                        Some((effect, _, _)) => {
+                            suspended.step = StopStep::Pages(sweep);
+                            effect
+                        }
+                        None => {
+                            suspended.step = StopStep::Keys(Sweep::default());
+                            continue;
+                        }
                     }
                 }
-            }
-            StopStep::Keys(mut sweep) => {
-                if self.window.is_full() {
+                StopStep::Keys(mut sweep) => {
+                    if self.window.is_full() {
+                        return None;
+                    }
+                    match self.send_keys(&mut sweep, loan) {
+                        Some((effect, _)) => {
+                            suspended.step = StopStep::Keys(sweep);
+                            effect
+                        }
+                        None => {
+                            suspended.step = StopStep::Processors(0);
+                            continue;
+                        }
+                    }
+                }
+                StopStep::Processors(_) | StopStep::Subchannels(_) => {
+                    let (frame, step) = self.next_state(suspended.step, loan.devices.len());
+                    suspended.step = step;
+                    self.out.number(frame)
+                }
+                StopStep::Stopping
+                | StopStep::Loading
+                | StopStep::Committing
+                | StopStep::Resuming => {
                     return None;
                 }
-                match self.send_keys(&mut sweep, loan) {
-                    Some((effect, _)) => {
-                        suspended.step = StopStep::Keys(sweep);
-                        effect
-                    }
-                    None => {
-                        suspended.step = StopStep::Processors(0);
-                        return self.next_in_suspended(now, suspended, loan);
-                    }
-                }
-            }
-            StopStep::Processors(_) | StopStep::Subchannels(_) => {
-                let (frame, step) = self.next_state(suspended.step, loan.devices.len());
-                suspended.step = step;
-                self.out.number(frame)
-            }
-            StopStep::Stopping | StopStep::Loading | StopStep::Committing | StopStep::Resuming => {
-                return None;
-            }
+            };
         };
         self.phase = Phase::Suspended(suspended);
         effect

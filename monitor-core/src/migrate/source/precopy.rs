@@ -166,51 +166,53 @@ impl Source {
         mut precopy: Precopy,
         loan: &mut SourceLoan<'_, '_>,
     ) -> Option<Effect> {
-        let effect = match precopy.step {
-            PassStep::Collecting => {
-                precopy.step = PassStep::Pages(Sweep::default());
-                Some(Effect::Collect)
-            }
-            PassStep::Pages(mut sweep) => {
-                if self.window.is_full() {
-                    return None;
+        let effect = loop {
+            break match precopy.step {
+                PassStep::Collecting => {
+                    precopy.step = PassStep::Pages(Sweep::default());
+                    Some(Effect::Collect)
                 }
-                if let Some((effect, run, bytes)) = self.send_pages(&mut sweep, loan) {
-                    precopy.pages = precopy.pages.saturating_add(run.page_count().get());
-                    precopy.bytes = precopy.bytes.saturating_add(bytes);
-                    precopy.step = PassStep::Pages(sweep);
-                    effect
-                } else {
-                    precopy.step = PassStep::Keys(Sweep::default());
-                    self.phase = Phase::Precopy(precopy);
-                    return self.next_in_precopy(precopy, loan);
+                PassStep::Pages(mut sweep) => {
+                    if self.window.is_full() {
+                        return None;
+                    }
+                    if let Some((effect, run, bytes)) = self.send_pages(&mut sweep, loan) {
+                        precopy.pages = precopy.pages.saturating_add(run.page_count().get());
+                        precopy.bytes = precopy.bytes.saturating_add(bytes);
+                        precopy.step = PassStep::Pages(sweep);
+                        effect
+                    } else {
+                        precopy.step = PassStep::Keys(Sweep::default());
+                        self.phase = Phase::Precopy(precopy);
+                        continue;
+                    }
                 }
-            }
-            PassStep::Keys(mut sweep) => {
-                if self.window.is_full() {
-                    return None;
+                PassStep::Keys(mut sweep) => {
+                    if self.window.is_full() {
+                        return None;
+                    }
+                    if let Some((effect, bytes)) = self.send_keys(&mut sweep, loan) {
+                        precopy.bytes = precopy.bytes.saturating_add(bytes);
+                        precopy.step = PassStep::Keys(sweep);
+                        effect
+                    } else {
+                        let pass = self.statistics.passes.len().saturating_add(1);
+                        let frame = Frame::PassEnd(u16::try_from(pass).unwrap_or(u16::MAX));
+                        let effect = self.out.number(frame);
+                        precopy.step = PassStep::Draining(self.out.last_sequence());
+                        effect
+                    }
                 }
-                if let Some((effect, bytes)) = self.send_keys(&mut sweep, loan) {
-                    precopy.bytes = precopy.bytes.saturating_add(bytes);
-                    precopy.step = PassStep::Keys(sweep);
-                    effect
-                } else {
-                    let pass = self.statistics.passes.len().saturating_add(1);
-                    let frame = Frame::PassEnd(u16::try_from(pass).unwrap_or(u16::MAX));
-                    let effect = self.out.number(frame);
-                    precopy.step = PassStep::Draining(self.out.last_sequence());
-                    effect
+                PassStep::Rehearsing { next, since } => {
+                    let (frame, step) = self.rehearse(next, since);
+                    precopy.step = step;
+                    self.out.number(frame)
                 }
-            }
-            PassStep::Rehearsing { next, since } => {
-                let (frame, step) = self.rehearse(next, since);
-                precopy.step = step;
-                self.out.number(frame)
-            }
-            PassStep::Draining(_)
-            | PassStep::Restoring { .. }
-            | PassStep::Counting { .. }
-            | PassStep::Deciding => return None,
+                PassStep::Draining(_)
+                | PassStep::Restoring { .. }
+                | PassStep::Counting { .. }
+                | PassStep::Deciding => return None,
+            };
         };
         self.phase = Phase::Precopy(precopy);
         effect

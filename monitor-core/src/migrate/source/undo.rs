@@ -273,19 +273,19 @@ impl Source {
             };
             self.phase = Phase::Undoing(Undoing { step: UndoStep::Devices, ..undoing });
             let limits = self.attempt.as_ref().map_or(Limits::DEFAULT, |it| it.limits);
-            return match begun {
+            match begun {
                 Ok(Progress::UnderWay) => {
-                    self.devices.poll_operation(loan.devices).map(Effect::Start)
+                    return self.devices.poll_operation(loan.devices).map(Effect::Start);
                 }
-                Ok(progress) => {
-                    self.devices_back(now, undoing_devices(undoing), Some(progress), limits);
-                    self.out.pop().or_else(|| self.poll_effect(now, loan))
+                Ok(Progress::Finished) => {
+                    self.debts.remove(Debts::DEVICES_QUIESCED);
+                    self.undo_next(undoing);
                 }
-                Err(_) => {
+                Ok(Progress::Failed(_)) | Err(_) => {
                     self.undo_later(now, undoing, limits);
-                    self.out.pop()
+                    return self.out.pop();
                 }
-            };
+            }
         }
         if self.debts.contains(Debts::PROCESSORS_STOPPED) {
             self.phase = Phase::Undoing(Undoing { step: UndoStep::Processors, ..undoing });
@@ -317,9 +317,4 @@ impl Source {
             Notice::MigrationAborted(undoing.reason)
         }))
     }
-}
-
-/// The undoing with its devices under way.
-const fn undoing_devices(undoing: Undoing) -> Undoing {
-    Undoing { reason: undoing.reason, step: UndoStep::Devices }
 }
