@@ -14,7 +14,7 @@ use monitor_core::{
     },
 };
 
-use crate::calls::{calls, flags, shows};
+use crate::calls::{calls, flags, operators, shows};
 
 pub(crate) fn calls() {
     subchannel();
@@ -61,8 +61,11 @@ fn subchannel() {
 
 fn flag_sets() {
     flags!(ScswControl);
+    operators!(ScswControl);
     flags!(DeviceStatus);
+    operators!(DeviceStatus);
     flags!(SubchannelStatus);
+    operators!(SubchannelStatus);
 }
 
 fn descriptor() {

@@ -78,7 +78,7 @@ fn source() {
         devices: black_box(&mut devices[..]),
         findings: &mut findings,
     };
-    consume(Source::default());
+    consume(<Source as Default>::default());
     let mut source = if any() { Source::new() } else { Source::restore(any(), &any()) };
     calls! {
         Source::start(&mut source, any(), any());

@@ -2,7 +2,7 @@
 //!
 //! Source of truth: `monitor_core::processor`. Deliberately not here: how calls are made.
 
-use link_check::{any, bytes};
+use link_check::{any, bytes, consume};
 use monitor_core::processor::{
     ADDITIONAL_STATUS_BYTES, CpuState, ProcessorImage, Psw, STATUS_BYTES, StatusError, TodEpoch,
 };
@@ -17,6 +17,24 @@ pub(crate) fn calls() {
 fn psw() {
     calls! {
         Psw::new(any(), any());
+        Psw::event_recording(any());
+        Psw::translation(any());
+        Psw::io(any());
+        Psw::external(any());
+        Psw::machine_check(any());
+        Psw::wait(any());
+        Psw::problem_state(any());
+        Psw::extended_addressing(any());
+        Psw::basic_addressing(any());
+        Psw::with_event_recording(any(), any());
+        Psw::with_translation(any(), any());
+        Psw::with_io(any(), any());
+        Psw::with_external(any(), any());
+        Psw::with_machine_check(any(), any());
+        Psw::with_wait(any(), any());
+        Psw::with_problem_state(any(), any());
+        Psw::with_extended_addressing(any(), any());
+        Psw::with_basic_addressing(any(), any());
         Psw::key(any());
         Psw::with_key(any(), any());
         Psw::address_space(any());
@@ -43,7 +61,6 @@ fn image() {
         TodEpoch::between(any(), any());
         TodEpoch::guest_tod(any(), any());
         ProcessorImage::initial();
-        ProcessorImage::default();
         ProcessorImage::emit(&image, &mut more[..]);
         ProcessorImage::parse(bytes());
         ProcessorImage::store_status(&image, &mut area);
@@ -53,5 +70,6 @@ fn image() {
         ProcessorImage::load_additional_status(&mut image, &more);
         ProcessorImage::store_esa_status(&image, &mut area);
     }
+    consume(<ProcessorImage as Default>::default());
     shows!(StatusError);
 }

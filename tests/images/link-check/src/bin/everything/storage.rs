@@ -64,8 +64,8 @@ fn names() {
         Text::as_str(&name);
         Text::is_empty(&name);
     }
-    shows!(SuName);
-    shows!(VmName);
+    shows!(Text<8>);
+    shows!(Text<64>);
 }
 
 fn bitmap() {

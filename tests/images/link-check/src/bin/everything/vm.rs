@@ -10,7 +10,7 @@ use monitor_core::vm::{
     StateError, TableError, VmBlock, VmState, VmTable,
 };
 
-use crate::calls::{calls, flags, shows};
+use crate::calls::{calls, flags, operators, shows};
 
 pub(crate) fn calls() {
     block();
@@ -18,6 +18,7 @@ pub(crate) fn calls() {
     findings();
     tables();
     flags!(Privileges);
+    operators!(Privileges);
 }
 
 fn block() {

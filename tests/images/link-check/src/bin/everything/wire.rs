@@ -16,7 +16,7 @@ use monitor_core::{
     },
 };
 
-use crate::calls::{calls, flags, shows};
+use crate::calls::{calls, flags, operators, shows};
 
 pub(crate) fn calls() {
     header();
@@ -26,6 +26,7 @@ pub(crate) fn calls() {
     reader();
     writer();
     flags!(FrameFlags);
+    operators!(FrameFlags);
 }
 
 fn header() {
