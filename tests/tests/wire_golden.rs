@@ -7,6 +7,8 @@
 
 #[path = "../golden/codec.rs"]
 mod codec;
+#[path = "../golden/render.rs"]
+mod render;
 #[path = "../golden/samples.rs"]
 mod samples;
 
@@ -28,17 +30,12 @@ use monitor_core::{
     vm::{Activity, Obstacle, Reason},
     wire::{Fault, MAGIC},
 };
+use render::{hex_lines, render_fields};
 use samples::{Layout, Sample, samples};
 
 /// Lines between which PROTOCOL.md has the golden frames.
 const EXAMPLES_BEGIN: &str = "<!-- examples: written by the test wire_golden -->\n";
 const EXAMPLES_END: &str = "<!-- end of the examples -->\n";
-
-/// Bytes that are equal so often in a row are written once, with their number.
-const RUN_BYTES_MIN: usize = 8;
-
-/// The most bytes that are written without a space.
-const WORD_BYTES_MAX: usize = 16;
 
 fn protocol_path() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../PROTOCOL.md")
@@ -107,60 +104,6 @@ fn render(name: &str, sample: &Sample) -> String {
         render_fields(&mut text, &body, &sample.layout);
     }
     text
-}
-
-fn render_fields(text: &mut String, bytes: &[u8], layout: &Layout) {
-    let width: usize = layout.iter().map(|(width, _)| width).sum();
-    assert_eq!(width, bytes.len(), "the fields are as long as the bytes");
-    let mut offset = 0;
-    for (width, label) in layout {
-        let lines = hex_lines(&bytes[offset..offset + width]);
-        for (position, line) in lines.iter().enumerate() {
-            if position == 0 {
-                writeln!(text, "{line:<36}# {offset:>4} {label}").expect("a string takes all");
-            } else {
-                writeln!(text, "{line}").expect("a string takes all");
-            }
-        }
-        offset += width;
-    }
-}
-
-/// The bytes in words; a line has one or a few of them.
-fn hex_lines(bytes: &[u8]) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in hex_words(bytes) {
-        let line = lines.last_mut().expect("there is a first line");
-        if line.is_empty() {
-            *line = word;
-        } else if line.len() + 1 + word.len() <= 2 * WORD_BYTES_MAX {
-            line.push(' ');
-            line.push_str(&word);
-        } else {
-            lines.push(word);
-        }
-    }
-    lines
-}
-
-fn hex_words(bytes: &[u8]) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut open = String::new();
-    for run in bytes.chunk_by(|one, next| one == next) {
-        if run.len() > RUN_BYTES_MIN {
-            words.extend(Some(std::mem::take(&mut open)).filter(|word| !word.is_empty()));
-            words.push(format!("{:02x}*{}", run[0], run.len()));
-            continue;
-        }
-        for byte in run {
-            if open.len() == 2 * WORD_BYTES_MAX {
-                words.push(std::mem::take(&mut open));
-            }
-            write!(open, "{byte:02x}").expect("a string takes all");
-        }
-    }
-    words.extend(Some(open).filter(|word| !word.is_empty()));
-    words
 }
 
 /// The examples of PROTOCOL.md.

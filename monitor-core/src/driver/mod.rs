@@ -9,10 +9,12 @@
 //! into the frame buffer, checked there, and sent; a frame is handed to the machine only when it
 //! is whole, undamaged and in its place. Deliberately not here: decisions.
 
+mod remote;
 mod source;
 mod stream;
 mod target;
 
+pub use remote::RemoteDirectory;
 pub use source::{SourceDriver, SourceMemory};
 pub use target::{TargetDriver, TargetMemory};
 

@@ -76,6 +76,12 @@ pub enum Field {
     Configuration,
     RestoreTime,
     LoadState,
+    Operation,
+    Number,
+    Standing,
+    Owner,
+    Answer,
+    Check,
     Body,
 }
 

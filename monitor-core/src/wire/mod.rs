@@ -1,4 +1,5 @@
-//! Wire format: frames of a migration stream, byte by byte as PROTOCOL.md has them.
+//! Wire format: frames of a migration stream, and what is asked of the cluster directory, byte by
+//! byte as PROTOCOL.md has them.
 //!
 //! Guarantees of this layer: numbers are big-endian; zero is never a valid type; decoding never
 //! panics, never allocates, reads no byte twice for two meanings, and names the field that is
@@ -12,6 +13,7 @@
 pub mod blocks;
 pub mod checksum;
 mod definition;
+mod directory;
 mod error;
 mod field;
 mod findings;
@@ -24,6 +26,8 @@ mod status;
 mod edge_tests;
 
 pub use definition::{emit_definition, parse_definition};
+pub use directory::{ANSWER_BYTES, ANSWER_MAGIC, Gatherer, QUESTION_BYTES, QUESTION_MAGIC};
+pub use directory::{DirectoryOperation, DirectoryQuestion, DirectoryReply};
 pub use error::{DecodeError, Fault, Field};
 pub use field::{Reader, Writer};
 pub use findings::{emit_findings, parse_findings};
