@@ -5,7 +5,7 @@
 //! by [`crate::config::FromText`], as in the file. Deliberately not here: defaults, which the
 //! configuration has.
 
-use std::{num::NonZeroUsize, path::PathBuf, thread};
+use std::{num::NonZeroUsize, path::PathBuf, thread, time::Duration};
 
 use anstream::ColorChoice;
 use clap::{
@@ -13,7 +13,10 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser},
     value_parser,
 };
-use monitor_core::units::{Micros, PageCount, SuName, VmName};
+use monitor_core::{
+    units::{Epoch, Micros, PageCount, SuName, VmName},
+    vm::Ownership,
+};
 
 use crate::{
     cluster::EPOCH_MAX,
@@ -21,6 +24,7 @@ use crate::{
         Bandwidth, Choice, Coordination, Decision, FaultPoint, FromText, LinkKind, Overrides,
         Trial, VmSelector, WorkloadName, choices, from_text,
     },
+    live::{Endpoint, Mishap},
     machine::Fill,
     sim::swarm::Profile,
     workload::Manner,
@@ -49,7 +53,7 @@ pub(super) enum Command {
     /// Move a running VM from its SU to another one, and verify that nothing was lost.
     #[command(after_help = AFTER_MIGRATE)]
     Migrate(Box<MigrateCommand>),
-    /// Show or mend a directory file, which says which SU owns which VM.
+    /// Show, mend or serve a directory file, which says which SU owns which VM.
     #[command(subcommand, disable_help_subcommand = true)]
     Directory(DirectoryCommand),
     /// Run simulated worlds full of faults, one for each seed, and look for what may not be.
@@ -228,6 +232,88 @@ pub(super) enum DirectoryCommand {
     /// Enter a record that was lost, or replace a wrong one.
     #[command(after_help = AFTER_SET)]
     Set(SetCommand),
+    /// Serve the records to monitors that have nothing but a socket, until it is ended.
+    #[command(after_help = AFTER_SERVE)]
+    Serve(ServeCommand),
+}
+
+/// The end of the help of `su390 directory serve`.
+const AFTER_SERVE: &str = "\
+The bytes are in PROTOCOL.md, \"Directory\". Each question and its answer are shown as a line.
+
+Examples:
+  su390 directory serve --listen dir.sock --directory cluster.db
+      Serve a directory file to all who connect.
+  su390 directory serve --connect a.sock --connect b.sock --record VM12PROD:ABGSE501:1
+      Serve a record in memory to two machines that listen, each at a serial line of its own.
+
+Exit status:
+  2  the command is wrong, or the file or a socket cannot be used";
+
+/// Options of `su390 directory serve`.
+#[derive(Debug, Args)]
+pub(super) struct ServeCommand {
+    /// UNIX socket to make and to listen at; any number of monitors can connect
+    #[arg(long, value_name = "PATH", required_unless_present = "connect")]
+    pub(super) listen: Vec<PathBuf>,
+
+    /// UNIX socket to connect to; it is tried again until it stands, and when it was closed
+    #[arg(long, value_name = "PATH")]
+    pub(super) connect: Vec<PathBuf>,
+
+    /// Directory file; without it, the records are in memory and gone at the end
+    #[arg(long, value_name = "FILE")]
+    pub(super) directory: Option<PathBuf>,
+
+    /// Record that is in memory at the beginning
+    #[arg(long, value_name = "VM:OWNER:EPOCH", value_parser = record, conflicts_with = "directory")]
+    pub(super) record: Vec<(VmName, Ownership)>,
+
+    /// Do what the N-th question says and do not answer it
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..))]
+    drop_answer: Vec<u64>,
+
+    /// Answer the N-th question so much later, as in 3:2s
+    #[arg(long, value_name = "N:TIME", value_parser = delay)]
+    delay_answer: Vec<Mishap>,
+}
+
+impl ServeCommand {
+    /// Where monitors are met.
+    pub(super) fn endpoints(&self) -> Vec<Endpoint> {
+        let listen = self.listen.iter().cloned().map(Endpoint::Listen);
+        listen.chain(self.connect.iter().cloned().map(Endpoint::Connect)).collect()
+    }
+
+    /// What befalls answers.
+    pub(super) fn mishaps(&self) -> Vec<Mishap> {
+        let dropped = self.drop_answer.iter().map(|number| Mishap::Dropped(*number));
+        dropped.chain(self.delay_answer.iter().copied()).collect()
+    }
+}
+
+/// Reads a record.
+fn record(text: &str) -> Result<(VmName, Ownership), String> {
+    const WRONG: &str = "a record reads VM:OWNER:EPOCH";
+    let mut parts = text.split(':');
+    let (Some(vm), Some(owner), Some(epoch), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(WRONG.to_owned());
+    };
+    let owner = SuName::from_text(owner).map_err(|error| error.to_string())?;
+    let epoch = Epoch::new(epoch.parse().map_err(|_| WRONG)?);
+    let vm = VmName::from_text(vm).map_err(|error| error.to_string())?;
+    Ok((vm, Ownership::running(owner, epoch)))
+}
+
+/// Reads which answer is late, and how much.
+fn delay(text: &str) -> Result<Mishap, String> {
+    const WRONG: &str = "a delay reads N:TIME, and the first question is 1";
+    let (number, time) = text.split_once(':').ok_or(WRONG)?;
+    let number = number.parse().ok().filter(|number| *number > 0).ok_or(WRONG)?;
+    let time = Micros::from_text(time).map_err(|error| error.to_string())?;
+    Ok(Mishap::Late(number, Duration::from_micros(time.get())))
 }
 
 /// The end of the help of `su390 directory set`.

@@ -1,19 +1,23 @@
-//! `su390 directory`: what an operator sees of a directory file, and does to it by hand.
+//! `su390 directory`: what an operator sees of a directory file, and does to it by hand; and the
+//! service of its records.
 //!
 //! Source of truth: the help of the subcommand. Invariants: nothing is asked, and what is changed
 //! is shown with its old and its new value. Deliberately not here: the file itself.
 
-use std::path::Path;
+use std::{io::Write, path::Path};
 
 use anstream::ColorChoice;
 use monitor_core::{units::Epoch, vm::Ownership};
 
 use super::{
     Open, Status, Streams,
-    arguments::{DirectoryCommand, SetCommand},
+    arguments::{DirectoryCommand, ServeCommand, SetCommand},
     complain,
 };
-use crate::cluster::{DirectoryFile, FileError, shown, standing_word};
+use crate::{
+    cluster::{DirectoryFile, FileError, shown, standing_word},
+    live::Server,
+};
 
 /// Runs the subcommand.
 pub(super) fn run(command: &DirectoryCommand, open: Open<'_>) -> Status {
@@ -21,6 +25,7 @@ pub(super) fn run(command: &DirectoryCommand, open: Open<'_>) -> Status {
     let done = match command {
         DirectoryCommand::Show { file } => show(file),
         DirectoryCommand::Set(command) => set(command),
+        DirectoryCommand::Serve(command) => return serve(command, out, &mut err),
     };
     let text = match done {
         Ok(text) => text,
@@ -36,6 +41,26 @@ pub(super) fn run(command: &DirectoryCommand, open: Open<'_>) -> Status {
             Status::Usage
         }
     }
+}
+
+/// Serves the records. There is an end only when it cannot be begun, or nobody hears it any more.
+fn serve(command: &ServeCommand, mut out: Box<dyn Write>, err: &mut dyn Write) -> Status {
+    let mishaps = command.mishaps();
+    let server = match &command.directory {
+        Some(path) => Server::of_file(path, mishaps),
+        None => Ok(Server::of_records(&command.record, mishaps)),
+    };
+    match server.and_then(|server| server.start(&command.endpoints())) {
+        Ok(lines) => {
+            for line in lines {
+                if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
+                    break;
+                }
+            }
+        }
+        Err(error) => complain(err, &error),
+    }
+    Status::Usage
 }
 
 /// All records as a table.

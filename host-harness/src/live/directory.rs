@@ -122,7 +122,7 @@ impl ClusterDirectory for Access {
 
 /// What a monitor asks.
 #[derive(Clone, Copy, Debug)]
-enum Question {
+pub(super) enum Question {
     Read(VmName),
     CompareAndSet(VmName, Ownership, Ownership),
 }
@@ -177,25 +177,42 @@ impl Drop for Aside {
     }
 }
 
-/// Answers all questions. The connection is made before the first one, which may lie in a
-/// blackout; one that has failed, or whose file was replaced, is made anew.
+/// Answers all questions.
 fn serve(
     path: &Path,
     questions: &mpsc::Receiver<Numbered<Question>>,
     answers: &mpsc::Sender<Numbered<DirectoryAnswer>>,
 ) {
-    let mut connection = DirectoryFile::open(path).ok();
+    let mut file = OpenFile::new(path);
     for (number, question) in questions {
-        let current = connection.take().filter(DirectoryFile::is_current);
-        let file = current.map_or_else(|| DirectoryFile::open(path), Ok);
-        let answered = file.and_then(|mut file| Ok((answer(&mut file, question)?, file)));
-        let answer = answered.map_or(DirectoryAnswer::Unreachable, |(answer, file)| {
-            connection = Some(file);
-            answer
-        });
-        if answers.send((number, answer)).is_err() {
+        if answers.send((number, file.answer(question))).is_err() {
             return;
         }
+    }
+}
+
+/// A file that is asked over and over. The connection is made before the first question, which
+/// may lie in a blackout; one that has failed, or whose file was replaced, is made anew.
+#[derive(Debug)]
+pub(super) struct OpenFile {
+    path: PathBuf,
+    connection: Option<DirectoryFile>,
+}
+
+impl OpenFile {
+    pub(super) fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), connection: DirectoryFile::open(path).ok() }
+    }
+
+    /// The answer to a question, which takes its time.
+    pub(super) fn answer(&mut self, question: Question) -> DirectoryAnswer {
+        let current = self.connection.take().filter(DirectoryFile::is_current);
+        let file = current.map_or_else(|| DirectoryFile::open(&self.path), Ok);
+        let answered = file.and_then(|mut file| Ok((answer(&mut file, question)?, file)));
+        answered.map_or(DirectoryAnswer::Unreachable, |(answer, file)| {
+            self.connection = Some(file);
+            answer
+        })
     }
 }
 

@@ -17,6 +17,7 @@ mod link;
 mod monitor;
 mod processors;
 mod report;
+mod server;
 mod socket;
 mod source;
 mod target;
@@ -25,6 +26,7 @@ mod watch;
 pub use clock::Clock;
 pub use journal::JournalFile;
 pub use link::{Shape, Shaped};
+pub use server::{Endpoint, Mishap, Server, ServerError};
 pub use socket::{LinkError, SocketLink, connected};
 
 use std::{

@@ -10,14 +10,18 @@
 //! Deliberately not here: encryption, addresses of other machines.
 
 use std::{
-    fmt,
+    fmt, fs,
     io::{self, ErrorKind, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         linux::net::SocketAddrExt,
-        unix::net::{self as unix, UnixListener, UnixStream},
+        unix::{
+            fs::FileTypeExt,
+            net::{self as unix, UnixListener, UnixStream},
+        },
     },
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -272,6 +276,27 @@ pub fn connected(kind: LinkKind) -> io::Result<(SocketLink, SocketLink)> {
 }
 
 impl SocketLink {
+    /// An end that connects to the UNIX socket at `path`, from now on until it stands.
+    ///
+    /// # Errors
+    /// Fails when a socket cannot have this path.
+    pub fn connecting(path: &Path) -> io::Result<Self> {
+        let address = Address::Unix(SocketAddrUnix::new(path)?);
+        let opening = Opening::Pausing(Instant::now());
+        Ok(Self { stream: None, end: End::Opens { address, opening, pause: PAUSE_MIN } })
+    }
+
+    /// An end that makes the UNIX socket at `path` and takes connections there.
+    ///
+    /// # Errors
+    /// Fails when there is something at `path` other than a socket that nobody uses any more.
+    pub fn listening(path: &Path) -> io::Result<Self> {
+        let listener = listen(path)?;
+        listener.set_nonblocking(true)?;
+        let listener = Listener::Unix(listener);
+        Ok(Self { stream: None, end: End::Takes { listener, offered: None, is_waiting: true } })
+    }
+
     /// Waits until there is something to receive, or room to send if that is wanted, or news of a
     /// connection, or the time has passed.
     pub fn wait(&self, to_send: bool, time: Duration) {
@@ -387,6 +412,24 @@ impl Opening {
         };
         None
     }
+}
+
+/// Listens at this path. A socket that a process has left there, which has ended, is replaced.
+pub(super) fn listen(path: &Path) -> io::Result<UnixListener> {
+    match UnixListener::bind(path) {
+        Err(error) if error.kind() == ErrorKind::AddrInUse && is_left(path) => {
+            fs::remove_file(path)?;
+            UnixListener::bind(path)
+        }
+        bound => bound,
+    }
+}
+
+/// Whether there is a socket at which nobody listens.
+fn is_left(path: &Path) -> bool {
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|it| it.file_type().is_socket());
+    let refused = |error: io::Error| error.kind() == ErrorKind::ConnectionRefused;
+    is_socket && UnixStream::connect(path).is_err_and(refused)
 }
 
 /// The pause after the one behind this one.
