@@ -105,6 +105,7 @@ fn wrong_usage_ends_with_2_before_anything_begins() {
         "su390 migrate --to",
         "su390 migrate --workload creep",
         "su390 migrate --workload sweep,sweep-unpaced",
+        "su390 migrate --workload memory-only,idle",
         "su390 migrate --memory 65GiB",
         "su390 migrate --fill ones",
         "su390 migrate --budget 300",
@@ -308,7 +309,8 @@ fn help_names_every_exit_status_workload_fault_and_moment() {
     for word in Fault::words().into_iter().chain(Moment::words()) {
         assert!(help.contains(&format!("\n  {word} ")), "no {word} in\n{help}");
     }
-    for name in ["idle", "hot-set", "sweep", "sweep-unpaced", "key-value", "journal"] {
+    for name in ["idle", "hot-set", "sweep", "sweep-unpaced", "memory-only", "key-value", "journal"]
+    {
         assert!(help.contains(name), "no {name} in\n{help}");
     }
 }

@@ -30,7 +30,7 @@ use crate::{
     config::Config,
     console::ConsoleName,
     machine::{AttachedDevice, Console, Device, Disk, Lan, LineSink, Machine},
-    workload::{Guest, GuestPlan, IplError, LanLine, ipl},
+    workload::{GuestPlan, IplError, LanLine, ipl},
 };
 
 /// The epoch of a VM that is started for the first time.
@@ -213,7 +213,7 @@ impl Cluster {
             su.configuration()
         });
         let devices = self.attached_devices(&config.vm.on);
-        let machine = Arc::new(Machine::new(&block, configuration, Arc::new(Guest), devices));
+        let machine = Arc::new(Machine::new(&block, configuration, self.plan.program(), devices));
         machine.with_subsystem(|subsystem| {
             for (slot, device) in (0..).zip(&self.devices) {
                 if device.on.contains_key(&config.vm.on) {

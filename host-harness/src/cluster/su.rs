@@ -26,7 +26,6 @@ use super::Cluster;
 use crate::{
     config,
     machine::{Machine, Monitor, PortFailure},
-    workload::Guest,
 };
 
 /// A server unit.
@@ -263,10 +262,11 @@ impl Monitor for SuMonitor {
         self.vm = Some(moved);
         let (definition, configuration) = (*definition, self.su.configuration);
         let devices = self.cluster.attached_devices(&self.su.name);
+        let program = self.cluster.plan.program();
         let (sender, receiver) = mpsc::channel();
         self.built = Some(receiver);
         self.workshop.build(Box::new(move || {
-            let machine = Machine::new(&definition, configuration, Arc::new(Guest), devices);
+            let machine = Machine::new(&definition, configuration, program, devices);
             // Nobody takes the machine any more only when the whole run is over.
             drop(sender.send(Arc::new(machine)));
         }));

@@ -77,7 +77,9 @@ fn has_worked(plan: &GuestPlan, before: &Counts, after: &Counts) -> bool {
         let (before, after, quick) = match kind {
             Kind::Idle => (before.ticks, after.ticks, true),
             Kind::HotSet { rate, .. } => (before.dirtyings, after.dirtyings, is_quick(rate)),
-            Kind::Sweep { rate } => (before.swept, after.swept, is_quick(rate)),
+            Kind::Sweep { rate } | Kind::MemoryOnly { rate } => {
+                (before.swept, after.swept, is_quick(rate))
+            }
             Kind::KeyValue { rate, .. } => {
                 (before.puts + before.gets, after.puts + after.gets, is_quick(rate))
             }

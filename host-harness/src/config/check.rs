@@ -137,6 +137,9 @@ fn check_workload(config: &Config, overrides: &Overrides) -> Result<(), Problem>
     let both = runs(WorkloadName::Sweep) && runs(WorkloadName::SweepUnpaced);
     let message = "sweep and sweep-unpaced are the same workload, take one of them";
     require(!both, "workload.run".into(), message.into())?;
+    let alone = workload.run.len() == 1;
+    let message = "memory-only goes with no other workload";
+    require(alone || !runs(WorkloadName::MemoryOnly), "workload.run".into(), message.into())?;
     let disk = config.vm.devices.iter().any(|device| device.kind == DeviceKind::Disk);
     let message = "journal writes to a disk, and the VM has no device of kind \"disk\"";
     require(disk || !runs(WorkloadName::Journal), "workload.run".into(), message.into())?;

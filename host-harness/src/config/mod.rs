@@ -259,6 +259,8 @@ pub enum WorkloadName {
     Sweep,
     /// Writes every page in turn, as fast as it can.
     SweepUnpaced,
+    /// Sweeps, in a guest without operating system, for which the monitor answers.
+    MemoryOnly,
     /// Keeps a table of checksummed values.
     KeyValue,
     /// Writes numbered records to a disk.
@@ -326,6 +328,7 @@ impl Workload {
             }
             WorkloadName::Sweep => Kind::Sweep { rate: self.sweep_rate },
             WorkloadName::SweepUnpaced => Kind::Sweep { rate: Rate::Unpaced },
+            WorkloadName::MemoryOnly => Kind::MemoryOnly { rate: self.sweep_rate },
             WorkloadName::KeyValue => {
                 Kind::KeyValue { slots: self.key_value_slots, rate: self.key_value_rate }
             }
@@ -421,6 +424,7 @@ choices! {
         "hot-set" => Self::HotSet,
         "sweep" => Self::Sweep,
         "sweep-unpaced" => Self::SweepUnpaced,
+        "memory-only" => Self::MemoryOnly,
         "key-value" => Self::KeyValue,
         "journal" => Self::Journal,
     }

@@ -166,6 +166,10 @@ fn problem_of_an_option_names_the_option() {
     let overrides = Overrides { run, ..Overrides::default() };
     let error = Config::load(None, &overrides).unwrap_err().to_string();
     assert!(error.starts_with("--workload: sweep and sweep-unpaced"), "{error}");
+    let run = Some(vec![WorkloadName::Idle, WorkloadName::MemoryOnly]);
+    let overrides = Overrides { run, ..Overrides::default() };
+    let error = Config::load(None, &overrides).unwrap_err().to_string();
+    assert!(error.starts_with("--workload: memory-only goes with no other"), "{error}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use monitor_core::{
     channel::{Orb, Schib, Scsw},
     processor::ProcessorImage,
     units::{ConfigurationName, SubchannelNumber, Tick},
-    vm::GuestAnswer,
+    vm::{GuestAnswer, GuestEvent},
 };
 
 /// Guest code.
@@ -22,6 +22,12 @@ pub trait Program: Send + Sync {
     /// # Errors
     /// Fails with an addressing exception, which stops the processor for good.
     fn run(&self, context: &mut Context<'_>, budget: u32) -> Result<Step, AddressFault>;
+
+    /// What the monitor answers for a guest that cannot be told of this event. Most can, and
+    /// answer for themselves.
+    fn answer(&self, _event: GuestEvent) -> Option<GuestAnswer> {
+        None
+    }
 }
 
 /// The condition code of an I/O instruction.

@@ -169,9 +169,13 @@ impl Machine {
         drop(lock(&self.subsystem));
     }
 
-    /// Tells the guest of an event: posts a service-signal interruption to processor 0, with a
-    /// parameter of 1 to 4 in the order of the events.
+    /// Tells the guest of an event, unless the answer is known without it: posts a service-signal
+    /// interruption to processor 0, with a parameter of 1 to 4 in the order of the events.
     pub fn tell(&self, event: GuestEvent) {
+        if let Some(answer) = self.program.answer(event) {
+            lock(&self.answers).push_back(answer);
+            return;
+        }
         let parameter = match event {
             GuestEvent::MoveComing => 1,
             GuestEvent::MoveAbandoned => 2,

@@ -7,6 +7,7 @@
 //! Invariant: looking leaves no trace, neither in keys nor in maps of changed pages.
 //! Deliberately not here: whether two copies of storage are equal, which needs no guest.
 
+use guest::sweep;
 use monitor_core::{
     memory::PageRun,
     processor::ProcessorImage,
@@ -21,7 +22,7 @@ use super::{
     nucleus::{
         Area, BlockName, Layout, PAGE, RANDOM_STEP, RECORD_OUT, mix, register, word, word_address,
     },
-    processor_of, sweep, system,
+    processor_of, system,
     verdict::{Fault, Verdict},
 };
 use crate::machine::{AddressFault, Disk, Machine, Storage};
@@ -171,7 +172,7 @@ fn judge(
         match *kind {
             Kind::Idle => case.idle()?,
             Kind::HotSet { .. } => case.hot_set(layout.hot_set)?,
-            Kind::Sweep { .. } => case.sweep(layout.sweep)?,
+            Kind::Sweep { .. } | Kind::MemoryOnly { .. } => case.sweep(layout.sweep)?,
             Kind::KeyValue { slots, .. } => case.key_value(layout.key_value, slots.max(1))?,
             Kind::Journal { .. } => {
                 let others = case.verdict.fault_count;
@@ -265,13 +266,14 @@ impl Case<'_> {
     fn sweep(&mut self, area: Area) -> Looked {
         let swept = |snapshot: &Snapshot, page: u64| {
             let general = &snapshot.store.general;
-            let ahead = u64::from(page < general[register::SWEEP_POSITION]);
-            general[register::SWEEP_ROUNDS].wrapping_add(ahead)
+            let (position, rounds) =
+                (general[register::SWEEP_POSITION], general[register::SWEEP_ROUNDS]);
+            sweep::times(page, position, rounds)
         };
         let mut found = Vec::new();
         for page in 0..area.pages {
-            let word = self.view.word(area.origin + page * PAGE + sweep::OFFSET)?;
-            found.push(word.to_be_bytes()[0]);
+            let word = self.view.word(sweep::address(area.origin, page))?;
+            found.push(sweep::counted(word));
         }
         let after = Snapshot::take(self.machine)?;
         for (page, byte) in (0..).zip(found) {

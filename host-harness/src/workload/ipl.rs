@@ -7,17 +7,15 @@
 
 use std::fmt;
 
+use guest::open_psw;
 use monitor_core::{
-    processor::{CpuState, ProcessorImage, Psw},
+    processor::ProcessorImage,
     units::{PageCount, ProcessorIndex},
 };
 
 use super::{
     GuestPlan, Kind, Rate, hot_set, idle, journal, key_value,
-    nucleus::{
-        Block, BlockName, LINE_NAME_BYTES, LINES_MAX, Layout, PAGE, code, low_core, mix, prefix,
-        register,
-    },
+    nucleus::{Block, BlockName, LINE_NAME_BYTES, LINES_MAX, Layout, PAGE, code, low_core, prefix},
     sweep, system,
 };
 use crate::machine::{AddressFault, Machine, Storage};
@@ -32,6 +30,8 @@ pub enum IplError {
     },
     /// A kind of workload is named twice.
     KindTwice,
+    /// The memory-only guest is to do something else as well.
+    NotAlone,
     /// A journal is wanted, but there is no disk for it.
     NoJournalDisk,
     /// There are too many LAN lines, or one has too long a name.
@@ -47,6 +47,7 @@ impl fmt::Display for IplError {
                 write!(formatter, "memory too small, the guest needs {needed} pages")
             }
             Self::KindTwice => formatter.write_str("a workload is named twice"),
+            Self::NotAlone => formatter.write_str("memory-only goes with no other workload"),
             Self::NoJournalDisk => formatter.write_str("no disk for the journal"),
             Self::LinesTooLong => formatter.write_str("too many LAN lines, or too long a name"),
             Self::MachineRefuses => formatter.write_str("the machine refuses the guest"),
@@ -101,6 +102,9 @@ fn refuse_contradictions(plan: &GuestPlan) -> Result<(), IplError> {
         if plan.kinds.iter().skip(number + 1).any(same) {
             return Err(IplError::KindTwice);
         }
+        if matches!(kind, Kind::MemoryOnly { .. }) && plan.kinds.len() > 1 {
+            return Err(IplError::NotAlone);
+        }
         if matches!(kind, Kind::Journal { .. }) && plan.journal.is_none() {
             return Err(IplError::NoJournalDisk);
         }
@@ -117,7 +121,7 @@ pub(super) fn block_of(kind: Kind) -> BlockName {
     match kind {
         Kind::Idle => BlockName::Idle,
         Kind::HotSet { .. } => BlockName::HotSet,
-        Kind::Sweep { .. } => BlockName::Sweep,
+        Kind::Sweep { .. } | Kind::MemoryOnly { .. } => BlockName::Sweep,
         Kind::KeyValue { .. } => BlockName::KeyValue,
         Kind::Journal { .. } => BlockName::Journal,
     }
@@ -136,8 +140,8 @@ fn define_workload(
             hot_set::define(block, storage, layout.hot_set)?;
             define_rate(block, rate)?;
         }
-        Kind::Sweep { rate } => {
-            sweep::define(block, storage, layout.sweep)?;
+        Kind::Sweep { rate } | Kind::MemoryOnly { rate } => {
+            sweep::define(storage, layout.sweep)?;
             define_rate(block, rate)?;
         }
         Kind::KeyValue { slots, rate } => {
@@ -161,47 +165,7 @@ fn define_rate(block: Block<'_>, rate: Rate) -> Result<(), AddressFault> {
     }
 }
 
-/// A PSW that runs the code at `address`, open to interruptions.
-fn open_psw(address: u64) -> Psw {
-    Psw::new(0, address)
-        .with_io(true)
-        .with_external(true)
-        .with_extended_addressing(true)
-        .with_basic_addressing(true)
-}
-
-/// Opens the processor to service signals (control register 0).
-const SERVICE_SIGNALS: u64 = 0x200;
-/// Opens the processor to I/O interruptions of all subclasses (control register 6).
-const ALL_SUBCLASSES: u64 = 0xFF00_0000;
-
 /// The registers at IPL. [`super::check()`] compares what the guest does not change.
 pub(super) fn initial_image(plan: &GuestPlan, processor: u16) -> ProcessorImage {
-    let mut state = plan.seed ^ mix(u64::from(processor) + 1);
-    let mut pattern = || super::nucleus::next_random(&mut state);
-    let mut image = ProcessorImage::initial();
-    image.general = std::array::from_fn(|_| pattern());
-    image.access = std::array::from_fn(|_| pattern() as u32);
-    image.vector = std::array::from_fn(|_| u128::from(pattern()) << 64 | u128::from(pattern()));
-    image.floating_control = 0x0070_0000;
-    image.program_parameter = pattern();
-    image.guarded_storage = [0, pattern(), pattern(), pattern()];
-    image.etoken = [pattern(), pattern()];
-    image.tod_programmable = pattern() as u32 & 0xFFFF;
-    for counter in [register::SWEEP_POSITION, register::SWEEP_ROUNDS] {
-        image.general[counter] = 0;
-    }
-    for (random, count) in [
-        (register::STORE_RANDOM, register::STORE_COUNT),
-        (register::HOT_RANDOM, register::HOT_COUNT),
-    ] {
-        image.general[random] = plan.seed;
-        image.general[count] = 0;
-    }
-    image.control[0] |= SERVICE_SIGNALS;
-    image.control[6] = ALL_SUBCLASSES;
-    image.prefix = prefix(processor) as u32;
-    image.psw = open_psw(code::MAIN);
-    image.state = CpuState::Operating;
-    image
+    guest::initial_image(plan.seed, processor)
 }

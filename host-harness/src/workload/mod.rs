@@ -29,6 +29,8 @@ pub use check::check;
 pub use ipl::{IplError, ipl};
 pub use verdict::{Counts, Fault, Verdict};
 
+use std::sync::Arc;
+
 use monitor_core::units::{ConfigurationName, PageCount, SubchannelNumber, Tick};
 
 use crate::machine::{AddressFault, Context, Fill, Program, Step};
@@ -57,6 +59,11 @@ pub enum Kind {
     },
     /// All pages that no other workload uses are dirtied in order.
     Sweep {
+        /// Pages.
+        rate: Rate,
+    },
+    /// As the sweep, in a guest that has nothing else, not even an operating system.
+    MemoryOnly {
         /// Pages.
         rate: Rate,
     },
@@ -118,7 +125,19 @@ pub struct GuestPlan {
     pub initial_configuration: ConfigurationName,
 }
 
-/// The code of all guests.
+impl GuestPlan {
+    /// The code of the guest.
+    #[must_use]
+    pub fn program(&self) -> Arc<dyn Program> {
+        if self.kinds.iter().any(|kind| matches!(kind, Kind::MemoryOnly { .. })) {
+            Arc::new(sweep::MemoryOnly)
+        } else {
+            Arc::new(Guest)
+        }
+    }
+}
+
+/// The code of all guests with an operating system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Guest;
 

@@ -4,20 +4,23 @@
 //! of hot set, key-value store and sweep. Parameters and state are doublewords in control blocks
 //! of the nucleus page, so that they move with the pages and with nothing else.
 //!
-//! Source of truth: this file for the layout; Principles of Operation, "Assigned Storage
-//! Locations", for the prefix area. Invariants: areas do not overlap; each control block has one
-//! processor that writes it. Deliberately not here: what the words mean to a workload, which is
-//! said by the workload.
+//! Source of truth: this file and the package `guest` for the layout; Principles of Operation,
+//! "Assigned Storage Locations", for the prefix area. Invariants: areas do not overlap; each
+//! control block has one processor that writes it. Deliberately not here: what the words mean to a
+//! workload, which is said by the workload.
 
 use monitor_core::units::{PageCount, Tick};
+
+pub(super) use guest::{
+    Area,
+    layout::{PAGE, prefix},
+    random::{STEP as RANDOM_STEP, mix, next as next_random},
+};
+use guest::{layout, pace};
 
 use super::{GuestPlan, IplError, Kind};
 use crate::machine::{AddressFault, Storage};
 
-/// Bytes of a page.
-pub(super) const PAGE: u64 = 4096;
-/// The page with the control blocks.
-const NUCLEUS: u64 = 2 * PAGE;
 /// The page of the console's channel program.
 pub(super) const CONSOLE_PAGE: u64 = 3 * PAGE;
 /// The page of the LAN lines' channel program: the script uses one line at a time.
@@ -30,10 +33,6 @@ pub(super) const JOURNAL_PAGE: u64 = 6 * PAGE;
 pub(super) const RECORD_OUT: u64 = 7 * PAGE;
 /// The page that takes the record read back.
 pub(super) const RECORD_IN: u64 = 8 * PAGE;
-/// The first prefix area; each processor has its own 8 KiB, so that a lost prefix shows.
-const PREFIXES: u64 = 10 * PAGE;
-/// Bytes of one prefix area.
-const PREFIX_BYTES: u64 = 2 * PAGE;
 
 /// Lines that the table takes: one page of entries of 64 bytes.
 pub(super) const LINES_MAX: usize = 64;
@@ -43,7 +42,7 @@ pub(super) const LINE_NAME_BYTES: usize = 32;
 /// Code addresses: where the PSW points while the guest runs.
 pub(super) mod code {
     /// The dispatcher and the workloads.
-    pub(in super::super) const MAIN: u64 = 0x0001_0000;
+    pub(in super::super) use guest::layout::CODE as MAIN;
     /// The handler of external interruptions.
     pub(in super::super) const EXTERNAL: u64 = 0x0001_1000;
     /// The handler of I/O interruptions.
@@ -51,20 +50,7 @@ pub(super) mod code {
 }
 
 /// Registers of processor 0 and of the hot set's processor that carry state of the workloads.
-pub(super) mod register {
-    /// Next page of the sweep, counted in its area.
-    pub(in super::super) const SWEEP_POSITION: usize = 6;
-    /// Rounds that the sweep has completed.
-    pub(in super::super) const SWEEP_ROUNDS: usize = 7;
-    /// State of the key-value store's random numbers.
-    pub(in super::super) const STORE_RANDOM: usize = 8;
-    /// Operations of the key-value store.
-    pub(in super::super) const STORE_COUNT: usize = 9;
-    /// State of the hot set's random numbers.
-    pub(in super::super) const HOT_RANDOM: usize = 10;
-    /// Dirtyings of the hot set.
-    pub(in super::super) const HOT_COUNT: usize = 11;
-}
+pub(super) use guest::layout as register;
 
 /// The control blocks of the nucleus page.
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +65,7 @@ pub(super) enum BlockName {
 
 /// Where a word of a control block is.
 pub(super) fn word_address(name: BlockName, word: u64) -> u64 {
-    NUCLEUS + name as u64 * 512 + 8 * word
+    layout::NUCLEUS + name as u64 * layout::BLOCK_BYTES + 8 * word
 }
 
 /// A control block: doublewords at a fixed place.
@@ -135,32 +121,12 @@ impl<'a> Block<'a> {
 }
 
 /// Words of a workload's control block: the first five are the same in each.
-pub(super) mod word {
-    /// Not zero when the guest has this workload.
-    pub(in super::super) const PRESENT: u64 = 0;
-    /// The moment from which work is counted; all ones before the first step.
-    pub(in super::super) const ANCHOR: u64 = 1;
-    /// Units of work done since the anchor.
-    pub(in super::super) const DONE: u64 = 2;
-    /// Units of work due in each period; zero for as many as possible.
-    pub(in super::super) const UNITS: u64 = 3;
-    /// The period in microseconds.
-    pub(in super::super) const PERIOD: u64 = 4;
-    /// The first word that a workload has for itself.
-    pub(in super::super) const OWN: u64 = 8;
-}
-
-/// Work that may be caught up after a stop: what is due in this time.
-const CATCH_UP_US: u64 = 5000;
+pub(super) use guest::pace as word;
 
 impl Block<'_> {
     /// Writes the common words of a workload that does `units` in each period.
-    pub(super) fn define(self, units: u64, period_us: u64) -> Result<(), AddressFault> {
-        self.set(word::PRESENT, 1)?;
-        self.set(word::ANCHOR, u64::MAX)?;
-        self.set(word::DONE, 0)?;
-        self.set(word::UNITS, units)?;
-        self.set(word::PERIOD, period_us)
+    pub(super) fn define(mut self, units: u64, period_us: u64) -> Result<(), AddressFault> {
+        pace::define(&mut self.storage, self.origin, units, period_us)
     }
 
     pub(super) fn is_present(self) -> Result<bool, AddressFault> {
@@ -168,77 +134,27 @@ impl Block<'_> {
     }
 
     /// Units of work that are due at `now`, and when the next one is if there is none.
-    pub(super) fn due(self, now: Tick) -> Result<(u64, Tick), AddressFault> {
-        let units = self.get(word::UNITS)?;
-        if units == 0 {
-            return Ok((u64::MAX, now));
-        }
-        let period = self.get(word::PERIOD)?.max(1);
-        let anchor = match self.get(word::ANCHOR)? {
-            u64::MAX => {
-                self.set(word::ANCHOR, now.get())?;
-                now.get()
-            }
-            anchor => anchor,
-        };
-        let done = self.get(word::DONE)?;
-        let due = units_in(now.get().saturating_sub(anchor), units, period).saturating_sub(done);
-        let most = units_in(CATCH_UP_US, units, period).max(1);
-        if due > most {
-            // A stop is not followed by a burst: what was missed beyond the limit is forgotten.
-            let span = time_of(most, units, period);
-            self.set(word::ANCHOR, now.get().saturating_sub(span))?;
-            self.set(word::DONE, 0)?;
-            return Ok((most, now));
-        }
-        let next = anchor.saturating_add(time_of(done.saturating_add(1), units, period));
-        Ok((due, Tick::new(next)))
+    pub(super) fn due(mut self, now: Tick) -> Result<(u64, Tick), AddressFault> {
+        let due = pace::due(&mut self.storage, self.origin, now.get())?;
+        Ok((due.count, Tick::new(due.next_us)))
     }
 
     /// Notes that `count` units are done.
-    pub(super) fn advance(self, count: u64) -> Result<(), AddressFault> {
-        if count == 0 || self.get(word::UNITS)? == 0 {
-            return Ok(());
-        }
-        self.add(word::DONE, count)
+    pub(super) fn advance(mut self, count: u64) -> Result<(), AddressFault> {
+        pace::advance(&mut self.storage, self.origin, count)
     }
 }
 
-/// Whole units in a span of time.
-fn units_in(span_us: u64, units: u64, period_us: u64) -> u64 {
-    let whole = u128::from(span_us) * u128::from(units) / u128::from(period_us);
-    u64::try_from(whole).unwrap_or(u64::MAX)
-}
+impl guest::Storage for &Storage {
+    type Fault = AddressFault;
 
-/// The time after which `count` units are due.
-fn time_of(count: u64, units: u64, period_us: u64) -> u64 {
-    let span = (u128::from(count) * u128::from(period_us)).div_ceil(u128::from(units));
-    u64::try_from(span).unwrap_or(u64::MAX)
-}
+    fn load(&self, address: u64) -> Result<u64, AddressFault> {
+        Storage::load(self, address)
+    }
 
-/// The step of the random numbers' state: after n steps the state is seed + n * STEP.
-pub(super) const RANDOM_STEP: u64 = 0x9E37_79B9_7F4A_7C15;
-
-/// Scrambles a number (the finalizer of SplitMix64).
-pub(super) fn mix(number: u64) -> u64 {
-    let one = (number ^ (number >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let two = (one ^ (one >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    two ^ (two >> 31)
-}
-
-/// Steps the state in a register and gives the next random number.
-pub(super) fn next_random(state: &mut u64) -> u64 {
-    *state = state.wrapping_add(RANDOM_STEP);
-    mix(*state)
-}
-
-/// A run of pages that one workload uses.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Area {
-    /// Address of the first page.
-    pub(super) origin: u64,
-    /// Number of pages.
-    pub(super) pages: u64,
+    fn store(&mut self, address: u64, value: u64) -> Result<(), AddressFault> {
+        Storage::store(self, address, value)
+    }
 }
 
 /// The areas of the workloads in a guest of a given size.
@@ -264,7 +180,7 @@ impl Layout {
                 Kind::KeyValue { slots, .. } => {
                     layout.key_value.pages = slots.max(1).div_ceil(super::key_value::PAGE_SLOTS);
                 }
-                Kind::Sweep { .. } => layout.sweep.pages = 1,
+                Kind::Sweep { .. } | Kind::MemoryOnly { .. } => layout.sweep.pages = 1,
                 Kind::Idle | Kind::Journal { .. } => {}
             }
         }
@@ -289,11 +205,6 @@ fn end_of(area: Area) -> Result<u64, IplError> {
         .checked_mul(PAGE)
         .and_then(|bytes| area.origin.checked_add(bytes))
         .ok_or(IplError::MemoryTooSmall { needed: PageCount::new(u64::MAX) })
-}
-
-/// The prefix of a processor; that of the number of processors is where the areas begin.
-pub(super) fn prefix(processor: u16) -> u64 {
-    PREFIXES + u64::from(processor) * PREFIX_BYTES
 }
 
 /// The Prefix-area offsets that the guest's handlers and its IPL use.

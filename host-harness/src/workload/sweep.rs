@@ -1,53 +1,67 @@
-//! Sweep workload: adds one to a byte of each page of its area, page after page.
+//! Sweep workload and the memory-only guest, which has nothing else: both are written once, in the
+//! package `guest`, for emulated and for real processors.
 //!
-//! At any moment the bytes before the position are one ahead of the bytes from the position on;
-//! a page that was lost, sent twice or mixed up is out of step. The position and the number of
-//! rounds are in registers of processor 0 and nowhere else, so a lost register shows as well.
-//!
-//! Source of truth: the migration test of QEMU uses the same oracle. Invariant: the other bytes
-//! of a page are not changed. Deliberately not here: the judgement ([`super::check()`]).
+//! Source of truth: `guest::sweep`. Invariant: storage and registers are lent as they are.
+//! Deliberately not here: the judgement ([`super::check()`]).
 
-use super::nucleus::{Area, Block, BlockName, PAGE, register, word};
-use crate::machine::{AddressFault, Context, Step, Storage};
+use guest::{Work, layout::SWEEP_BLOCK, sweep};
+use monitor_core::{
+    units::Tick,
+    vm::{GuestAnswer, GuestEvent},
+};
 
-/// Address of the area.
-const ORIGIN: u64 = word::OWN;
-/// Pages of the area.
-const PAGES: u64 = word::OWN + 1;
-/// Offset in the page of the doubleword whose first byte is counted.
-pub(super) const OFFSET: u64 = 0x800;
-/// One in the first byte of a doubleword.
-const ONE: u64 = 1 << 56;
+use super::nucleus::{Area, BlockName, code, word_address};
+use crate::machine::{AddressFault, Context, Program, Step, Storage};
 
 /// Writes the control block and clears the byte of each page.
-pub(super) fn define(block: Block<'_>, storage: &Storage, area: Area) -> Result<(), AddressFault> {
-    block.set(ORIGIN, area.origin)?;
-    block.set(PAGES, area.pages)?;
-    for page in 0..area.pages {
-        let address = area.origin + page * PAGE + OFFSET;
-        storage.store(address, storage.load(address)? & (ONE - 1))?;
-    }
-    Ok(())
+pub(super) fn define(mut storage: &Storage, area: Area) -> Result<(), AddressFault> {
+    debug_assert_eq!(word_address(BlockName::Sweep, 0), SWEEP_BLOCK, "both know the same place");
+    sweep::define(&mut storage, area)
 }
 
 /// Counts on in the pages that are due.
 pub(super) fn run(context: &mut Context<'_>, budget: u32) -> Result<Step, AddressFault> {
-    let storage = context.storage;
-    let block = Block::new(storage, BlockName::Sweep);
-    let (due, next) = block.due(context.now())?;
-    let count = due.min(u64::from(budget));
-    let (origin, pages) = (block.get(ORIGIN)?, block.get(PAGES)?);
-    for _ in 0..count {
-        let position = context.state.general[register::SWEEP_POSITION];
-        let address = origin + position * PAGE + OFFSET;
-        storage.store(address, storage.load(address)?.wrapping_add(ONE))?;
-        if position + 1 < pages {
-            context.state.general[register::SWEEP_POSITION] = position + 1;
-        } else {
-            context.state.general[register::SWEEP_POSITION] = 0;
-            context.state.general[register::SWEEP_ROUNDS] += 1;
+    let now = context.now();
+    let Work { count, next_us } = sweep::run(context, now.get(), budget)?;
+    Ok(super::worked(count, Tick::new(next_us)))
+}
+
+impl guest::Storage for Context<'_> {
+    type Fault = AddressFault;
+
+    fn load(&self, address: u64) -> Result<u64, AddressFault> {
+        self.storage.load(address)
+    }
+
+    fn store(&mut self, address: u64, value: u64) -> Result<(), AddressFault> {
+        self.storage.store(address, value)
+    }
+}
+
+impl guest::Processor for Context<'_> {
+    fn general(&self, number: usize) -> u64 {
+        self.state.general[number]
+    }
+
+    fn set_general(&mut self, number: usize, value: u64) {
+        self.state.general[number] = value;
+    }
+}
+
+/// The code of the memory-only guest. It has no operating system: the monitor answers for it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct MemoryOnly;
+
+impl Program for MemoryOnly {
+    fn run(&self, context: &mut Context<'_>, budget: u32) -> Result<Step, AddressFault> {
+        match (context.processor, context.state.psw.address) {
+            (0, code::MAIN) => run(context, budget),
+            (0, _) => Err(AddressFault),
+            _ => Ok(Step::default()),
         }
     }
-    block.advance(count)?;
-    Ok(super::worked(count, next))
+
+    fn answer(&self, event: GuestEvent) -> Option<GuestAnswer> {
+        Some(guest::answer(event))
+    }
 }

@@ -41,6 +41,7 @@ const STEP_US: u64 = 50;
 
 const HOT_SET: Kind = Kind::HotSet { window: PageCount::new(40), rate: Rate::PerSecond(20_000) };
 const SWEEP: Kind = Kind::Sweep { rate: Rate::PerSecond(5_000) };
+const MEMORY_ONLY: Kind = Kind::MemoryOnly { rate: Rate::PerSecond(5_000) };
 const KEY_VALUE: Kind = Kind::KeyValue { slots: 300, rate: Rate::PerSecond(10_000) };
 const JOURNAL: Kind = Kind::Journal { interval_us: 5_000 };
 const ALL: [Kind; 5] = [Kind::Idle, HOT_SET, SWEEP, KEY_VALUE, JOURNAL];
@@ -127,7 +128,7 @@ impl Rig {
         let name = VmName::new("VM12PROD").unwrap();
         let block = VmBlock::new(index, name, pages, processor_count).unwrap();
         let configuration = ConfigurationName::new(configuration).unwrap();
-        let machine = Machine::new(&block, configuration, Arc::new(Guest), devices);
+        let machine = Machine::new(&block, configuration, plan.program(), devices);
         let now = shared.map_or(1000, |rig| rig.now);
         Self { machine, plan, disk, console, lines, lans, now }
     }

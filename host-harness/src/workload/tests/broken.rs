@@ -56,7 +56,7 @@ fn altered_byte_of_each_workload_is_found() {
     let rig = stopped(&ALL);
     let areas = layout(&rig);
     for page in [0, 7, areas.sweep.pages - 1] {
-        let address = areas.sweep.origin + page * 4096 + sweep::OFFSET;
+        let address = guest::sweep::address(areas.sweep.origin, page);
         let number = PageNumber::new(address / 4096);
         assert_eq!(faults_of(&rig, address), [Fault::SweepPage(number)]);
     }
@@ -260,7 +260,7 @@ fn faults_beyond_the_list_are_counted() {
     let rig = stopped(&[SWEEP]);
     let areas = layout(&rig);
     for page in 0..100 {
-        alter(&rig, areas.sweep.origin + page * 4096 + sweep::OFFSET);
+        alter(&rig, guest::sweep::address(areas.sweep.origin, page));
     }
     let verdict = rig.check();
     assert_eq!((verdict.faults.len(), verdict.fault_count), (Verdict::FAULTS_MAX, 100));

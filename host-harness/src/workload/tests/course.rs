@@ -3,7 +3,11 @@
 //! Source of truth: the head of each workload. Invariant: a course ends with a clean check.
 //! Deliberately not here: guests that were broken on purpose ([`super::broken`]).
 
+use guest::layout;
+use monitor_core::vm::{GuestAnswer, GuestEvent};
+
 use super::*;
+use crate::machine::Storage;
 
 /// Runs a guest for a second; all must hold then.
 fn counts_of(kinds: &[Kind], processor_count: u16) -> Counts {
@@ -189,11 +193,55 @@ fn contradictory_plan_is_refused() {
         ipl(&rig.machine, &rig.plan)
     };
     assert_eq!(load(plan(&[Kind::Idle, SWEEP, Kind::Idle])), Err(IplError::KindTwice));
+    assert_eq!(load(plan(&[MEMORY_ONLY, Kind::Idle])), Err(IplError::NotAlone));
     let no_disk = GuestPlan { journal: None, ..plan(&[JOURNAL]) };
     assert_eq!(load(no_disk), Err(IplError::NoJournalDisk));
     let mut long_name = plan(&[]);
     long_name.lines[0].name = "L".repeat(33);
     assert_eq!(load(long_name), Err(IplError::LinesTooLong));
+}
+
+#[test]
+fn memory_only_guest_goes_on_elsewhere_and_its_monitor_answers_for_it() {
+    let mut rig = Rig::with(plan(&[MEMORY_ONLY]), 1);
+    rig.run(100_000);
+    rig.machine.tell(GuestEvent::MoveComing);
+    assert_eq!(rig.machine.take_answer(), Some(GuestAnswer::Ready));
+    rig.stop();
+    let before = rig.check();
+    assert!(before.is_clean() && before.counts.swept >= 490, "{:?}", names(&before));
+    assert_eq!(rig.image(0).service_signal, None);
+    let mut moved = rig.moved();
+    moved.machine.tell(GuestEvent::Moved);
+    assert_eq!(moved.machine.take_answer(), Some(GuestAnswer::Resumed));
+    moved.run(100_000);
+    let after = moved.check();
+    assert!(after.is_clean(), "{:?}", names(&after));
+    assert!(after.counts.swept >= before.counts.swept + 490, "{:?}", after.counts);
+}
+
+/// What the memory-only guest of the package alone has after the same work.
+#[test]
+fn memory_only_guest_is_loaded_as_the_package_loads_it() {
+    let rig = Rig::with(GuestPlan { fill: Fill::Zero, ..plan(&[MEMORY_ONLY]) }, 1);
+    let storage = &Storage::new(PAGES);
+    let area = guest::load(&mut &*storage, PAGES.get(), (5_000, 1_000_000)).unwrap().unwrap();
+    assert_eq!(area, layout::swept(PAGES.get(), 1).unwrap());
+    assert_eq!(rig.image(0), guest::initial_image(rig.plan.seed, 0));
+    for page in (0..PAGES.get()).map(PageNumber::new) {
+        // What the guest's own operating system would look for is not looked at by anybody.
+        let is_for_system = [2, 5, 10, 11].contains(&page.get());
+        let same = rig.machine.storage.has_same_page(storage, page);
+        assert!(same || is_for_system, "page {page}");
+    }
+    let block = PageRun { group: GroupNumber::new(0), mask: 1 << 2 };
+    let (mut here, mut there) = ([0; 4096], [0; 4096]);
+    rig.machine.storage.copy_out(block, &mut here).unwrap();
+    storage.copy_out(block, &mut there).unwrap();
+    let sweep = 3 * 512..4 * 512;
+    assert_eq!(here[sweep.clone()], there[sweep.clone()]);
+    // The first word says in big-endian bytes that the workload is there.
+    assert_eq!(here[sweep][..8], [0, 0, 0, 0, 0, 0, 0, 1]);
 }
 
 #[test]

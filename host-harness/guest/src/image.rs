@@ -1,0 +1,71 @@
+//! The registers with which a processor of a guest begins.
+//!
+//! Source of truth: Principles of Operation for what each register is. Invariant: registers that
+//! no workload uses hold a pattern that follows from the seed, so that a lost one shows.
+//! Deliberately not here: who looks.
+
+use monitor_core::processor::{CpuState, ProcessorImage, Psw};
+
+use crate::{
+    layout::{
+        CODE, HOT_COUNT, HOT_RANDOM, STORE_COUNT, STORE_RANDOM, SWEEP_POSITION, SWEEP_ROUNDS,
+        prefix,
+    },
+    random::{mix, next},
+};
+
+/// Opens the processor to service signals (control register 0).
+const SERVICE_SIGNALS: u64 = 0x200;
+
+/// Opens the processor to I/O interruptions of all subclasses (control register 6).
+const ALL_SUBCLASSES: u64 = 0xFF00_0000;
+
+/// A PSW that runs the code at `address`, open to interruptions.
+#[must_use]
+pub const fn open_psw(address: u64) -> Psw {
+    Psw::new(0, address)
+        .with_io(true)
+        .with_external(true)
+        .with_extended_addressing(true)
+        .with_basic_addressing(true)
+}
+
+/// The registers of a processor before its first step.
+#[must_use]
+pub fn initial_image(seed: u64, processor: u16) -> ProcessorImage {
+    let mut state = seed ^ mix(u64::from(processor).wrapping_add(1));
+    let mut pattern = || next(&mut state);
+    let mut image = ProcessorImage::initial();
+    image.general = core::array::from_fn(|_| pattern());
+    image.access = core::array::from_fn(|_| low_word(pattern()));
+    image.vector = core::array::from_fn(|_| u128::from(pattern()) << 64 | u128::from(pattern()));
+    image.floating_control = 0x0070_0000;
+    image.program_parameter = pattern();
+    image.guarded_storage = [0, pattern(), pattern(), pattern()];
+    image.etoken = [pattern(), pattern()];
+    image.tod_programmable = low_word(pattern()) & 0xFFFF;
+    for (number, value) in [
+        (SWEEP_POSITION, 0),
+        (SWEEP_ROUNDS, 0),
+        (STORE_RANDOM, seed),
+        (STORE_COUNT, 0),
+        (HOT_RANDOM, seed),
+        (HOT_COUNT, 0),
+    ] {
+        if let Some(register) = image.general.get_mut(number) {
+            *register = value;
+        }
+    }
+    image.control[0] |= SERVICE_SIGNALS;
+    image.control[6] = ALL_SUBCLASSES;
+    image.prefix = low_word(prefix(processor));
+    image.psw = open_psw(CODE);
+    image.state = CpuState::Operating;
+    image
+}
+
+/// The rightmost 32 bits.
+const fn low_word(number: u64) -> u32 {
+    let [_, _, _, _, a, b, c, d] = number.to_be_bytes();
+    u32::from_be_bytes([a, b, c, d])
+}
