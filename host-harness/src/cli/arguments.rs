@@ -24,10 +24,10 @@ use crate::{
         Bandwidth, Choice, Coordination, Decision, FaultPoint, FromText, LinkKind, Overrides,
         Trial, VmSelector, WorkloadName, choices, from_text,
     },
-    live::{Endpoint, Mishap},
+    live::{Deed, Endpoint, Mishap},
     machine::Fill,
     sim::swarm::Profile,
-    workload::Manner,
+    workload::{Manner, Rate},
 };
 
 choices! {
@@ -56,6 +56,9 @@ pub(super) enum Command {
     /// Show, mend or serve a directory file, which says which SU owns which VM.
     #[command(subcommand, disable_help_subcommand = true)]
     Directory(DirectoryCommand),
+    /// Run one SU alone; the other one is another process or another machine.
+    #[command(after_help = AFTER_SU)]
+    Su(Box<SuCommand>),
     /// Run simulated worlds full of faults, one for each seed, and look for what may not be.
     #[command(after_help = AFTER_SWEEP)]
     Sweep(SweepCommand),
@@ -378,6 +381,116 @@ impl MigrateCommand {
                 journals: self.journal.clone(),
             },
         }
+    }
+}
+
+/// The end of the help of `su390 su`.
+const AFTER_SU: &str = "\
+The VM has one processor, no device, and the memory-only guest. It belongs to the SU that its
+ownership record names, and is found where that is.
+
+Deeds:
+  start     load the guest and let it run
+  send      move the guest to the peer
+  receive   wait for a move, without limit, and take the guest
+  run:TIME  let the guest run so long, as in run:500ms
+
+Examples:
+  su390 su ABGSE501 start send receive --connect link.sock --directory cluster.db
+      Move the guest to ABGSE701, wait until it comes back, and verify it.
+  su390 su ABGSE701 receive run:1s send --listen link.sock --directory cluster.db
+      The other end of that.
+
+Exit status:
+  0  everything was done, and the guest was right whenever it was looked at
+  1  everything was done, but the guest was wrong
+  2  the command or the configuration is wrong, or the directory or the link cannot be used
+  3  the check rejected a move
+  4  a move was ended and undone
+  5  in doubt: the guest is held until it is certain which side may run it";
+
+/// Options of `su390 su`.
+#[derive(Debug, Args)]
+pub(super) struct SuCommand {
+    /// Name of this SU
+    #[arg(value_name = "SU", value_parser = from_text::<SuName>)]
+    pub(super) name: SuName,
+
+    /// What it does, in this order
+    #[arg(value_name = "DEED", required = true, value_parser = deed)]
+    pub(super) deeds: Vec<Deed>,
+
+    /// Configuration file (TOML); without it, the built-in example is used
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+
+    /// SU at the other end; without it, the only other one
+    #[arg(long, value_name = "SU", value_parser = from_text::<SuName>)]
+    pub(super) peer: Option<SuName>,
+
+    /// UNIX socket to make and to listen at for the link
+    #[arg(long, value_name = "PATH", required_unless_present = "connect")]
+    listen: Option<PathBuf>,
+
+    /// UNIX socket to connect to for the link; it is tried again until it stands
+    #[arg(long, value_name = "PATH", conflicts_with = "listen")]
+    connect: Option<PathBuf>,
+
+    /// File that says which SU owns which VM; start begins a new epoch in it
+    #[arg(long, value_name = "FILE", required_unless_present = "directory_socket")]
+    directory: Option<PathBuf>,
+
+    /// UNIX socket of su390 directory serve, which has a record of the VM
+    #[arg(long, value_name = "PATH", conflicts_with = "directory")]
+    pub(super) directory_socket: Option<PathBuf>,
+
+    /// Memory of the VM, as in 64MiB
+    #[arg(long, value_name = "SIZE", value_parser = from_text::<PageCount>)]
+    memory: Option<PageCount>,
+
+    /// Pages that the guest writes per second, or "unpaced"
+    #[arg(long, value_name = "RATE", value_parser = from_text::<Rate>)]
+    pub(super) rate: Option<Rate>,
+
+    /// Longest stop of the guest, as in 300ms
+    #[arg(long, value_name = "TIME", value_parser = from_text::<Micros>)]
+    budget: Option<Micros>,
+
+    /// When to use color
+    #[arg(long, value_name = "WHEN", value_parser = words::<ColorChoice>(), default_value = "auto")]
+    pub(super) color: ColorChoice,
+}
+
+impl SuCommand {
+    /// What goes over the configuration.
+    pub(super) fn overrides(&self) -> Overrides {
+        Overrides {
+            directory: self.directory.clone(),
+            memory: self.memory,
+            run: Some(vec![WorkloadName::MemoryOnly]),
+            budget: self.budget,
+            ..Overrides::default()
+        }
+    }
+
+    /// The link; one of the two is given.
+    pub(super) fn link(&self) -> Option<Endpoint> {
+        let listen = self.listen.clone().map(Endpoint::Listen);
+        listen.or_else(|| self.connect.clone().map(Endpoint::Connect))
+    }
+}
+
+/// Reads a deed.
+fn deed(text: &str) -> Result<Deed, String> {
+    match text.split_once(':') {
+        None if text == "start" => Ok(Deed::Start),
+        None if text == "send" => Ok(Deed::Send),
+        None if text == "receive" => Ok(Deed::Receive),
+        Some(("run", time)) => {
+            let time = Micros::from_text(time).map_err(|error| error.to_string())?;
+            Ok(Deed::Run(Duration::from_micros(time.get())))
+        }
+        None | Some(_) => Err("a deed is start, send, receive or run:TIME".to_owned()),
     }
 }
 

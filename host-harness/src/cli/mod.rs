@@ -8,6 +8,7 @@ mod arguments;
 mod directory;
 mod migrate;
 mod status;
+mod su;
 mod sweep;
 
 use std::{
@@ -78,6 +79,7 @@ fn run_with(
     match arguments.command {
         Command::Directory(command) => directory::run(&command, open),
         Command::Migrate(command) => migrate::run(&command, open, migrate),
+        Command::Su(command) => su::run(&command, open),
         Command::Sweep(command) => sweep::sweep(&command, open),
         Command::Replay(command) => sweep::replay(&command, open),
     }

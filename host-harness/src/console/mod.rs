@@ -97,4 +97,7 @@ pub trait Observer {
 
     /// Something was made to go wrong.
     fn fault(&mut self, _stamp: Stamp, _text: &str) {}
+
+    /// There is something to be known that no console says.
+    fn remark(&mut self, _stamp: Stamp, _text: &str) {}
 }

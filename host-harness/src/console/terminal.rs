@@ -88,6 +88,14 @@ impl Observer for Terminal {
         });
     }
 
+    fn remark(&mut self, stamp: Stamp, text: &str) {
+        let out = &mut self.out;
+        self.bar.suspend(|| {
+            let _closed = writeln!(out, "su      {stamp} {text}");
+            let _closed = out.flush();
+        });
+    }
+
     fn progress(&mut self, progress: &Progress) {
         // Before the first pass nothing is left to be sent because nothing was begun.
         let begun = if progress.pass == 0 { 0 } else { progress.pages_total };

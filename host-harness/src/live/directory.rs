@@ -8,6 +8,7 @@
 //! monitor was told that the directory cannot be reached. Deliberately not here: SQLite.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     sync::{Arc, mpsc},
     thread::{self, JoinHandle},
@@ -15,11 +16,13 @@ use std::{
 };
 
 use monitor_core::{
+    driver::RemoteDirectory,
     ports::{ClusterDirectory, ErrorKind, ErrorType},
-    units::VmName,
+    units::{Micros, VmName},
     vm::{DirectoryAnswer, Ownership},
 };
 
+use super::{Clock, SocketLink, clock::unique_stamp};
 use crate::{
     cluster::{Cluster, ConsoleHub, Directory, DirectoryFile, DirectoryPort, FileError},
     config::Config,
@@ -58,7 +61,7 @@ impl Records {
     pub(super) fn access(&self) -> Access {
         match self {
             Self::Memory(directory) => Access::AtOnce(DirectoryPort::new(Arc::clone(directory))),
-            Self::File(path, _) => Access::Aside(Aside::start(path.clone())),
+            Self::File(path, _) => Access::of_file(path),
         }
     }
 
@@ -76,14 +79,38 @@ impl Records {
 pub(super) enum Access {
     AtOnce(DirectoryPort),
     Aside(Aside),
+    Remote(Box<RemoteDirectory<SocketLink>>, Clock),
 }
 
 impl Access {
+    /// The access to a file.
+    pub(super) fn of_file(path: &Path) -> Self {
+        Self::Aside(Aside::start(path.to_owned()))
+    }
+
+    /// The access to the service at a UNIX socket, which may not stand yet.
+    pub(super) fn of_socket(path: &Path, clock: Clock) -> io::Result<Self> {
+        let link = SocketLink::connecting(path)?;
+        let patience = Micros::new(u64::try_from(ANSWER_MAX.as_micros()).unwrap_or(u64::MAX));
+        let remote = RemoteDirectory::new(link, patience, unique_stamp());
+        Ok(Self::Remote(Box::new(remote), clock))
+    }
+
+    /// The service, which knows what time it is.
+    fn remote<'a>(
+        remote: &'a mut RemoteDirectory<SocketLink>,
+        clock: &Clock,
+    ) -> &'a mut RemoteDirectory<SocketLink> {
+        remote.set_now(clock.now());
+        remote
+    }
+
     /// Forgets what was asked: whoever asked is not there any more.
     pub(super) fn forget(&mut self) {
         match self {
             Self::AtOnce(port) => drop(port.poll_answer()),
             Self::Aside(aside) => aside.deadline = None,
+            Self::Remote(remote, _) => remote.forget(),
         }
     }
 }
@@ -97,6 +124,7 @@ impl ClusterDirectory for Access {
         match self {
             Self::AtOnce(port) => port.start_read(vm),
             Self::Aside(aside) => aside.ask(Question::Read(vm)),
+            Self::Remote(remote, clock) => Self::remote(remote, clock).start_read(vm),
         }
     }
 
@@ -109,6 +137,9 @@ impl ClusterDirectory for Access {
         match self {
             Self::AtOnce(port) => port.start_compare_and_set(vm, expected, new),
             Self::Aside(aside) => aside.ask(Question::CompareAndSet(vm, expected, new)),
+            Self::Remote(remote, clock) => {
+                Self::remote(remote, clock).start_compare_and_set(vm, expected, new)
+            }
         }
     }
 
@@ -116,6 +147,7 @@ impl ClusterDirectory for Access {
         match self {
             Self::AtOnce(port) => port.poll_answer(),
             Self::Aside(aside) => aside.poll(),
+            Self::Remote(remote, clock) => Self::remote(remote, clock).poll_answer(),
         }
     }
 }

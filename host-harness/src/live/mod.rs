@@ -21,6 +21,7 @@ mod server;
 mod socket;
 mod source;
 mod target;
+mod unit;
 mod watch;
 
 pub use clock::Clock;
@@ -28,6 +29,7 @@ pub use journal::JournalFile;
 pub use link::{Shape, Shaped};
 pub use server::{Endpoint, Mishap, Server, ServerError};
 pub use socket::{LinkError, SocketLink, connected};
+pub use unit::{Deed, Ending, Unit, UnitError, run_unit};
 
 use std::{
     io,
@@ -92,6 +94,7 @@ enum Event {
     Line(ConsoleLine),
     Progress(Progress),
     Fault(Stamp, String),
+    Remark(Stamp, String),
     Finished,
 }
 
@@ -154,7 +157,7 @@ pub fn migrate(
     }
     // Nobody has anything more to say: the last senders go, so that showing ends.
     drop((cluster, machine, hub, sender));
-    show(&events, observer);
+    show(&events, 2, observer);
     Ok(rejected(config, request, &block, findings))
 }
 
@@ -308,7 +311,7 @@ fn work(
             let _here = here;
             source.run(source_monitor)
         });
-        show(events, observer);
+        show(events, 2, observer);
         Ends { source: source.join(), target: target.join() }
     })
 }
@@ -323,9 +326,8 @@ impl Drop for Farewell {
     }
 }
 
-/// Shows what the threads report, until both monitors have finished or all threads are gone.
-fn show(events: &mpsc::Receiver<Event>, observer: &mut dyn Observer) {
-    let mut monitors = 2;
+/// Shows what the threads report, until so many have finished or all are gone.
+fn show(events: &mpsc::Receiver<Event>, mut monitors: u32, observer: &mut dyn Observer) {
     while monitors > 0
         && let Ok(event) = events.recv()
     {
@@ -333,6 +335,7 @@ fn show(events: &mpsc::Receiver<Event>, observer: &mut dyn Observer) {
             Event::Line(line) => observer.line(&line),
             Event::Progress(progress) => observer.progress(&progress),
             Event::Fault(stamp, text) => observer.fault(stamp, &text),
+            Event::Remark(stamp, text) => observer.remark(stamp, &text),
             Event::Finished => monitors -= 1,
         }
     }

@@ -60,6 +60,13 @@ type Driver<'s> =
 impl SourceEnd<'_> {
     /// Runs the source to its end.
     pub(super) fn run(mut self, monitor: SuMonitor) -> End {
+        let end = self.serve(monitor);
+        self.faults.leave(Side::Source);
+        end
+    }
+
+    /// Runs the source to the end of an attempt.
+    pub(super) fn serve(&mut self, monitor: SuMonitor) -> End {
         let mut vm =
             VmPorts::new().with_monitor(Box::new(monitor)).with_journal(self.journal.journal());
         vm.install(Arc::clone(&self.machine));
@@ -92,7 +99,6 @@ impl SourceEnd<'_> {
                 }
             }
         };
-        self.faults.leave(Side::Source);
         End { bytes, began, ended: self.clock.now(), ..end }
     }
 

@@ -52,8 +52,16 @@ type Driver<'s> =
 type Restored = (TargetJournal, VmBlock);
 
 impl TargetEnd<'_> {
-    /// Runs the target to its end.
+    /// Runs the target to its end, and with it its end of the link.
     pub(super) fn run(mut self, monitor: SuMonitor) -> End {
+        let end = self.serve(monitor);
+        drop(self.link);
+        self.faults.leave(Side::Target);
+        end
+    }
+
+    /// Runs the target to the end of an attempt.
+    pub(super) fn serve(&mut self, monitor: SuMonitor) -> End {
         let mut vm =
             VmPorts::new().with_monitor(Box::new(monitor)).with_journal(self.journal.journal());
         let began = self.clock.now();
@@ -80,9 +88,6 @@ impl TargetEnd<'_> {
                 }
             }
         };
-        // With the monitor its end of the link is gone.
-        drop(self.link);
-        self.faults.leave(Side::Target);
         End { began, ended: self.clock.now(), ..end }
     }
 

@@ -42,6 +42,11 @@ impl WatchedLink {
         Self { link, faults, rest: 0, pages_frames, cuts: 0, is_cut: false }
     }
 
+    /// The link without its watch.
+    pub(super) fn into_link(self) -> Shaped {
+        self.link
+    }
+
     pub(super) fn wait(&self, to_send: bool, time: Duration) {
         self.link.wait(to_send, time);
     }
@@ -161,6 +166,11 @@ pub(super) struct WatchedAccess {
 impl WatchedAccess {
     pub(super) const fn new(access: Access, faults: Arc<Faults>, side: Side) -> Self {
         Self { access, faults, side, moment: None, held: None }
+    }
+
+    /// The access without its watch.
+    pub(super) fn into_access(self) -> Access {
+        self.access
     }
 
     /// Forgets what was asked, as the end of the monitor does.

@@ -69,6 +69,11 @@ impl<L: Link> RemoteDirectory<L> {
         self.now = now;
     }
 
+    /// Forgets what was asked: whoever asked is not there any more.
+    pub const fn forget(&mut self) {
+        self.asked = None;
+    }
+
     /// When the question that is under way goes without an answer.
     #[must_use]
     pub fn deadline(&self) -> Option<Tick> {

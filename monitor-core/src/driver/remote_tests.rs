@@ -146,6 +146,15 @@ fn answer_to_another_question_is_not_heard() {
 }
 
 #[test]
+fn question_that_was_forgotten_has_no_answer() {
+    let mut remote = asked(claim());
+    remote.forget();
+    reply(&mut remote, 101, DirectoryAnswer::Won);
+    remote.set_now(Tick::new(5000));
+    assert_eq!((remote.poll_answer(), remote.deadline()), (None, None));
+}
+
+#[test]
 fn damaged_answer_is_skipped_and_the_next_one_is_heard() {
     let mut remote = asked(claim());
     let mut damaged = DirectoryReply { number: 101, answer: DirectoryAnswer::Won }.emit();
