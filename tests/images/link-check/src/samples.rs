@@ -24,7 +24,8 @@ use monitor_core::{
     },
     vm::{
         Activity, BlockError, DirectoryAnswer, Finding, Findings, MigrationMark, Obstacle,
-        Operation, Ownership, Privileges, Reason, StateError, TableError, VmBlock, VmId, VmState,
+        Operation, Ownership, Privileges, Reason, Standing, StateError, TableError, VmBlock, VmId,
+        VmState,
     },
     wire::{
         DecodeError, Fault, Field, Frame, FrameFlags, FrameType, Header,
@@ -145,7 +146,12 @@ samples! {
     MigrationMark = Self::Outgoing;
     Obstacle = Self::MemoryShort;
     Operation = Self::BuildVm;
-    Ownership = Self { owner: Sample::sample(), epoch: Sample::sample() };
+    Ownership = Self {
+        owner: Sample::sample(),
+        epoch: Sample::sample(),
+        standing: Sample::sample(),
+    };
+    Standing = Self::Running;
     Privileges = Self::empty();
     Reason = Self::Cancelled;
     StateError = Self::Illegal;

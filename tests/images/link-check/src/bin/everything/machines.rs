@@ -97,6 +97,7 @@ fn source() {
         Source::uses_link(&source);
         Source::wants_link(&source);
         Source::is_resolved(&source);
+        Source::will_take_back(&source);
         Source::owes_guest(&source);
         Source::takes_input(&source);
         Source::statistics(&source);

@@ -12,6 +12,7 @@
 
 mod calls;
 mod devices;
+mod directory;
 mod driver;
 mod machines;
 mod messages;
@@ -31,6 +32,7 @@ fn everything() {
     messages::calls();
     wire::calls();
     machines::calls();
+    directory::calls();
     driver::calls();
     #[cfg(feature = "panics")]
     {

@@ -6,8 +6,8 @@ use core::hint::black_box;
 
 use link_check::{any, consume};
 use monitor_core::vm::{
-    Activity, BlockError, Finding, Findings, Obstacle, Privileges, Reason, SharedVmTable,
-    StateError, TableError, VmBlock, VmState, VmTable,
+    Activity, BlockError, Finding, Findings, Obstacle, Ownership, Privileges, Reason,
+    SharedVmTable, StateError, TableError, VmBlock, VmState, VmTable,
 };
 
 use crate::calls::{calls, flags, operators, shows};
@@ -16,9 +16,18 @@ pub(crate) fn calls() {
     block();
     state();
     findings();
+    ownership();
     tables();
     flags!(Privileges);
     operators!(Privileges);
+}
+
+fn ownership() {
+    calls! {
+        Ownership::running(any(), any());
+        Ownership::claimed(any(), any());
+        Ownership::at(any(), any());
+    }
 }
 
 fn block() {
