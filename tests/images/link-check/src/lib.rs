@@ -65,7 +65,9 @@ macro_rules! entry {
         #[cortex_m_rt::entry]
         fn main() -> ! {
             $body();
-            loop {}
+            loop {
+                ::core::hint::spin_loop();
+            }
         }
 
         /// The name that the linker script enters.
@@ -74,7 +76,9 @@ macro_rules! entry {
         #[unsafe(no_mangle)]
         extern "C" fn _start() -> ! {
             $body();
-            loop {}
+            loop {
+                ::core::hint::spin_loop();
+            }
         }
     };
 }

@@ -159,7 +159,9 @@ samples! {
     VmBlock = match Self::new(any(), any(), any(), 1) {
         Ok(block) => block,
         // Nothing can be made of an error; it does not come.
-        Err(_) => loop {},
+        Err(_) => loop {
+            core::hint::spin_loop();
+        },
     };
     VmId = Self::Index(Sample::sample());
     VmState = Self::new(Activity::Running);

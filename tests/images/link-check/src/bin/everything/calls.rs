@@ -16,9 +16,9 @@ impl Write for Sink {
 
 /// Calls functions and hides each argument: `calls! { f(a, b); g(); }`.
 macro_rules! calls {
-    ($($(::)? $($segment:ident)::+ $(::<$($generic:tt),*>)? ($($argument:expr),* $(,)?);)*) => {
+    ($($($segment:ident)::+ ($($argument:expr),*);)*) => {
         $(::link_check::consume(
-            $($segment)::+ $(::<$($generic),*>)? ($(::core::hint::black_box($argument)),*)
+            $($segment)::+ ($(::core::hint::black_box($argument)),*)
         );)*
     };
 }

@@ -125,7 +125,7 @@ fn reader() {
 fn writer() {
     let mut buffer: [u8; 64] = any();
     let mut writer = Writer::new(black_box(&mut buffer[..]));
-    consume(Writer::text::<24>(black_box(&mut writer), &any()));
+    Writer::text::<24>(black_box(&mut writer), black_box(&any()));
     calls! {
         Writer::bytes(&mut writer, bytes());
         Writer::u8(&mut writer, any());
