@@ -399,6 +399,24 @@ pub fn page(guest: &Machine, page: u64) -> Box<[u8; PAGE_BYTES]> {
     content
 }
 
+/// The address of a place in a page.
+#[must_use]
+pub const fn address(page: u64, place: u64) -> u64 {
+    page * PAGE_BYTES as u64 + place
+}
+
+/// The key of a page as [`page`] gives its content.
+#[must_use]
+pub fn key(guest: &Machine, page: u64) -> u8 {
+    guest.storage.key_as_preserved(PageNumber::new(page))
+}
+
+/// Whether a page of a guest has these bytes at this place.
+#[must_use]
+pub fn has(guest: &Machine, number: u64, place: usize, bytes: &[u8]) -> bool {
+    page(guest, number)[place..].starts_with(bytes)
+}
+
 /// The pages whose content or key is not the same in two guests; both are looked at as they were
 /// before their first step, if they keep it.
 #[must_use]

@@ -78,7 +78,7 @@ fn source_goes_on_with_a_target_that_speaks_its_version_among_others() {
         let start = Case { stimulus: Stimulus::Start, ..case(Input::Deadline) };
         source.apply(&start).unwrap();
         while source.poll(NOW).is_some() {}
-        let own = Ownership { owner: SuName::new("ABG-SU1").unwrap(), epoch: EPOCH };
+        let own = Ownership::running(SuName::new("ABG-SU1").unwrap(), EPOCH);
         source.apply(&case(Input::Directory(DirectoryAnswer::Record(own)))).unwrap();
         while source.poll(NOW).is_some() {}
         greet(&mut source, version_min, version_max);

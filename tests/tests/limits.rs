@@ -35,7 +35,7 @@ fn course() -> [Input; 9] {
         source: name("S"),
         target: name("T"),
     };
-    let record = Ownership { owner: name("S"), epoch: Epoch::new(3) };
+    let record = Ownership::running(name("S"), Epoch::new(3));
     [
         Input::Directory(DirectoryAnswer::Record(record)),
         frame(Frame::Hello(hello)),

@@ -28,8 +28,8 @@ use std::sync::Arc;
 
 use host_harness::machine::{Access, ConditionCode, Device, Machine};
 use integration_tests::rig::{
-    EPOCH, Ended, Hand, LATENCY, Moment, Rig, SLOT, SUBCHANNEL, Scene, clear, differences, page,
-    put,
+    EPOCH, Ended, Hand, LATENCY, Moment, Rig, SLOT, SUBCHANNEL, Scene, address, clear, differences,
+    has, key, page, put,
 };
 use monitor_core::{
     channel::{Orb, SubchannelImage},
@@ -85,20 +85,6 @@ fn moved(
     });
     assert!(action.is_none(), "the moment did not come");
     assert_moved(rig, &ended)
-}
-
-fn key(guest: &Machine, page: u64) -> u8 {
-    guest.storage.key_as_preserved(PageNumber::new(page))
-}
-
-/// Whether a page of a guest has these bytes at this place.
-fn has(guest: &Machine, number: u64, place: usize, bytes: &[u8]) -> bool {
-    page(guest, number)[place..].starts_with(bytes)
-}
-
-/// The address of a place in a page.
-const fn address(page: u64, place: u64) -> u64 {
-    page * PAGE_BYTES as u64 + place
 }
 
 /// Opens processor 0 to all interruptions; each of them is handled by going on.

@@ -195,7 +195,11 @@ fn attempt(rig: &mut Rig, model: &mut Model, acts: &[(usize, Act)], fault: LinkF
         match moment {
             Moment::Stopped => is_stopped = true,
             Moment::Resumed => is_stopped = false,
-            Moment::Tracked | Moment::Copied(_) | Moment::KeysRead(_) | Moment::Stopping => {}
+            Moment::Tracked
+            | Moment::Collecting
+            | Moment::Copied(_)
+            | Moment::KeysRead(_)
+            | Moment::Stopping => {}
         }
         for act in due.get(&number).into_iter().flatten() {
             do_act(*act, scene, model, is_stopped);
