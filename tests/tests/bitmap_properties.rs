@@ -6,31 +6,17 @@
 //! Deliberately not here: several threads at once, which `tests/loom` and the bitmap's own tests
 //! have.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use monitor_core::{
-    memory::{AtomicWord, DirtyBitmap, OutOfRange, PageRun, Sweep},
-    units::{GroupNumber, PageCount, PageNumber},
+    memory::{AtomicWord, DirtyBitmap, PageRun, Sweep},
+    units::{PageCount, PageNumber},
 };
+use portable_tests::bitmap::{Action, Pair};
 use proptest::prelude::*;
 
 /// Sizes on, before and behind the edges of groups, middle words and top words.
 const SIZES: [u64; 12] = [0, 1, 63, 64, 65, 100, 4_095, 4_096, 4_097, 262_144, 262_145, 300_001];
-
-#[derive(Clone, Debug)]
-enum Action {
-    Mark(u64),
-    MarkRange(u64, u64),
-    ClearAll,
-    /// Takes so many runs in a new sweep and drops it.
-    SweepPart(usize),
-    /// Takes so many runs in the sweep that is under way.
-    SweepOn(usize),
-    SweepWhole,
-    /// Puts back the run that was taken so many takes ago.
-    PutBack(usize),
-    PutBackAny(u64, u64),
-}
 
 fn action() -> impl Strategy<Value = Action> {
     // Pages are fractions of the guest in millionths, a few of them beyond its end.
@@ -46,112 +32,6 @@ fn action() -> impl Strategy<Value = Action> {
         4 => (0..8_usize).prop_map(Action::PutBack),
         3 => (page(), any::<u64>()).prop_map(|(page, mask)| Action::PutBackAny(page, mask)),
     ]
-}
-
-/// The map, the set that it has to equal, and what was taken from both.
-struct Pair<'s> {
-    map: DirtyBitmap<'s>,
-    set: BTreeSet<u64>,
-    size: u64,
-    sweep: Sweep,
-    /// The first page that the sweep under way has not gone over, as the set sees it.
-    position: u64,
-    taken: Vec<PageRun>,
-}
-
-impl<'s> Pair<'s> {
-    fn new(storage: &'s [AtomicWord], size: u64) -> Self {
-        let map = DirtyBitmap::try_new(storage, PageCount::new(size)).unwrap();
-        let (set, taken) = (BTreeSet::new(), Vec::new());
-        Self { map, set, size, sweep: Sweep::new(), position: 0, taken }
-    }
-
-    fn perform(&mut self, action: &Action) {
-        let scaled = |page: u64| page * self.size.max(1) / 1_000_000;
-        match *action {
-            Action::Mark(page) => self.mark(scaled(page)),
-            Action::MarkRange(first, count) => self.mark_range(scaled(first), count),
-            Action::ClearAll => {
-                self.map.clear_all();
-                self.set.clear();
-            }
-            Action::SweepPart(runs) => {
-                (self.sweep, self.position) = (Sweep::new(), 0);
-                self.take(runs);
-            }
-            Action::SweepOn(runs) => self.take(runs),
-            Action::SweepWhole => {
-                (self.sweep, self.position) = (Sweep::new(), 0);
-                self.take(usize::MAX);
-                assert!(self.set.is_empty());
-            }
-            Action::PutBack(ago) => {
-                if let Some(run) = self.taken.iter().rev().nth(ago).copied() {
-                    self.put_back(run);
-                }
-            }
-            Action::PutBackAny(page, mask) => {
-                self.put_back(PageRun { group: GroupNumber::new(scaled(page) / 64), mask });
-            }
-        }
-    }
-
-    fn mark(&mut self, page: u64) {
-        let marked = self.map.mark(PageNumber::new(page));
-        assert_eq!(marked, if page < self.size { Ok(()) } else { Err(OutOfRange) });
-        if marked.is_ok() {
-            self.set.insert(page);
-        }
-    }
-
-    fn mark_range(&mut self, first: u64, count: u64) {
-        let marked = self.map.mark_range(PageNumber::new(first), PageCount::new(count));
-        assert_eq!(marked, if first + count <= self.size { Ok(()) } else { Err(OutOfRange) });
-        if marked.is_ok() {
-            self.set.extend(first..first + count);
-        }
-    }
-
-    fn put_back(&mut self, run: PageRun) {
-        let pages: Vec<u64> = run.pages().map(PageNumber::get).collect();
-        let begins = run.group.get() * 64 < self.size;
-        let fits = begins && pages.iter().all(|page| *page < self.size);
-        assert_eq!(run.fits(PageCount::new(self.size)), fits);
-        assert_eq!(self.map.put_back(run), if fits { Ok(()) } else { Err(OutOfRange) });
-        if fits {
-            self.set.extend(pages);
-        }
-    }
-
-    fn take(&mut self, runs: usize) {
-        for _ in 0..runs {
-            let first = self.set.range(self.position..).next().copied();
-            let next = first.map(|page| page / 64 * 64);
-            let pages: Vec<u64> = next
-                .map(|next| self.set.range(next..next + 64).copied().collect())
-                .unwrap_or_default();
-            let run = self.map.take_next(&mut self.sweep);
-            let taken = run.map(|run| run.pages().map(PageNumber::get).collect());
-            assert_eq!(taken, next.map(|_| pages.clone()));
-            assert_eq!(self.sweep.is_done(), run.is_none());
-            self.position = next.map_or(u64::MAX, |next| next + 64);
-            for page in &pages {
-                self.set.remove(page);
-            }
-            let Some(run) = run else { break };
-            assert_eq!(run.page_count().get(), pages.len() as u64);
-            self.taken.push(run);
-        }
-    }
-
-    fn assert_equal(&self) {
-        assert_eq!(self.map.count().get(), self.set.len() as u64);
-        assert_eq!(self.map.is_empty(), self.set.is_empty());
-        let edges = [0, 63, 64, self.size.saturating_sub(1), self.size, self.size + 1, u64::MAX];
-        for page in edges.into_iter().chain(self.set.iter().copied().take(100)) {
-            assert_eq!(self.map.is_marked(PageNumber::new(page)), self.set.contains(&page));
-        }
-    }
 }
 
 /// What befalls a guest that is copied while it runs, and the stream that carries the copies.
@@ -373,8 +253,7 @@ proptest! {
         let storage: Vec<AtomicWord> = (0..needed).map(|_| AtomicWord::new(0)).collect();
         let mut pair = Pair::new(&storage, size);
         pair.mark(marked);
-        pair.map.mark_all();
-        pair.set = (0..size).collect();
+        pair.mark_all();
         pair.assert_equal();
         pair.perform(&Action::SweepWhole);
         pair.assert_equal();

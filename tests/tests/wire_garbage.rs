@@ -5,15 +5,15 @@
 //! a decoded frame encodes to the same bytes again; images may have blocks that are skipped.
 //! Deliberately not here: frames that are right and come at the wrong time.
 
-#[path = "../golden/codec.rs"]
-mod codec;
-
 use std::fs;
 
-use codec::{Content, decode, golden, header, seal, types};
 use monitor_core::{
     limits::{BODY_BYTES_MAX, HEADER_BYTES},
     wire::{DecodeError, FILLER_TYPE, Fault, Field, FrameFlags, Header, VERSION_MAX},
+};
+use portable_tests::{
+    codec::{Content, decode, header, seal, types},
+    golden::golden,
 };
 use proptest::prelude::*;
 

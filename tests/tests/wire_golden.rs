@@ -5,12 +5,8 @@
 //! them then is a change of the protocol. Invariants: each type has a golden file, and each file
 //! is a whole frame. Deliberately not here: what is refused, which `wire_garbage` has.
 
-#[path = "../golden/codec.rs"]
-mod codec;
 #[path = "../golden/render.rs"]
 mod render;
-#[path = "../golden/samples.rs"]
-mod samples;
 
 use std::{
     env,
@@ -20,7 +16,6 @@ use std::{
     sync::Once,
 };
 
-use codec::{decode, golden, golden_path, header, seal, types};
 use monitor_core::{
     limits::{
         BODY_BYTES_MAX, CONTROL_BYTES_MAX, DEVICES_MAX, FINDINGS_MAX, FRAME_BYTES_MAX,
@@ -30,12 +25,30 @@ use monitor_core::{
     vm::{Activity, Obstacle, Reason},
     wire::{Fault, MAGIC},
 };
+use portable_tests::{
+    codec::{decode, header, parse_hex, seal, types},
+    samples::{Layout, Sample, samples},
+};
 use render::{hex_lines, render_fields};
-use samples::{Layout, Sample, samples};
 
 /// Lines between which PROTOCOL.md has the golden frames.
 const EXAMPLES_BEGIN: &str = "<!-- examples: written by the test wire_golden -->\n";
 const EXAMPLES_END: &str = "<!-- end of the examples -->\n";
+
+/// The golden file of the type of this name.
+fn golden_path(name: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden");
+    folder.join(format!("{}.hex", name.to_lowercase()))
+}
+
+/// The bytes of the golden frame of the type of this name, as the file has them now.
+fn golden(name: &str) -> Vec<u8> {
+    let path = golden_path(name);
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| {
+        panic!("{}: {error}; OVERWRITE=1 writes the golden files", path.display())
+    });
+    parse_hex(&text)
+}
 
 fn protocol_path() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../PROTOCOL.md")

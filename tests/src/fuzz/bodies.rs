@@ -11,7 +11,9 @@ use monitor_core::{
     wire::{Frame, FrameType, Hello, LoadState, Status},
 };
 
-use super::{bytes::Bytes, codec::Content};
+use portable_tests::codec::Content;
+
+use super::bytes::Bytes;
 use crate::machines::{PAGES, device, hello, sample_frames, vm_name};
 
 /// What a peer knows when it speaks.

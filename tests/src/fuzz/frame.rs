@@ -4,11 +4,11 @@
 //! least to the same value, since it may have blocks that are skipped.
 
 use monitor_core::limits::HEADER_BYTES;
+use portable_tests::codec::{Content, decode, seal};
 
 use super::{
     bodies::{Said, draw},
     bytes::Bytes,
-    codec::{Content, decode, seal},
 };
 use crate::machines::FIRST_LOAD;
 

@@ -10,9 +10,6 @@
 
 mod bodies;
 mod bytes;
-#[path = "../../golden/codec.rs"]
-#[expect(dead_code, reason = "the golden files are for the tests of the wire")]
-mod codec;
 mod frame;
 mod images;
 mod machine;

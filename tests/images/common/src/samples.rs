@@ -4,6 +4,8 @@
 //! ABGSE701. Invariant: a body has exactly the fields that are named here, in this order.
 //! Deliberately not here: how the fields are encoded, which is the core's business.
 
+use alloc::{boxed::Box, vec, vec::Vec};
+
 use monitor_core::{
     channel::{DeviceStatus, Orb, Scsw, ScswControl, SubchannelImage, SubchannelStatus},
     device::{Assignment, DeviceDescriptor, DeviceKind},
@@ -17,24 +19,27 @@ use monitor_core::{
     wire::{Frame, Hello, LoadState, Status},
 };
 
-use super::codec::Content;
+use crate::codec::Content;
 
 /// The width of a field in bytes, and what it is.
-pub(crate) type Layout = Vec<(usize, &'static str)>;
+pub type Layout = Vec<(usize, &'static str)>;
 
 /// One golden frame.
-pub(crate) struct Sample {
+#[derive(Debug)]
+pub struct Sample {
     /// Its number in its direction.
-    pub(crate) sequence: u64,
-    pub(crate) content: Content,
+    pub sequence: u64,
+    /// What it says.
+    pub content: Content,
     /// The fields of its body.
-    pub(crate) layout: Layout,
+    pub layout: Layout,
 }
 
 const INCARNATION: Incarnation = Incarnation::new(0x00DF_1A2B_3C4D_5E6F);
 
 /// The golden frames, in the order of the numbers of their types.
-pub(crate) fn samples() -> Vec<Sample> {
+#[must_use]
+pub fn samples() -> Vec<Sample> {
     let of = |sequence, content, layout| Sample { sequence, content, layout };
     let plain = |sequence, frame, layout: &[_]| of(sequence, Content::Plain(frame), layout.into());
     let incarnation: &[_] = &[(8, "incarnation")];

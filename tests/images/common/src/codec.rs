@@ -1,10 +1,10 @@
-//! Whole frames, as both wire tests put them together and take them apart, and the golden files.
+//! Whole frames, as all tests of the wire put them together and take them apart.
 //!
 //! Source of truth: PROTOCOL.md; the functions of `monitor_core::wire`, called here in the order
 //! in which the drivers call them. Invariant: what one byte string holds is decided here once, so
-//! that both tests mean the same. Deliberately not here: any expectation.
+//! that all tests mean the same. Deliberately not here: any expectation.
 
-use std::{fs, path::PathBuf};
+use alloc::{borrow::ToOwned, boxed::Box, format, string::String, vec, vec::Vec};
 
 use monitor_core::{
     channel::SubchannelImage,
@@ -23,21 +23,55 @@ use monitor_core::{
 
 /// What a frame says, with the bulk of its body.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Content {
+pub enum Content {
+    /// A frame without bulk.
     Plain(Frame),
+    /// The definition of the VM.
     Definition(VmBlock),
+    /// One device.
     Device(DeviceSlot, DeviceDescriptor),
-    Pages { run: PageRun, keys: Vec<u8>, pages: Vec<u8> },
-    Keys { run: PageRun, keys: Vec<u8> },
-    Processor { index: ProcessorIndex, rehearsal: bool, image: Box<ProcessorImage> },
-    Subchannel { slot: DeviceSlot, image: Box<SubchannelImage> },
+    /// Pages of one group, with a key each.
+    Pages {
+        /// Which pages.
+        run: PageRun,
+        /// Their keys.
+        keys: Vec<u8>,
+        /// Their contents.
+        pages: Vec<u8>,
+    },
+    /// Keys of pages of one group.
+    Keys {
+        /// Which pages.
+        run: PageRun,
+        /// Their keys.
+        keys: Vec<u8>,
+    },
+    /// The state of one processor.
+    Processor {
+        /// Which processor.
+        index: ProcessorIndex,
+        /// Whether the guest still runs.
+        rehearsal: bool,
+        /// Its state.
+        image: Box<ProcessorImage>,
+    },
+    /// The state of one subchannel.
+    Subchannel {
+        /// The device.
+        slot: DeviceSlot,
+        /// Its state.
+        image: Box<SubchannelImage>,
+    },
+    /// What the check found.
     Findings(Box<Findings>),
+    /// A frame without a meaning.
     Skipped,
 }
 
 impl Content {
     /// The number of the type of its frame.
-    pub(crate) fn type_code(&self) -> u16 {
+    #[must_use]
+    pub fn type_code(&self) -> u16 {
         match self {
             Self::Plain(frame) => frame.frame_type().code(),
             Self::Definition(_) => FrameType::Definition.code(),
@@ -52,7 +86,11 @@ impl Content {
     }
 
     /// The body of its frame.
-    pub(crate) fn body(&self) -> Vec<u8> {
+    ///
+    /// # Panics
+    /// When the core finds no room for it, although there is.
+    #[must_use]
+    pub fn body(&self) -> Vec<u8> {
         let mut body = vec![0; CONTROL_BYTES_MAX];
         let length = match self {
             Self::Plain(frame) => frame.emit(&mut body).expect("a control frame fits"),
@@ -89,7 +127,11 @@ impl Content {
 }
 
 /// The header that fits this body, of a frame under this number.
-pub(crate) fn header(type_code: u16, sequence: u64, body: &[u8]) -> Header {
+///
+/// # Panics
+/// When the body is longer than a length on the wire.
+#[must_use]
+pub fn header(type_code: u16, sequence: u64, body: &[u8]) -> Header {
     let must =
         if type_code == FILLER_TYPE { FrameFlags::empty() } else { FrameFlags::MUST_UNDERSTAND };
     Header {
@@ -105,12 +147,16 @@ pub(crate) fn header(type_code: u16, sequence: u64, body: &[u8]) -> Header {
 }
 
 /// A frame with this body, in which both check values fit.
-pub(crate) fn seal(type_code: u16, sequence: u64, body: &[u8]) -> Vec<u8> {
+#[must_use]
+pub fn seal(type_code: u16, sequence: u64, body: &[u8]) -> Vec<u8> {
     [header(type_code, sequence, body).emit().as_slice(), body].concat()
 }
 
 /// Takes a frame apart as a receiver does: header, body check, body, bulk.
-pub(crate) fn decode(bytes: &[u8]) -> Result<(Header, Content), DecodeError> {
+///
+/// # Errors
+/// Refuses what is no frame of this protocol, by field.
+pub fn decode(bytes: &[u8]) -> Result<(Header, Content), DecodeError> {
     let truncated = DecodeError::new(Fault::Truncated, Field::Length);
     let (head, body) = bytes.split_first_chunk::<HEADER_BYTES>().ok_or(truncated)?;
     let header = Header::parse(head)?;
@@ -162,7 +208,8 @@ fn bulk(frame: Frame, body: &[u8]) -> Result<Content, DecodeError> {
 }
 
 /// Number and name of every type that has a golden file: those with a meaning, and the filler.
-pub(crate) fn types() -> Vec<(u16, String)> {
+#[must_use]
+pub fn types() -> Vec<(u16, String)> {
     let known = FrameType::ALL.into_iter().map(|kind| (kind.code(), name(kind)));
     known.chain([(FILLER_TYPE, "FILLER".to_owned())]).collect()
 }
@@ -179,23 +226,12 @@ fn name(kind: FrameType) -> String {
     name
 }
 
-/// The golden file of the type of this name.
-pub(crate) fn golden_path(name: &str) -> PathBuf {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden");
-    folder.join(format!("{}.hex", name.to_lowercase()))
-}
-
-/// The bytes of the golden frame of the type of this name.
-pub(crate) fn golden(name: &str) -> Vec<u8> {
-    let path = golden_path(name);
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| {
-        panic!("{}: {error}; OVERWRITE=1 writes the golden files", path.display())
-    });
-    parse_hex(&text)
-}
-
 /// The bytes of a text of hexadecimal bytes: `#` begins a comment, `00*16` is a byte 16 times.
-fn parse_hex(text: &str) -> Vec<u8> {
+///
+/// # Panics
+/// When the text is something else.
+#[must_use]
+pub fn parse_hex(text: &str) -> Vec<u8> {
     let code = text.lines().map(|line| line.split('#').next().unwrap_or(line));
     code.flat_map(str::split_whitespace)
         .flat_map(|token| match token.split_once('*') {
