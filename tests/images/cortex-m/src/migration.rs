@@ -114,7 +114,7 @@ struct Restart {
 
 /// Moves the guest and judges it.
 pub(crate) fn run(timer: &mut SYST) {
-    let record = Cell::new(Ownership { owner: su("ABGSE501"), epoch: EPOCH });
+    let record = Cell::new(Ownership::running(su("ABGSE501"), EPOCH));
     let (there, back) = (Wire::new(), Wire::new());
     let mut source = source(End { outgoing: &there, incoming: &back }, &record);
     let mut target = target(End { outgoing: &back, incoming: &there }, &record);
@@ -129,7 +129,7 @@ pub(crate) fn run(timer: &mut SYST) {
     TARGET.set_running(false);
     board::stop(timer);
 
-    let is_owned = record.get() == Ownership { owner: su("ABGSE701"), epoch: EPOCH.next() };
+    let is_owned = record.get() == Ownership::running(su("ABGSE701"), EPOCH.next());
     assert!(is_owned, "the target owns the VM");
     assert!(TARGET.is_as_computed(), "a store of the guest is lost");
     println!("guest: all steps before, during and after the move are in its storage");
