@@ -21,8 +21,8 @@ use monitor_core::{
 use crate::{
     cluster::EPOCH_MAX,
     config::{
-        Bandwidth, Choice, Coordination, Decision, FaultPoint, FromText, LinkKind, Overrides,
-        Trial, VmSelector, WorkloadName, choices, from_text,
+        Bandwidth, Choice, Coordination, Decision, FaultPoint, FromText, LinkKind, MoveCommand,
+        Overrides, Trial, VmSelector, WorkloadName, choices, from_text,
     },
     live::{Deed, Endpoint, Mishap},
     machine::Fill,
@@ -135,6 +135,11 @@ pub(super) struct MigrateCommand {
     #[arg(long, value_name = "SU", value_parser = from_text::<SuName>,
         help_heading = "What to move")]
     pub(super) to: Option<SuName>,
+
+    /// The same as an operator types it: "MIGRATE-VM VM-ID=12,SERVER-UNIT-NAME=ABGSE701"
+    #[arg(long, value_name = "COMMAND", value_parser = from_text::<MoveCommand>,
+        conflicts_with_all = ["vm", "to"], help_heading = "What to move")]
+    pub(super) command: Option<MoveCommand>,
 
     /// Memory of the VM, as in 512MiB or 4GiB
     ///

@@ -61,8 +61,11 @@ pub(super) fn run(command: &MigrateCommand, open: Open<'_>, migrate: Migrate<'_>
 fn prepare(command: &MigrateCommand, streams: Streams) -> Result<Prepared, String> {
     let config = Config::load(command.config.as_deref(), &command.overrides())
         .map_err(|error| error.to_string())?;
-    let vm = command.vm.unwrap_or(VmSelector::Index(config.vm.index));
-    let Some(target) = command.to.or_else(|| config.only_target()) else {
+    let typed = command.command;
+    let vm = command.vm.or(typed.map(|it| it.vm));
+    let vm = vm.unwrap_or(VmSelector::Index(config.vm.index));
+    let to = command.to.or(typed.and_then(|it| it.target));
+    let Some(target) = to.or_else(|| config.only_target()) else {
         let others = config.sus.iter().filter(|su| su.name != config.vm.on);
         let others: Vec<&str> = others.map(|su| su.name.as_str()).collect();
         return Err(format!("--to is needed: the VM can be moved to {}", others.join(" or ")));

@@ -50,6 +50,11 @@ struct Done {
 
 /// Runs a command line with a migration that ends as given.
 fn done(line: &str, end: impl Fn(&mut Report)) -> Done {
+    done_with(&line.split_whitespace().collect::<Vec<_>>(), end)
+}
+
+/// The same with the arguments one by one, which may contain blanks.
+fn done_with(arguments: &[&str], end: impl Fn(&mut Report)) -> Done {
     let (out, err) = (Shared::default(), Shared::default());
     let began = std::cell::Cell::new(false);
     let open = |_| Streams { out: Box::new(out.clone()), err: Box::new(err.clone()) };
@@ -65,13 +70,35 @@ fn done(line: &str, end: impl Fn(&mut Report)) -> Done {
         end(&mut report);
         Ok(report)
     };
-    let arguments = line.split_whitespace().map(OsString::from);
+    let arguments = arguments.iter().map(OsString::from);
     let status = run_with(arguments, &open, &migrate);
     Done { status, out: out.text(), err: err.text(), began: began.get() }
 }
 
 fn verified(line: &str) -> Done {
     done(line, |_| ())
+}
+
+#[test]
+fn the_operators_command_says_what_to_move_and_wrong_operands_are_refused_in_its_own_words() {
+    let typed = |line: &str| done_with(&["su390", "migrate", "--command", line], |_| ());
+    let right = typed("MIGRATE-VM VM-ID=VM12PROD,SERVER-UNIT-NAME=*UNIQUE");
+    assert_eq!(right.status, Status::Completed);
+    assert!(right.out.contains("Moving VM12PROD (12)"), "{}", right.out);
+    for line in [
+        "MIGRATE-VM VM-ID=100,SERVER-UNIT-NAME=ABGSE701",
+        "MIGRATE-VM VM-ID=12,SERVER-UNIT-NAME=7",
+        "MIGRATE-VM VM-ID=12",
+        "MIGRATE-VM VM-ID=12,MONJV=J",
+        "CANCEL",
+    ] {
+        let wrong = typed(line);
+        assert_eq!((wrong.status, wrong.began), (Status::Usage, false), "{line}");
+        let error = monitor_core::message::command::parse(line).unwrap_err().to_string();
+        assert!(wrong.err.contains(&error), "{}", wrong.err);
+    }
+    let other = typed("END");
+    assert!(other.err.contains("only MIGRATE-VM can be given here"), "{}", other.err);
 }
 
 #[test]

@@ -32,7 +32,9 @@ use crate::{
 pub use error::ConfigError;
 pub use overrides::Overrides;
 pub use trial::{Decision, Fault, FaultPoint, Moment, Trial};
-pub use values::{Bandwidth, Choice, FromText, MEMORY_STEP_BYTES, Mac, VmSelector, from_text};
+pub use values::{
+    Bandwidth, Choice, FromText, MEMORY_STEP_BYTES, Mac, MoveCommand, VmSelector, from_text,
+};
 pub(crate) use values::{choices, choose};
 
 /// The configuration that is built in.

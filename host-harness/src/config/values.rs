@@ -11,8 +11,9 @@ use std::fmt;
 use monitor_core::{
     device::{Assignment, DeviceKind},
     limits::PAGE_BYTES,
+    message::command::{self, Command, CommandError, Operand},
     units::{ByteCount, ConfigurationName, Micros, Mnemonic, PageCount, SuName, Text, VmIndex},
-    vm::Activity,
+    vm::{Activity, VmId},
 };
 use serde::de::{self, Deserializer, Visitor};
 
@@ -197,28 +198,17 @@ impl FromText for VmIndex {
     }
 }
 
-/// Capital letters, as the operating system's commands fold them.
-fn name<const N: usize>(text: &str, further: &str, expected: &str) -> Result<Text<N>, String> {
-    let text = text.to_ascii_uppercase();
-    let starts = text.starts_with(|c: char| c.is_ascii_alphabetic() || "@#$".contains(c));
-    let fits = |c: char| c.is_ascii_alphanumeric() || further.contains(c);
-    let name = if starts && text.chars().all(fits) { Text::new(&text) } else { None };
-    name.ok_or_else(|| String::from(expected))
-}
-
 /// Name of a VM, VM group or CPU pool.
 impl FromText for Text<8> {
     fn from_text(text: &str) -> Result<Self, String> {
         let expected = "a name has 1 to 8 letters, digits or @ # $, and begins with no digit";
-        name(text, "@#$", expected)
+        command::vm_name(text).ok_or_else(|| String::from(expected))
     }
 }
 
 impl FromText for SuName {
     fn from_text(text: &str) -> Result<Self, String> {
-        let expected = "the name of an SU has 1 to 64 letters, digits or . - @ # $, and begins \
-                        with no digit";
-        name(text, ".-@#$", expected)
+        command::su_name(text).ok_or_else(|| String::from(Operand::Su.expected()))
     }
 }
 
@@ -259,11 +249,36 @@ pub enum VmSelector {
 
 impl FromText for VmSelector {
     fn from_text(text: &str) -> Result<Self, String> {
-        let expected = "a VM is named by its index (1 to 99) or its name (1 to 8 characters)";
-        if text.starts_with(|c: char| c.is_ascii_digit()) {
-            VmIndex::from_text(text).map(Self::Index).map_err(|_| String::from(expected))
-        } else {
-            Text::from_text(text).map(Self::Name).map_err(|_| String::from(expected))
+        let id = command::vm_id(text).map(Self::from);
+        id.ok_or_else(|| String::from(Operand::Vm.expected()))
+    }
+}
+
+impl From<VmId> for VmSelector {
+    fn from(id: VmId) -> Self {
+        match id {
+            VmId::Index(index) => Self::Index(index),
+            VmId::Name(name) => Self::Name(name),
+        }
+    }
+}
+
+/// MIGRATE-VM as an operator types it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MoveCommand {
+    /// The VM to move.
+    pub vm: VmSelector,
+    /// The SU to move it to; `None` is the only other one.
+    pub target: Option<SuName>,
+}
+
+impl FromText for MoveCommand {
+    fn from_text(text: &str) -> Result<Self, String> {
+        match command::parse(text) {
+            Ok(Command::MigrateVm { vm, target }) => Ok(Self { vm: vm.into(), target }),
+            Ok(_) => Err(String::from("only MIGRATE-VM can be given here")),
+            Err(error @ CommandError::Unknown(_)) => Err(format!("{error}; MIGRATE-VM is known")),
+            Err(error) => Err(error.to_string()),
         }
     }
 }

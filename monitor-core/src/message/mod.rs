@@ -10,6 +10,7 @@
 //! guest, time stamps and the console itself (a port).
 
 mod catalogue;
+pub mod command;
 mod render;
 
 pub use catalogue::{Severity, Wording};
