@@ -10,11 +10,13 @@
 //! is whole, undamaged and in its place. Deliberately not here: decisions.
 
 mod remote;
+mod serial;
 mod source;
 mod stream;
 mod target;
 
 pub use remote::RemoteDirectory;
+pub use serial::SerialLink;
 pub use source::{SourceDriver, SourceMemory};
 pub use target::{TargetDriver, TargetMemory};
 

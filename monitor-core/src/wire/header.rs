@@ -28,6 +28,12 @@ pub const VERSION_MAX: u16 = 1;
 /// could not be read, so that the numbers have no gap.
 pub const FILLER_TYPE: u16 = 0x7F00;
 
+/// Type of what opens a connection on a serial line; no frame of a stream has it.
+pub const CONNECT_TYPE: u16 = 0x7F01;
+
+/// Type of what answers [`CONNECT_TYPE`].
+pub const CONNECTED_TYPE: u16 = 0x7F02;
+
 /// Bytes of the header that its check value covers.
 const CHECKED_BYTES: usize = HEADER_BYTES - 4;
 

@@ -33,5 +33,8 @@ pub use field::{Reader, Writer};
 pub use findings::{emit_findings, parse_findings};
 pub use frame::{Frame, Hello, emit_device, emit_processor, emit_subchannel};
 pub use frame::{device_body, processor_body, subchannel_body};
-pub use header::{FILLER_TYPE, FrameFlags, FrameType, Header, MAGIC, VERSION_MAX, VERSION_MIN};
+pub use header::{
+    CONNECT_TYPE, CONNECTED_TYPE, FILLER_TYPE, FrameFlags, FrameType, Header, MAGIC, VERSION_MAX,
+    VERSION_MIN,
+};
 pub use status::{LoadState, Status};
