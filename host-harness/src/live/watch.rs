@@ -81,7 +81,7 @@ impl ErrorType for WatchedLink {
     type Error = LinkError;
 }
 
-impl Link for &mut WatchedLink {
+impl Link for WatchedLink {
     fn try_send(&mut self, source: &[u8]) -> Result<usize, LinkError> {
         self.carries()?;
         if !self.faults.watches() && self.rest == 0 {
@@ -197,7 +197,7 @@ impl ErrorType for WatchedAccess {
     type Error = ErrorKind;
 }
 
-impl ClusterDirectory for &mut WatchedAccess {
+impl ClusterDirectory for WatchedAccess {
     fn start_read(&mut self, vm: VmName) -> Result<(), ErrorKind> {
         let moment = (self.side == Side::Source).then_some(Moment::Check);
         self.ask(moment, |access| access.start_read(vm))

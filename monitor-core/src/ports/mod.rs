@@ -5,12 +5,14 @@
 //! 2. Synchronous where the hardware is (copying a page, registers of a stopped processor). What
 //!    takes time starts with `start_*`: `Ok` promises exactly one [`Completion`], `Err` none.
 //! 3. A port never calls back. No method has a default that reports success for doing nothing.
-//! 4. An implementation keeps its rich error; the driver reacts to [`ErrorKind`] alone.
+//! 4. A port behind a mutable reference is that port: a driver can borrow what a monitor keeps.
+//! 5. An implementation keeps its rich error; the driver reacts to [`ErrorKind`] alone.
 //!
 //! Deliberately not here: implementations, timers (time enters as a parameter), and any state.
 
 use core::fmt;
 
+mod forward;
 mod host;
 mod link;
 mod machine;
