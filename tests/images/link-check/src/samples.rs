@@ -10,7 +10,10 @@ use monitor_core::{
         LeaseMove, Plan, ReassignError, Reassignment,
     },
     memory::{BitmapError, OutOfRange, PageRun, StorageKey, Sweep},
-    message::{Notice, Parties},
+    message::{
+        Notice, Parties,
+        command::{CommandError, Operand},
+    },
     migrate::{
         Announcement, Arrival, Attempt, Coordination, Input, Limits, LinkFault, Reception,
         SourceJournal, SourcePhase, Stage, StepError, TargetJournal, TargetPhase, Verdict,
@@ -177,6 +180,8 @@ samples! {
 // Ports, wire.
 samples! {
     Completion = Self::Done(Operation::BuildVm);
+    Operand = Operand::Vm;
+    CommandError = CommandError::Wrong(any());
     ErrorKind = Self::Busy;
     BlockHead = Self { tag: 1, version: 1, length: 1 };
     DecodeError = Self::new(Fault::Unknown, Field::Body);

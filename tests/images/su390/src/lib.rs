@@ -9,6 +9,7 @@
 pub mod arch;
 pub mod channel;
 pub mod guest;
+pub mod monitor;
 pub mod sclp;
 pub mod selftest;
 mod start;

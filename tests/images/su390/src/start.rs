@@ -5,7 +5,7 @@
 
 use crate::arch::power::{self, Status};
 use crate::arch::{clock, control, dat, keys};
-use crate::{println, sclp, selftest};
+use crate::{monitor, println, sclp, selftest};
 
 /// Called once by the entry, on the monitor's stack, with every interruption disabled.
 #[unsafe(no_mangle)]
@@ -22,7 +22,7 @@ extern "C" fn monitor_start() -> ! {
     keys::switch_on();
     match selftest::wanted() {
         Some(wanted) => selftest::run(wanted, storage_bytes),
-        None => panic!("this image has no monitor"),
+        None => monitor::run(storage_bytes),
     }
     power::end(Status::Good)
 }

@@ -1,14 +1,15 @@
-//! The cluster directory over a byte stream: packets, and who asks.
+//! What passes over lines: the cluster directory's packets, who asks it, and the connections of a
+//! serial line.
 //!
-//! Source of truth: `monitor_core::wire` and `monitor_core::driver::RemoteDirectory`. Deliberately
-//! not here: how calls are made.
+//! Source of truth: `monitor_core::wire`, `monitor_core::driver::RemoteDirectory` and `SerialLink`.
+//! Deliberately not here: how calls are made.
 
 use core::hint::black_box;
 
 use link_check::{any, consume, ports::Opaque};
 use monitor_core::{
     driver,
-    ports::ClusterDirectory,
+    ports::{ClusterDirectory, Link},
     wire::{
         ANSWER_BYTES, DirectoryOperation, DirectoryQuestion, DirectoryReply, Gatherer,
         QUESTION_BYTES,
@@ -18,10 +19,12 @@ use monitor_core::{
 use crate::calls::calls;
 
 type RemoteDirectory = driver::RemoteDirectory<Opaque>;
+type SerialLink = driver::SerialLink<Opaque>;
 
 pub(crate) fn calls() {
     packets();
     remote();
+    serial();
 }
 
 fn packets() {
@@ -66,4 +69,19 @@ fn remote() {
         any(),
     ));
     consume(<RemoteDirectory as ClusterDirectory>::poll_answer(black_box(&mut remote)));
+}
+
+fn serial() {
+    let mut link = SerialLink::new(Opaque);
+    let mut bytes = any::<[u8; 64]>();
+    calls! {
+        SerialLink::listen(&mut link);
+        SerialLink::open(&mut link, any());
+        SerialLink::line(&mut link);
+        SerialLink::first_type(&mut link);
+    }
+    consume(<SerialLink as Link>::try_send(black_box(&mut link), black_box(&bytes)));
+    consume(<SerialLink as Link>::try_receive(black_box(&mut link), black_box(&mut bytes)));
+    <SerialLink as Link>::reconnect(black_box(&mut link));
+    consume(<SerialLink as Link>::poll_connected(black_box(&mut link)));
 }

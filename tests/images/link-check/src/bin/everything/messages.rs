@@ -3,9 +3,13 @@
 //! Source of truth: `monitor_core::message` and `monitor_core::ports`. Deliberately not here: how
 //! calls are made.
 
-use link_check::any;
+use link_check::{any, text};
 use monitor_core::{
-    message::{Notice, render},
+    message::{
+        Notice,
+        command::{self, CommandError, Operand},
+        render,
+    },
     ports::{ErrorKind, PortError},
 };
 
@@ -18,6 +22,19 @@ pub(crate) fn calls() {
         Notice::wording(any());
         render(any(), &any());
     }
+    commands();
     shows!(ErrorKind);
     link_check::consume(<ErrorKind as PortError>::kind(&any()));
+}
+
+fn commands() {
+    calls! {
+        command::parse(text());
+        command::vm_id(text());
+        command::vm_name(text());
+        command::su_name(text());
+        Operand::name(any());
+        Operand::expected(any());
+    }
+    shows!(CommandError);
 }
