@@ -12,7 +12,7 @@ use monitor_core::{
     migrate::{SourceJournal, TargetJournal},
     ports::ClusterDirectory,
     units::{DeviceNumber, Micros, PageCount},
-    vm::{DirectoryAnswer, Ownership, VmBlock},
+    vm::{DirectoryAnswer, Ownership, Standing, VmBlock},
 };
 
 use super::{
@@ -151,11 +151,15 @@ impl Su {
                 return say!("% {vm} is not started: the directory cannot be reached");
             }
         };
-        if current.owner != self.config.su {
-            let Ownership { owner, epoch, .. } = current;
+        let Ownership { owner, epoch, standing } = current;
+        if owner != self.config.su {
             return say!("% {vm} is not started: it belongs to SU '{owner}' in epoch {epoch}");
         }
-        let new = Ownership { epoch: current.epoch.next(), ..current };
+        if standing == Standing::Claimed {
+            return say!("% {vm} is not started: it was claimed in epoch {epoch} and has not run");
+        }
+        // No copy of an earlier start can be claimed any more.
+        let new = Ownership::running(owner, epoch.next());
         let name = block.name();
         match self.ask(|directory| directory.start_compare_and_set(name, current, new)) {
             DirectoryAnswer::Won => {}

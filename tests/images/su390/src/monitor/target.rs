@@ -85,7 +85,7 @@ impl Su {
                 break command;
             }
             if let Some(command) = command {
-                refuse(command);
+                refuse(command, phase);
             }
             pause_driver(driver.ports().vm, wait);
         };
@@ -109,12 +109,12 @@ impl Su {
 }
 
 /// Answers a command that has to wait for the end of the move.
-fn refuse(command: Command) {
+fn refuse(command: Command, phase: TargetPhase) {
     match command {
-        Command::ShowStatus => say!("% a VM is being moved to here"),
+        Command::ShowStatus => say!("% a VM is being moved here: {phase:?}"),
         Command::MigrateVm { .. }
         | Command::CancelMigration { .. }
         | Command::ResolveMigration { .. }
-        | Command::End => say!("% command rejected: a VM is being moved to here"),
+        | Command::End => say!("% command rejected: a VM is being moved here"),
     }
 }
