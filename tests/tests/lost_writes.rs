@@ -16,7 +16,6 @@
 //! | keys that the copying itself changes | `copying_leaves_the_keys_alone` |
 //! | a store between the copy of a page and the reading of its key | `store_between_copy_and_key_is_moved` |
 //! | pages that wait for their turn in short frames | `store_into_a_page_that_waits_for_its_frame_is_moved` |
-//! | changes that the hardware tells late | `changes_that_the_hardware_tells_when_it_is_asked_count_in_the_decision` |
 //! | stores between the request to stop and the stop | `stores_before_the_stop_are_moved` |
 //!
 //! Source of truth: published defects of Firecracker, Cloud Hypervisor, Propolis and QEMU for the
@@ -372,30 +371,6 @@ fn frames_under_way_at_a_loss_of_the_link_are_sent_again() {
         let copy = assert_moved(&rig, &ended);
         assert_eq!((drops, page(&copy, PAGE)[5], key(&copy, PAGE)), (2, 21, 0x70));
     }
-}
-
-#[test]
-fn changes_that_the_hardware_tells_when_it_is_asked_count_in_the_decision() {
-    let mut rig = Rig::new(PAGES);
-    let (mut asked, mut copied) = (0, 0);
-    let ended = rig.attempt(&mut |moment, scene| match moment {
-        Moment::Collecting => {
-            asked += 1;
-            // Before the first pass, behind it, and before the decision.
-            let pages = match asked {
-                2 => 20..30,
-                3 => 40..45,
-                _ => 0..0,
-            };
-            pages.for_each(|page| put(scene.guest, page, 31));
-        }
-        Moment::Copied(_) => copied += u32::from(asked == 1),
-        _ => {}
-    });
-    let copy = assert_moved(&rig, &ended);
-    assert!(copied > 0 && asked > 3, "{copied} frames, asked {asked} times");
-    assert_eq!(ended.statistics.passes.first().map(|pass| pass.left.get()), Some(10));
-    assert_eq!((page(&copy, 25)[5], page(&copy, 42)[5]), (31, 31));
 }
 
 // Maps and their edges.
