@@ -5,6 +5,8 @@
 //! RESOLVE-VM-MIGRATION and END are this library's own. Invariants: letters are folded to
 //! capitals; an error names the operand that is wrong, in the same words on every monitor.
 //! Deliberately not here: whether the VM and the target exist, which the check says.
+//!
+//! Patterns are lists of characters: the search for a single one has a way to panic.
 
 use core::fmt;
 
@@ -138,7 +140,7 @@ impl core::error::Error for CommandError {}
 /// Names the operand that is wrong.
 pub fn parse(line: &str) -> Result<Command, CommandError> {
     let line = line.trim();
-    let line = line.strip_prefix('/').unwrap_or(line);
+    let line = line.strip_prefix(['/']).unwrap_or(line);
     let (name, rest) = line.split_once([' ', '\t']).unwrap_or((line, ""));
     let is = |full: &str| name.eq_ignore_ascii_case(full);
     if is("MIGRATE-VM") {
@@ -155,7 +157,7 @@ pub fn parse(line: &str) -> Result<Command, CommandError> {
         let values = operands(rest, &[Operand::Vm, Operand::Answer])?;
         let vm = vm_of(&values)?;
         let text = required(&values, Operand::Answer)?;
-        let text = text.strip_prefix('*').unwrap_or(text);
+        let text = text.strip_prefix(['*']).unwrap_or(text);
         if text.eq_ignore_ascii_case("TARGET-RUNS") {
             Ok(Command::ResolveMigration { vm, answer: Evidence::TargetRuns })
         } else if text.eq_ignore_ascii_case("TARGET-LOST") {
@@ -217,8 +219,8 @@ fn operands<'a>(line: &'a str, own: &[Operand]) -> Result<Values<'a>, CommandErr
     if line.trim().is_empty() {
         return Ok(values);
     }
-    for (place, part) in line.split(',').enumerate() {
-        let (operand, value) = match part.split_once('=') {
+    for (place, part) in line.split([',']).enumerate() {
+        let (operand, value) = match part.split_once(['=']) {
             Some((name, value)) => {
                 let name = name.trim();
                 let mut fitting = own.iter().copied().filter(|it| stands_for(name, it.name()));
@@ -247,8 +249,8 @@ fn vm_of(values: &Values<'_>) -> Result<VmId, CommandError> {
 /// Whether `text` is `full` or an abbreviation of it: each part between hyphens may be cut at its
 /// end, and last parts may be left out. The operands of one command begin with different letters.
 fn stands_for(text: &str, full: &str) -> bool {
-    let mut parts = full.split('-');
-    text.split('-').all(|short| {
+    let mut parts = full.split(['-']);
+    text.split(['-']).all(|short| {
         let part = parts.next().and_then(|part| part.get(..short.len()));
         !short.is_empty() && part.is_some_and(|part| part.eq_ignore_ascii_case(short))
     })
