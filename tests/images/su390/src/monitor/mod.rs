@@ -9,18 +9,18 @@
 //! migration does, and how the machine works.
 
 mod boot;
-mod config;
-mod console;
-mod devices;
-mod journal;
-mod link;
-mod memory;
+pub mod config;
+pub mod console;
+pub mod devices;
+pub mod journal;
+pub mod link;
+pub mod memory;
 mod operator;
-mod port;
+pub mod port;
 mod report;
 mod source;
 mod target;
-mod vm;
+pub mod vm;
 
 use monitor_core::{
     driver::{RemoteDirectory, Wait},
