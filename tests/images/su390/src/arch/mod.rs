@@ -8,6 +8,8 @@ pub mod boot;
 pub mod clock;
 pub mod control;
 pub mod dat;
+#[cfg(feature = "portable")]
+pub mod heap;
 pub mod interruption;
 pub mod io;
 pub mod keys;

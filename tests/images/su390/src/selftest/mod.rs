@@ -28,6 +28,8 @@ pub enum Wanted {
     Link,
     /// `guest`: runs a guest and moves it within the machine.
     Guest,
+    /// `portable`: runs the tests that every image and the host run, to the same digests.
+    Portable,
     /// `program-check`: interrupts the monitor itself.
     ProgramCheck,
     /// `deep-stack`: lets the stack grow into its guard.
@@ -56,6 +58,7 @@ pub fn wanted() -> Option<Wanted> {
         "operator" => Some(Wanted::Operator),
         "link" => Some(Wanted::Link),
         "guest" => Some(Wanted::Guest),
+        "portable" => Some(Wanted::Portable),
         "program-check" => Some(Wanted::ProgramCheck),
         "deep-stack" => Some(Wanted::DeepStack),
         "panic" => Some(Wanted::Panic),
@@ -75,6 +78,7 @@ pub fn run(wanted: Wanted, storage_bytes: usize) {
             }
         }
         Wanted::Guest => guest::selftest::run(storage_bytes),
+        Wanted::Portable => portable(),
         Wanted::ProgramCheck => {
             let beyond = Region::guest(usize::MAX).part(storage_bytes, 8);
             println!("BEYOND STORAGE LIES {:?}", beyond.map(|beyond| beyond.read::<u64>(0)));
@@ -95,6 +99,19 @@ fn platform(storage_bytes: usize) {
     subchannels();
     devices::run();
     println!("SELFTEST ENDS");
+}
+
+/// Golden frames and properties, on a machine whose own byte order is that of the wire.
+#[cfg(feature = "portable")]
+fn portable() {
+    crate::arch::heap::give();
+    portable_tests::report(&mut |line| println!("{line}"));
+    println!("SELFTEST ENDS");
+}
+
+#[cfg(not(feature = "portable"))]
+fn portable() {
+    panic!("this image was built without the feature portable");
 }
 
 /// Repeats what the operator types; waits for it without a deadline.
