@@ -87,9 +87,9 @@ const CUTS: [(Point, Option<usize>); 10] = [
     (COMPLETED, Some(1)),
 ];
 
-/// Questions of a move whose answers are lost, by their number over both machines: the first two
-/// are those of the VM's start.
-const LOST_ANSWERS: [(&str, u64); 2] = [("check", 3), ("claim", 4)];
+/// Questions whose answers are lost, by their number over both machines: two while the machine that
+/// has the VM boots, then those of the move.
+const LOST_ANSWERS: [(&str, u64); 4] = [("boot", 2), ("check", 3), ("claim", 4), ("start", 5)];
 
 /// What the source says at the end of an attempt, or when it cannot be ended without an operator.
 const SOURCE_ENDS: [(&str, usize); 4] =

@@ -163,6 +163,8 @@ impl Su {
         let name = block.name();
         match self.ask(|directory| directory.start_compare_and_set(name, current, new)) {
             DirectoryAnswer::Won => {}
+            // An earlier try was written, and its answer was lost: only this SU writes this value.
+            DirectoryAnswer::Lost(record) if record == new => {}
             answer => return say!("% {vm} is not started: the record says {answer:?}"),
         }
         match self.vm.start(block, &self.config, new.epoch) {
