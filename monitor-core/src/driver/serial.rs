@@ -290,10 +290,13 @@ impl<L: Link> SerialLink<L> {
         if self.state == State::Connected { Ok(()) } else { Err(ErrorKind::Unreachable) }
     }
 
-    /// Takes a marker within a connection: the newest connection cuts the one before.
+    /// Takes a marker within a connection: the newest connection cuts the one before, and a peer
+    /// that has listened since is not its opener any more.
     const fn hear(&mut self, header: &Header) {
-        if header.type_code == CONNECT_TYPE && self.token.is_none() {
-            self.state = State::Cut { offered: Some(header.stream.get()) };
+        if self.token.is_none() {
+            let is_opened = header.type_code == CONNECT_TYPE;
+            let offered = if is_opened { Some(header.stream.get()) } else { None };
+            self.state = State::Cut { offered };
         }
     }
 
@@ -316,7 +319,11 @@ impl<L: Link> SerialLink<L> {
             (_, Some(header)) if self.token.is_none() == (header.type_code == CONNECT_TYPE) => {
                 header.stream.get()
             }
-            (Some(token), _) => token,
+            (Some(token), None) => token,
+            (Some(_), Some(_)) => {
+                self.state = State::Listening { offered: None };
+                return Ok(false);
+            }
             (None, _) => return Ok(false),
         };
         if self.token.is_none() {

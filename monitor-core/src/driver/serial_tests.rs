@@ -220,6 +220,29 @@ fn the_ends_change_roles_for_the_way_back() {
 }
 
 #[test]
+fn a_connection_ends_whose_opener_has_listened_since() {
+    for is_offered in [false, true] {
+        let mut pair = Pair::new(1000);
+        let wire = Rc::clone(&pair.wires[0]);
+        let later = [&marker(CONNECTED_TYPE, 7), frame(1, &[5; 30]).as_slice()].concat();
+        wire.borrow_mut().extend(marker(CONNECT_TYPE, 40));
+        assert!(pair.listener.poll_connected());
+        if is_offered {
+            wire.borrow_mut().extend(marker(CONNECT_TYPE, 41));
+            assert!(receive(&mut pair.listener).is_err());
+        }
+        wire.borrow_mut().extend(later);
+        assert!(receive(&mut pair.listener).is_err());
+        pair.listener.reconnect();
+        for _ in 0..3 {
+            assert!(!pair.listener.poll_connected(), "nobody opens a connection");
+        }
+        wire.borrow_mut().extend(marker(CONNECT_TYPE, 42));
+        assert!(pair.listener.poll_connected());
+    }
+}
+
+#[test]
 fn an_opener_hears_only_the_answer_to_its_own_token() {
     let mut pair = Pair::new(1000);
     pair.opener.open(40);
