@@ -12,12 +12,14 @@ mod bodies;
 mod bytes;
 mod frame;
 mod images;
+mod line;
 mod machine;
 mod seeds;
 mod stream;
 
 pub use frame::frame;
 pub use images::images;
+pub use line::line;
 pub use machine::{source_course, target_course};
 pub use seeds::{source_seeds, target_seeds};
 pub use stream::{DriverPhase, stream_course};
@@ -26,9 +28,10 @@ pub use stream::{DriverPhase, stream_course};
 pub type Body = fn(&[u8]);
 
 /// Every fuzz target: the name of its corpus, and what it does.
-pub const TARGETS: [(&str, Body); 5] = [
+pub const TARGETS: [(&str, Body); 6] = [
     ("frame", frame),
     ("images", images),
+    ("line", line),
     ("stream", stream),
     ("source", source),
     ("target", target),
