@@ -31,8 +31,8 @@ pub(crate) struct Images {
 }
 
 impl Images {
-    /// Images that are kept in this folder. One that is given is taken in place of the monitor as it
-    /// is delivered; a build of another flavor may write to where it lies.
+    /// Images that are kept in this folder. One that is given is taken in place of the monitor as
+    /// it is delivered; a build of another flavor may write to where it lies.
     pub(crate) fn new(folder: &Path, given: Option<&Path>) -> Result<Self> {
         if let Some(image) = given {
             fs::copy(image, folder.join(MONITOR))
