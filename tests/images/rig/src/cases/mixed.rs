@@ -8,7 +8,6 @@
 //! faults.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::OnceLock,
@@ -53,16 +52,12 @@ impl Harness {
     /// Starts the SU with these deeds; the directory is in the folder.
     fn start(deeds: &[&str], link: &Path, folder: &Path) -> Result<Self> {
         let program = program()?;
-        let configuration = folder.join("su390.toml");
-        write_configuration(&configuration)?;
         let mut process = Command::new(&program)
             .args(["su", SUS[0]])
             .args(deeds)
             .args(["--memory", "8MiB", "--rate", "200", "--budget", "2s", "--color", "never"])
             .arg("--connect")
             .arg(link)
-            .arg("--config")
-            .arg(configuration)
             .arg("--directory")
             .arg(folder.join("cluster.db"))
             .stdin(Stdio::null())
@@ -98,16 +93,6 @@ impl Drop for Harness {
         drop(self.process.kill());
         drop(self.process.wait());
     }
-}
-
-/// The example's configuration, with the seed of the guest that a machine loads.
-fn write_configuration(path: &Path) -> Result<()> {
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../host-harness/example.toml");
-    let text = fs::read_to_string(&example)
-        .map_err(|error| Failure::of_io("cannot read", &example, &error))?;
-    ensure(text.contains("\nseed = 1 "), || "the example has another seed".to_owned())?;
-    fs::write(path, text.replace("\nseed = 1 ", "\nseed = 0 "))
-        .map_err(|error| Failure::of_io("cannot write", path, &error))
 }
 
 /// The program of the harness, built once.
