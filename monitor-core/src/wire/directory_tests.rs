@@ -120,3 +120,17 @@ fn gatherer_forgets_the_beginning_of_a_stream_that_was_cut() {
     let found = bytes.iter().find_map(|byte| gatherer.take(*byte)).unwrap();
     assert_eq!(DirectoryQuestion::parse(&found), Ok(claim()));
 }
+
+#[test]
+fn gatherer_gives_no_packet_of_another_kind() {
+    let mut bytes = DirectoryReply { number: 9, answer: DirectoryAnswer::Won }.emit();
+    bytes[3] = b'X';
+    seal(&mut bytes);
+    let mut gatherer = Gatherer::of_answers();
+    assert!(bytes.iter().all(|byte| gatherer.take(*byte).is_none()));
+}
+
+#[test]
+fn packets_have_the_lengths_of_the_protocol() {
+    assert_eq!((QUESTION_BYTES, ANSWER_BYTES), (177, 94));
+}
