@@ -52,6 +52,11 @@ use crate::{
 /// How long the guest runs between two looks at it, the second of which has to find progress.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// How long a connection is over before the next one is opened. A peer behind the serial port of a
+/// virtual machine sees the end of one when it looks; what the next one brings before that would be
+/// taken for the rest of the last one.
+const SETTLE: Duration = Duration::from_secs(1);
+
 /// The longest wait for the link between two looks at it.
 const WAIT: Duration = Duration::from_millis(20);
 
@@ -192,6 +197,7 @@ pub fn run_unit(
         guest: None,
         is_verified: true,
         is_clean: false,
+        has_connected: false,
     };
     thread::scope(|scope| {
         let done = scope.spawn(move || {
@@ -238,6 +244,7 @@ struct Worker<'a> {
     is_verified: bool,
     /// Whether nothing of an earlier attempt can be under way on the connection.
     is_clean: bool,
+    has_connected: bool,
 }
 
 impl Worker<'_> {
@@ -331,9 +338,13 @@ impl Worker<'_> {
             return;
         };
         link.reconnect();
+        if matches!(self.unit.link, Endpoint::Connect(_)) && self.has_connected {
+            thread::sleep(SETTLE);
+        }
         while !link.poll_connected() {
             link.wait(false, WAIT);
         }
+        self.has_connected = true;
     }
 
     /// The link and the directory for one attempt.

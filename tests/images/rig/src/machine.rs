@@ -198,6 +198,7 @@ fn accept(
 ) -> Result<std::os::unix::net::UnixStream> {
     let failed = |error| Failure::new(format!("no console of the guest: {error}"));
     listener.set_nonblocking(true).map_err(failed)?;
+    let mut has_ended = false;
     for _ in 0..1000 {
         match listener.accept() {
             Ok((stream, _)) => {
@@ -205,10 +206,12 @@ fn accept(
                 return Ok(stream);
             }
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                // The pause between two looks; an end of the console is the end of QEMU.
-                if operator.wait_end(Duration::from_millis(10)) {
+                // A machine that crashes at once has connected and may be gone: one more look.
+                if has_ended {
                     break;
                 }
+                // The pause between two looks; an end of the console is the end of QEMU.
+                has_ended = operator.wait_end(Duration::from_millis(10));
             }
             Err(error) => return Err(failed(error)),
         }
