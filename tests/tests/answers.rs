@@ -130,6 +130,26 @@ fn restarted_source_stops_the_processors_again_when_it_is_due_and_not_before() {
     assert_eq!(source.poll(NOW), None);
 }
 
+/// Where a source stands that was restarted behind its offer and hears of this record.
+fn phase_behind(owner: &str, epochs_on: u32) -> SourcePhase {
+    let source = SourceEnd::new(Activity::Down, Coordination::IfPossible);
+    let mut source = source.restored(Stage::Offered(FIRST_LOAD));
+    source.apply(&case(Input::Deadline)).unwrap();
+    assert!(matches!(source.poll(NOW), Some(Effect::CompareAndSet { .. })));
+    let epoch = (0..epochs_on).fold(EPOCH, |epoch, _| epoch.next());
+    let record = Ownership::running(SuName::new(owner).unwrap(), epoch);
+    source.apply(&case(Input::Directory(DirectoryAnswer::Lost(record)))).unwrap();
+    while source.poll(NOW).is_some() {}
+    source.phase()
+}
+
+#[test]
+fn source_gives_its_copy_up_when_the_vm_has_gone_on_to_a_third_su() {
+    assert_eq!(phase_behind("ABG-SU3", 2), SourcePhase::Releasing);
+    assert_eq!(phase_behind("ABG-SU3", 1), SourcePhase::InDoubt);
+    assert_eq!(phase_behind("ABG-SU1", 3), SourcePhase::InDoubt);
+}
+
 /// Gives these inputs again and again, without polling: the end says beforehand that it is full.
 fn fill<E: End>(mut end: E, inputs: &[(Tick, Input)]) {
     for (now, input) in inputs.iter().cycle().take(100) {
