@@ -249,7 +249,7 @@ impl Pair {
 /// The operator types the command to move the VM to this SU, again if it comes too early: a target
 /// is busy for a moment after it has told the end of a move.
 pub(crate) fn command_move(machine: &mut Machine, target: &str) -> Result<()> {
-    const BUSY: &str = "a VM is being moved to here";
+    const BUSY: &str = "a VM is being moved here";
     for _ in 0..50 {
         let next = |text| (text, machine.operator.count(text) + 1);
         let answers = [next(BUSY), next("VMS24")];
