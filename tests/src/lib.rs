@@ -5,7 +5,6 @@
 pub mod explore;
 pub mod fuzz;
 pub mod machines;
-pub mod model;
 pub mod rig;
 pub mod worlds;
 

@@ -17,6 +17,7 @@ pub use target::TargetEnd;
 
 use std::{fmt, hash::Hash, ops::RangeInclusive};
 
+pub use model_check::frame_name;
 use monitor_core::{
     device::{Assignment, DeviceDescriptor, DeviceKind},
     memory::PageRun,
@@ -441,39 +442,6 @@ fn common_inputs(deadline: Option<Tick>) -> Vec<Case> {
     cases.extend(deadline.map(|moment| at("due", moment)));
     cases.push(at("of the whole attempt", NOW.after(LIMITS.total)));
     cases
-}
-
-/// The name of a frame in PROTOCOL.md.
-#[must_use]
-pub const fn frame_name(frame: &Frame) -> &'static str {
-    match frame {
-        Frame::Hello(_) => "HELLO",
-        Frame::Abort(_) => "ABORT",
-        Frame::Resume => "RESUME",
-        Frame::Status(_) => "STATUS",
-        Frame::Definition => "DEFINITION",
-        Frame::Device(_) => "DEVICE",
-        Frame::Check(_) => "CHECK",
-        Frame::Build => "BUILD",
-        Frame::Pages(_) => "PAGES",
-        Frame::Keys(_) => "KEYS",
-        Frame::PassEnd(_) => "PASS-END",
-        Frame::Processor { .. } => "PROCESSOR",
-        Frame::Subchannel(_) => "SUBCHANNEL",
-        Frame::RehearsalEnd(_) => "REHEARSAL-END",
-        Frame::LoadEnd { .. } => "LOAD-END",
-        Frame::Recopy => "RECOPY",
-        Frame::Commit(_) => "COMMIT",
-        Frame::Released => "RELEASED",
-        Frame::Findings(_) => "FINDINGS",
-        Frame::Built(_) => "BUILT",
-        Frame::Ack(_) => "ACK",
-        Frame::Rehearsed(_) => "REHEARSED",
-        Frame::Ready(_) => "READY",
-        Frame::Running(_) => "RUNNING",
-        Frame::Completed => "COMPLETED",
-        Frame::Aborted { .. } => "ABORTED",
-    }
 }
 
 const fn operation_name(operation: Operation) -> &'static str {

@@ -17,11 +17,11 @@ use monitor_core::{
     wire::Frame,
 };
 
+use super::frame::frame_name;
 use super::{
     bounds::{Bounds, Fault},
     ends::{Journal, Machine, su_name, su_of},
 };
-use crate::machines::frame_name;
 
 /// The only device.
 pub(super) const SLOT: DeviceSlot = DeviceSlot::new(0);

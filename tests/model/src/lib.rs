@@ -12,6 +12,7 @@
 mod action;
 mod bounds;
 mod ends;
+mod frame;
 mod heal;
 mod operate;
 mod search;
@@ -20,6 +21,7 @@ mod step;
 
 pub use action::{Action, Event, Mishap};
 pub use bounds::{Bounds, Fault};
+pub use frame::frame_name;
 pub use search::{Report, search};
 pub use state::State;
 

@@ -2,9 +2,9 @@
 //! bound: no rule of the handover is broken, and a world that heals comes to rest.
 //!
 //! Source of truth: ARCHITECTURE.md, "The handover"; the properties and bounds are those of
-//! [`integration_tests::model`]. Larger searches: the example `model` of this crate.
+//! [`model_check`]. Larger searches: the example `model` of this package.
 
-use integration_tests::model::{Bounds, Fault, search};
+use model_check::{Bounds, Fault, search};
 
 /// Searches within the bounds; every rule is kept, and everything that is possible was seen.
 fn assert_kept(bounds: Bounds) {

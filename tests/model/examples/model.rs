@@ -1,15 +1,15 @@
-//! The model check at any size: `cargo run --release -p integration-tests --example model -- …`.
+//! The model check at any size: `cargo run --release -p model-check --example model -- …`.
 //!
 //! `--attempts`, `--sus`, `--stores`, `--faults` and the name of each fault (`--SuLoss`), or
 //! `--each` for all of them, set the bounds; `--threads` and `--transitions` the search. Exit
 //! status: 0 every rule is kept, 1 a rule is broken, 2 wrong use.
 //!
-//! Source of truth: `integration_tests::model`. Deliberately not here: the search that is part of
+//! Source of truth: `model_check`. Deliberately not here: the search that is part of
 //! the tests.
 
 use std::{env, process::ExitCode};
 
-use integration_tests::model::{Bounds, Fault, search};
+use model_check::{Bounds, Fault, search};
 
 /// The bounds, the threads, and the most transitions.
 fn parse(
