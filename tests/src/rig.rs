@@ -12,7 +12,9 @@ use std::{cell::Cell, sync::Arc};
 
 use host_harness::{
     cluster::{Directory, DirectoryPort},
-    machine::{AddressFault, AttachedDevice, Context, Crc32c, Disk, Fill, Machine, Program, Step},
+    machine::{
+        AddressFault, AttachedDevice, Context, Crc32c, Disk, Fill, Machine, Path, Program, Step,
+    },
     sim::{Pipe, PipeEnd},
 };
 use monitor_core::{
@@ -443,7 +445,7 @@ fn step(machine: &Machine, now: Tick) {
 
 fn machine(block: &VmBlock, disk: &Arc<Disk>) -> Machine {
     let device: Arc<Disk> = Arc::clone(disk);
-    let devices = vec![AttachedDevice { descriptor: descriptor(), device, latency: LATENCY }];
+    let devices = vec![AttachedDevice::new(descriptor(), device, LATENCY, Path::default())];
     let configuration = ConfigurationName::new("390SU- 500-10B").expect("a short name");
     Machine::new(block, configuration, Arc::new(Quiet), devices)
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use host_harness::{
     cluster::{Judgement, judge},
     console::Verified,
-    machine::{Access, Device, Machine},
+    machine::{Access, Buffer, Device, Machine, Outcome, Path, Position, command},
     sim::{Scenario, World},
 };
 use integration_tests::worlds::{other, started, with};
@@ -97,8 +97,10 @@ fn a_record_that_nobody_wrote_is_found() {
     let found = after(|world, _| {
         let disk = world.cluster().journal_disk().unwrap();
         let vm = VmName::new("VM12PROD").unwrap();
-        let mut access = Access { vm, epoch: Epoch::new(2), block: Some(0) };
-        disk.write(&mut access, &[7; 4096]).unwrap();
+        let access = Access::new(vm, Epoch::new(2), Path::default());
+        let mut data = Buffer::output(&[7; 4096]);
+        let written = disk.execute(&mut access.at(Position::Block(0)), command::WRITE, &mut data);
+        assert_eq!(written, Outcome::NORMAL);
     });
     assert_eq!(found, Verified { io: false, ..Verified::ALL });
 }

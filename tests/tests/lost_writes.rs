@@ -25,7 +25,9 @@
 
 use std::sync::Arc;
 
-use host_harness::machine::{Access, ConditionCode, Device, Machine};
+use host_harness::machine::{
+    Access, Buffer, ConditionCode, Device, Machine, Outcome, Path, Position, command,
+};
 use integration_tests::rig::{
     EPOCH, Ended, Hand, LATENCY, Moment, Rig, SLOT, SUBCHANNEL, Scene, address, clear, differences,
     has, key, page, put,
@@ -118,7 +120,9 @@ fn start_io(scene: &Scene<'_>, code: u8, count: u64) {
 fn with_disk(content: &[u8]) -> Rig {
     let rig = Rig::new(PAGES);
     let vm = VmName::new("VM12PROD").unwrap();
-    rig.disk.write(&mut Access { vm, epoch: EPOCH, block: Some(0) }, content).unwrap();
+    let mut access = Access::new(vm, EPOCH, Path::default()).at(Position::Block(0));
+    let written = rig.disk.execute(&mut access, command::WRITE, &mut Buffer::output(content));
+    assert_eq!(written, Outcome::NORMAL);
     rig
 }
 

@@ -29,7 +29,7 @@ use monitor_core::{
 use crate::{
     config::Config,
     console::ConsoleName,
-    machine::{AttachedDevice, Console, Device, Disk, Lan, LineSink, Machine},
+    machine::{AttachedDevice, Console, Device, Disk, Lan, LineSink, Machine, Path},
     workload::{GuestPlan, IplError, LanLine, ipl},
 };
 
@@ -177,13 +177,11 @@ impl Cluster {
     /// The devices as the machine of the VM on an SU gets them: those that exist there.
     #[must_use]
     pub fn attached_devices(&self, su: &SuName) -> Vec<AttachedDevice> {
+        let system = self.sus.iter().position(|it| it.name() == *su).unwrap_or_default();
+        let path = Path { system: u16::try_from(system).unwrap_or(u16::MAX), channel: 0 };
         let on = |device: &ClusterDevice| {
-            let behind = device.on.get(su)?;
-            Some(AttachedDevice {
-                descriptor: device.descriptor,
-                device: Arc::clone(behind),
-                latency: device.latency,
-            })
+            let behind = Arc::clone(device.on.get(su)?);
+            Some(AttachedDevice::new(device.descriptor, behind, device.latency, path))
         };
         self.devices.iter().filter_map(on).collect()
     }

@@ -27,7 +27,8 @@ pub use channel::{AttachedDevice, ChannelError, Subsystem};
 pub use checksum::Crc32c;
 pub use context::{ConditionCode, Context, Program};
 pub use device::{
-    Access, Console, Device, Disk, DiskWrite, Fence, Lan, LineSink, MacAddress, Refusal,
+    Access, Buffer, Console, Device, Disk, DiskWrite, Ending, Fence, Lan, LineSink, MacAddress,
+    Outcome, Path, Position, Refusal, Sense, SenseId, Transfer, command, take_all,
 };
 pub use monitor::{Journal, MemoryJournal, Monitor};
 pub use ports::{PortFailure, VmPorts};

@@ -61,7 +61,7 @@ fn descriptor() -> DeviceDescriptor {
 }
 
 fn attached(device: Arc<dyn Device>) -> AttachedDevice {
-    AttachedDevice { descriptor: descriptor(), device, latency: LATENCY }
+    AttachedDevice::new(descriptor(), device, LATENCY, Path::default())
 }
 
 fn machine_with(

@@ -25,7 +25,9 @@ use super::{
     nucleus::{BlockName, Layout},
     *,
 };
-use crate::machine::{AttachedDevice, Console, Device, Disk, Lan, LineSink, MacAddress, Machine};
+use crate::machine::{
+    AttachedDevice, Console, Device, Disk, Lan, LineSink, MacAddress, Machine, Path,
+};
 
 const PAGES: PageCount = PageCount::new(256);
 const CONSOLE: SubchannelNumber = SubchannelNumber::new(1);
@@ -112,10 +114,9 @@ impl Rig {
         let disk = shared.map_or_else(Arc::default, |rig| rig.disk.clone());
         let mac: MacAddress = [2, 0, 0, 0, 0, u8::from(shared.is_some())];
         let lans: Vec<_> = plan.lines.iter().map(|_| Arc::new(Lan::new(mac))).collect();
-        let attached = |subchannel, kind, device: Arc<dyn Device>, latency_us| AttachedDevice {
-            descriptor: descriptor(subchannel, kind),
-            device,
-            latency: Micros::new(latency_us),
+        let attached = |subchannel, kind, device: Arc<dyn Device>, latency_us| {
+            let (descriptor, latency) = (descriptor(subchannel, kind), Micros::new(latency_us));
+            AttachedDevice::new(descriptor, device, latency, Path::default())
         };
         let mut devices = vec![
             attached(CONSOLE, DeviceKind::Console, console.clone(), 50),

@@ -6,15 +6,12 @@
 //! after a bounded number of commands. Deliberately not here: data chaining, indirect addresses
 //! and transfer in channel, which end with a program check or a command reject.
 
-use crate::machine::{Access, AddressFault, Device, Refusal, Storage};
+use crate::machine::{Access, AddressFault, Device, Outcome, Sense, Storage, Transfer, command};
 use monitor_core::channel::{DeviceStatus, Orb, Scsw, SubchannelStatus};
 use std::mem;
 
 /// The most commands of one channel program.
 const COMMANDS_MAX: usize = 256;
-
-/// Sense bytes of a subchannel.
-pub(super) type Sense = [u8; 32];
 
 /// One program on its way.
 #[derive(Debug)]
@@ -23,23 +20,6 @@ pub(super) struct Run<'a> {
     pub(super) device: &'a dyn Device,
     pub(super) access: Access,
     pub(super) sense: &'a mut Sense,
-}
-
-enum Failure {
-    Address,
-    Refused(Refusal),
-}
-
-impl From<AddressFault> for Failure {
-    fn from(_: AddressFault) -> Self {
-        Self::Address
-    }
-}
-
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
-    }
 }
 
 /// A format-1 channel-command word.
@@ -69,16 +49,21 @@ impl Run<'_> {
                 break;
             };
             status.program_address = status.program_address.wrapping_add(8);
-            match self.execute(&command) {
-                Ok(count) => status.residual_count = command.count.saturating_sub(count),
-                Err(Failure::Address) => break,
-                Err(Failure::Refused(refusal)) => {
-                    self.sense.fill(0);
-                    self.sense[..2].copy_from_slice(&refusal.sense());
-                    status.device_status |= DeviceStatus::UNIT_CHECK;
-                    return status;
-                }
+            let (outcome, moved) = self.execute(&command);
+            let Some(moved) = moved else {
+                break;
+            };
+            let Outcome::Ended(ending) = outcome else {
+                status.subchannel_status = SubchannelStatus::INTERFACE_CONTROL_CHECK;
+                return status;
+            };
+            self.access.command_index = self.access.command_index.saturating_add(1);
+            status.device_status = ending.status;
+            if ending.status.contains(DeviceStatus::UNIT_CHECK) {
+                *self.sense = ending.sense;
+                return status;
             }
+            status.residual_count = command.count.saturating_sub(moved);
             if status.residual_count != 0 && command.flags & Command::SUPPRESS_LENGTH == 0 {
                 status.subchannel_status = SubchannelStatus::INCORRECT_LENGTH;
                 return status;
@@ -99,37 +84,69 @@ impl Run<'_> {
         supported.then_some(Command { code, flags, count, address })
     }
 
-    /// Carries out one command and says how many bytes it transferred.
-    fn execute(&mut self, command: &Command) -> Result<u16, Failure> {
-        let mut data = vec![0; usize::from(command.count)];
-        let address = u64::from(command.address);
-        let access = &mut self.access;
-        match command.code {
-            0x01 => {
-                self.storage.load_bytes(address, &mut data)?;
-                self.device.write(access, &data)?;
-                Ok(command.count)
+    /// Carries out one command and says what came of it, and how many bytes were transferred
+    /// unless storage refused some.
+    fn execute(&mut self, command: &Command) -> (Outcome, Option<u16>) {
+        let (count, address) = (command.count, u64::from(command.address));
+        let mut data = Data { storage: self.storage, address, count, moved: 0, is_refused: false };
+        let outcome = match command.code {
+            command::NO_OPERATION => {
+                data.moved = count;
+                self.device.no_operation(&mut self.access)
             }
-            0x02 => {
-                let length = self.device.read(access, &mut data)?;
-                self.store(address, data.get(..length).unwrap_or(&data))
+            command::SENSE => {
+                data.give(&mem::take(self.sense));
+                Outcome::NORMAL
             }
-            0x03 => Ok(command.count),
-            0x04 => {
-                let sense = mem::take(self.sense);
-                self.store(address, &sense[..sense.len().min(data.len())])
+            command::SENSE_ID => {
+                data.give(&self.device.sense_id().to_bytes());
+                Outcome::NORMAL
             }
-            0x07 => {
-                self.storage.load_bytes(address, &mut data)?;
-                self.device.control(access, &data)?;
-                Ok(command.count)
-            }
-            _ => Err(Refusal::CommandReject.into()),
+            code => self.device.execute(&mut self.access, code, &mut data),
+        };
+        (outcome, (!data.is_refused).then_some(data.moved))
+    }
+}
+
+/// The area of one command.
+struct Data<'a> {
+    storage: &'a Storage,
+    address: u64,
+    count: u16,
+    moved: u16,
+    /// Storage has refused a byte.
+    is_refused: bool,
+}
+
+impl Data<'_> {
+    /// Moves bytes at the place that was reached, if storage allows.
+    fn advance(
+        &mut self,
+        wanted: usize,
+        action: impl FnOnce(&Storage, u64, usize) -> Result<(), AddressFault>,
+    ) -> usize {
+        let length = wanted.min(self.room());
+        let place = self.address + u64::from(self.moved);
+        self.is_refused |= action(self.storage, place, length).is_err();
+        if self.is_refused {
+            return 0;
         }
+        self.moved = self.moved.saturating_add(u16::try_from(length).unwrap_or(u16::MAX));
+        length
+    }
+}
+
+impl Transfer for Data<'_> {
+    fn take(&mut self, target: &mut [u8]) -> usize {
+        let wanted = target.len();
+        self.advance(wanted, |storage, at, length| storage.load_bytes(at, &mut target[..length]))
     }
 
-    fn store(&self, address: u64, data: &[u8]) -> Result<u16, Failure> {
-        self.storage.store_bytes(address, data)?;
-        Ok(u16::try_from(data.len()).unwrap_or(u16::MAX))
+    fn give(&mut self, data: &[u8]) -> usize {
+        self.advance(data.len(), |storage, at, length| storage.store_bytes(at, &data[..length]))
+    }
+
+    fn room(&self) -> usize {
+        usize::from(self.count - self.moved)
     }
 }

@@ -8,8 +8,8 @@
 //! model-dependent area; so it is taken exactly once. An I/O carries the epoch under which its
 //! device was attached. Deliberately not here: HALT and CLEAR SUBCHANNEL, path management.
 
-use super::program::{Run, Sense};
-use crate::machine::{Access, ConditionCode, Device, Storage};
+use super::program::Run;
+use crate::machine::{Access, ConditionCode, Device, Path, Sense, Storage};
 use monitor_core::{
     channel::{
         DeviceStatus, Orb, Pmcw, Schib, Scsw, ScswControl, SubchannelImage, SubchannelStatus,
@@ -29,8 +29,10 @@ pub struct AttachedDevice {
     pub descriptor: DeviceDescriptor,
     /// The device itself.
     pub device: Arc<dyn Device>,
-    /// How long one channel program takes.
+    /// How long it takes to reach the device, in addition to what its commands take.
     pub latency: Micros,
+    /// The paths by which this SU reaches it, at most eight.
+    pub paths: Vec<Path>,
 }
 
 /// Why the monitor's operation on a subchannel fails.
@@ -90,9 +92,27 @@ struct Subchannel {
     due: Option<Tick>,
 }
 
+impl AttachedDevice {
+    /// A device that is reached by one path.
+    #[must_use]
+    pub fn new(
+        descriptor: DeviceDescriptor,
+        device: Arc<dyn Device>,
+        latency: Micros,
+        path: Path,
+    ) -> Self {
+        Self { descriptor, device, latency, paths: vec![path] }
+    }
+
+    /// The begin of a channel program.
+    fn access(&self, vm: VmName, epoch: Epoch) -> Access {
+        Access::new(vm, epoch, self.paths.first().copied().unwrap_or_default())
+    }
+}
+
 impl Subchannel {
     fn new(attached: AttachedDevice) -> Self {
-        let AttachedDevice { descriptor, .. } = attached;
+        let descriptor = attached.descriptor;
         let pmcw = Pmcw::of_device(descriptor.number);
         Self {
             attached,
@@ -145,7 +165,7 @@ impl Subchannel {
             return;
         }
         let device = &*self.attached.device;
-        let access = Access { vm, epoch, block: None };
+        let access = self.attached.access(vm, epoch);
         let ending = Run { storage, device, access, sense: &mut self.sense }.complete(&orb);
         let alert = ending.device_status.contains(DeviceStatus::UNIT_CHECK)
             || ending.subchannel_status != SubchannelStatus::empty();
@@ -308,8 +328,9 @@ impl Subsystem {
     /// # Errors
     /// Fails when there is no such device, or it has seen a higher epoch.
     pub fn attach(&mut self, slot: DeviceSlot, epoch: Epoch) -> Result<(), ChannelError> {
-        let access = Access { vm: self.vm, epoch, block: None };
+        let vm = self.vm;
         let subchannel = self.at_mut(slot)?;
+        let access = subchannel.attached.access(vm, epoch);
         subchannel.attached.device.admit(&access).map_err(|_| ChannelError::Fenced)?;
         subchannel.epoch = Some(epoch);
         subchannel.held = false;

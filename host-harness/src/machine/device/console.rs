@@ -3,7 +3,7 @@
 //! Source of truth: ARCHITECTURE.md ("Devices"). Invariant: a refused write shows
 //! no line. Deliberately not here: time stamps and colors, which belong to who shows the lines.
 
-use super::{Access, Device, Fence, Refusal};
+use super::{Access, Device, Fence, Outcome, Refusal, SenseId, Transfer, command, take_all};
 use crate::machine::lock;
 use std::{
     fmt,
@@ -37,26 +37,41 @@ impl fmt::Debug for Console {
 }
 
 impl Device for Console {
+    fn sense_id(&self) -> SenseId {
+        SenseId { unit_type: 0x3215, unit_model: 0, device_type: 0x3215, device_model: 0 }
+    }
+
     fn admit(&self, access: &Access) -> Result<(), Refusal> {
         lock(&self.fence).pass(access)
     }
 
-    fn control(&self, access: &mut Access, _data: &[u8]) -> Result<(), Refusal> {
-        lock(&self.fence).pass(access)
-    }
-
-    fn write(&self, access: &mut Access, data: &[u8]) -> Result<(), Refusal> {
-        lock(&self.fence).pass(access)?;
-        self.sink.line(&String::from_utf8_lossy(data));
-        Ok(())
-    }
-
-    fn read(&self, access: &mut Access, _target: &mut [u8]) -> Result<usize, Refusal> {
-        lock(&self.fence).pass(access)?;
-        Ok(0)
+    fn execute(&self, access: &mut Access, command: u8, data: &mut dyn Transfer) -> Outcome {
+        self.carry_out(access, command, data).into()
     }
 
     fn fenced_count(&self) -> u64 {
         lock(&self.fence).refused()
+    }
+}
+
+impl Console {
+    fn carry_out(
+        &self,
+        access: &Access,
+        command: u8,
+        data: &mut dyn Transfer,
+    ) -> Result<Outcome, Refusal> {
+        lock(&self.fence).pass(access)?;
+        match command {
+            command::WRITE => {
+                if let Some(text) = take_all(data) {
+                    self.sink.line(&String::from_utf8_lossy(&text));
+                }
+            }
+            command::READ => drop(data.give(&[])),
+            command::CONTROL => drop(take_all(data)),
+            _ => return Err(Refusal::CommandReject),
+        }
+        Ok(Outcome::NORMAL)
     }
 }

@@ -4,7 +4,7 @@
 //! frame that was sent, with the hardware address of the SU's own adapter. Deliberately not here:
 //! protocols, and reception of frames.
 
-use super::{Access, Device, Fence, Refusal};
+use super::{Access, Device, Fence, Outcome, Refusal, SenseId, Transfer, command, take_all};
 use crate::machine::lock;
 use std::sync::Mutex;
 
@@ -47,28 +47,42 @@ impl Lan {
 }
 
 impl Device for Lan {
+    fn sense_id(&self) -> SenseId {
+        SenseId { unit_type: 0x3088, unit_model: 0x60, device_type: 0, device_model: 0 }
+    }
+
     fn admit(&self, access: &Access) -> Result<(), Refusal> {
         lock(&self.line).fence.pass(access)
     }
 
-    fn control(&self, access: &mut Access, _data: &[u8]) -> Result<(), Refusal> {
-        lock(&self.line).fence.pass(access)
-    }
-
-    fn write(&self, access: &mut Access, data: &[u8]) -> Result<(), Refusal> {
-        let mut line = lock(&self.line);
-        line.fence.pass(access)?;
-        line.byte_count += data.len() as u64;
-        line.frames.push(String::from_utf8_lossy(data).into_owned());
-        Ok(())
-    }
-
-    fn read(&self, access: &mut Access, _target: &mut [u8]) -> Result<usize, Refusal> {
-        lock(&self.line).fence.pass(access)?;
-        Ok(0)
+    fn execute(&self, access: &mut Access, command: u8, data: &mut dyn Transfer) -> Outcome {
+        lock(&self.line).carry_out(access, command, data).into()
     }
 
     fn fenced_count(&self) -> u64 {
         lock(&self.line).fence.refused()
+    }
+}
+
+impl Line {
+    fn carry_out(
+        &mut self,
+        access: &Access,
+        command: u8,
+        data: &mut dyn Transfer,
+    ) -> Result<Outcome, Refusal> {
+        self.fence.pass(access)?;
+        match command {
+            command::WRITE => {
+                if let Some(frame) = take_all(data) {
+                    self.byte_count += frame.len() as u64;
+                    self.frames.push(String::from_utf8_lossy(&frame).into_owned());
+                }
+            }
+            command::READ => drop(data.give(&[])),
+            command::CONTROL => drop(take_all(data)),
+            _ => return Err(Refusal::CommandReject),
+        }
+        Ok(Outcome::NORMAL)
     }
 }

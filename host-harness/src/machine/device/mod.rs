@@ -1,33 +1,196 @@
 //! Devices of the emulated machine: what a channel program reaches, and the fence against an
 //! SU that no longer owns the VM.
 //!
-//! Source of truth: ARCHITECTURE.md ("Devices").
+//! Source of truth: Principles of Operation, "Basic I/O Functions" (device status); Common I/O
+//! Device Commands (sense); ARCHITECTURE.md ("Devices").
 //!
 //! Invariants: a device is shared by both SUs like one on a storage network; it keeps the highest
 //! epoch that it has seen of each VM and refuses lower ones. What belongs to one channel program
-//! (the selected block) is in its [`Access`] and not in the device. Deliberately not here:
-//! latency, which the channel subsystem adds.
+//! (where it stands) is in its [`Access`] and not in the device. A device never sees guest storage,
+//! only the [`Transfer`] of one command. Deliberately not here: the latency of the path to a
+//! device, and sense bytes, which the channel subsystem keeps for each subchannel.
 
+mod buffer;
 mod console;
 mod disk;
 mod lan;
 
+pub use buffer::Buffer;
 pub use console::{Console, LineSink};
 pub use disk::{Disk, DiskWrite};
 pub use lan::{Lan, MacAddress};
 
-use monitor_core::units::{Epoch, VmName};
+use monitor_core::{
+    channel::DeviceStatus,
+    units::{Epoch, Micros, VmName},
+};
 use std::{collections::BTreeMap, fmt};
 
-/// Who drives a channel program, and where it stands on the device.
+/// Command codes that many kinds of devices have in common.
+pub mod command {
+    /// Transfers data to the device.
+    pub const WRITE: u8 = 0x01;
+    /// Transfers data from the device.
+    pub const READ: u8 = 0x02;
+    /// Does nothing.
+    pub const NO_OPERATION: u8 = 0x03;
+    /// Transfers the sense bytes.
+    pub const SENSE: u8 = 0x04;
+    /// Positions; what it means is the kind's.
+    pub const CONTROL: u8 = 0x07;
+    /// Transfers what kind of device it is.
+    pub const SENSE_ID: u8 = 0xE4;
+}
+
+/// Sense bytes of a device.
+pub type Sense = [u8; 32];
+
+/// What SENSE ID tells of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SenseId {
+    /// The type of the control unit, in four decimal digits.
+    pub unit_type: u16,
+    /// The model of the control unit.
+    pub unit_model: u8,
+    /// The type of the device, in four decimal digits.
+    pub device_type: u16,
+    /// The model of the device.
+    pub device_model: u8,
+}
+
+impl SenseId {
+    /// The bytes that SENSE ID transfers.
+    #[must_use]
+    pub const fn to_bytes(self) -> [u8; 7] {
+        let [unit_high, unit_low] = self.unit_type.to_be_bytes();
+        let [high, low] = self.device_type.to_be_bytes();
+        [0xFF, unit_high, unit_low, self.unit_model, high, low, self.device_model]
+    }
+}
+
+/// A channel path from one system to a device: paths of different SUs are different paths.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Path {
+    /// The SU.
+    pub system: u16,
+    /// The channel-path identifier on that SU.
+    pub channel: u8,
+}
+
+/// Who drives a channel program, and where it stands on the device. Each channel program begins
+/// with a fresh one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Access {
     /// The VM that does I/O.
     pub vm: VmName,
     /// The epoch under which the VM's copy was attached to the device.
     pub epoch: Epoch,
-    /// The block that the next transfer concerns, if one was selected.
-    pub block: Option<u32>,
+    /// The path that was chosen for the channel program.
+    pub path: Path,
+    /// The place of the command in the channel program, from 0.
+    pub command_index: u16,
+    /// Where the next command begins.
+    pub position: Position,
+}
+
+impl Access {
+    /// The begin of a channel program.
+    #[must_use]
+    pub const fn new(vm: VmName, epoch: Epoch, path: Path) -> Self {
+        Self { vm, epoch, path, command_index: 0, position: Position::None }
+    }
+
+    /// The same at this position.
+    #[must_use]
+    pub const fn at(self, position: Position) -> Self {
+        Self { position, ..self }
+    }
+}
+
+/// Where a channel program stands on a device, in terms of its kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Position {
+    /// Nowhere yet.
+    #[default]
+    None,
+    /// At this block of a [`Disk`].
+    Block(u32),
+}
+
+/// The data of one command, as the channel lets the device see it. A command during which a
+/// device calls neither [`Self::take`] nor [`Self::give`] is an immediate operation.
+pub trait Transfer {
+    /// Fills the front of `target` from guest storage (output operation) and says with how many
+    /// bytes: fewer when the command's count is exhausted or storage refuses.
+    fn take(&mut self, target: &mut [u8]) -> usize;
+
+    /// Stores `data` into guest storage (input operation) and says how many bytes: fewer when the
+    /// count is exhausted or storage refuses.
+    fn give(&mut self, data: &[u8]) -> usize;
+
+    /// Bytes that the command's count still allows, over data chaining.
+    fn room(&self) -> usize;
+}
+
+/// Takes all bytes that the count allows, unless storage refuses some.
+pub fn take_all(data: &mut dyn Transfer) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; data.room()];
+    let length = data.take(&mut bytes);
+    (length == bytes.len()).then_some(bytes)
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// What the device reports.
+    pub status: DeviceStatus,
+    /// With unit check: why.
+    pub sense: Sense,
+    /// How long it takes until channel end.
+    pub duration: Micros,
+    /// How long after channel end device end comes; zero when both come together.
+    pub device_end_after: Micros,
+}
+
+impl Ending {
+    /// The normal one: channel end and device end at once.
+    pub const NORMAL: Self = Self {
+        status: DeviceStatus::CHANNEL_END.union(DeviceStatus::DEVICE_END),
+        sense: [0; 32],
+        duration: Micros::new(0),
+        device_end_after: Micros::new(0),
+    };
+
+    /// One with unit check, for which these are the first two sense bytes.
+    #[must_use]
+    pub const fn unit_check([first, second]: [u8; 2]) -> Self {
+        let mut sense = [0; 32];
+        sense[0] = first;
+        sense[1] = second;
+        let status = Self::NORMAL.status.union(DeviceStatus::UNIT_CHECK);
+        Self { status, sense, ..Self::NORMAL }
+    }
+}
+
+/// What came of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It ended.
+    Ended(Ending),
+    /// The device waits (for a frame, for the other side, for a reservation): nothing was
+    /// transferred or changed. The channel asks again at its next step.
+    Pending,
+}
+
+impl Outcome {
+    /// The normal end.
+    pub const NORMAL: Self = Self::Ended(Ending::NORMAL);
+}
+
+impl From<Result<Self, Refusal>> for Outcome {
+    fn from(result: Result<Self, Refusal>) -> Self {
+        result.unwrap_or_else(|refusal| Self::Ended(Ending::unit_check(refusal.sense())))
+    }
 }
 
 /// Why a device refuses a command.
@@ -63,29 +226,33 @@ impl std::error::Error for Refusal {}
 
 /// A device, shared by all SUs that reach it.
 pub trait Device: Send + Sync + fmt::Debug {
+    /// What kind of device it is.
+    fn sense_id(&self) -> SenseId;
+
     /// Takes note that the VM of `access` now uses the device under this epoch.
     ///
     /// # Errors
     /// Fails when a higher epoch has been seen.
     fn admit(&self, access: &Access) -> Result<(), Refusal>;
 
-    /// Positions for the transfers that follow in the same channel program.
-    ///
-    /// # Errors
-    /// Fails when the device refuses.
-    fn control(&self, access: &mut Access, data: &[u8]) -> Result<(), Refusal>;
+    /// Carries out one command. NO-OPERATION, SENSE, SENSE ID and TRANSFER IN CHANNEL never come
+    /// here.
+    fn execute(&self, access: &mut Access, command: u8, data: &mut dyn Transfer) -> Outcome;
 
-    /// Takes `data`.
-    ///
-    /// # Errors
-    /// Fails when the device refuses; nothing is written then.
-    fn write(&self, access: &mut Access, data: &[u8]) -> Result<(), Refusal>;
+    /// Carries out NO-OPERATION, which a device may use to wait or to end something.
+    fn no_operation(&self, _access: &mut Access) -> Outcome {
+        Outcome::NORMAL
+    }
 
-    /// Fills `target` and says how many bytes there were.
-    ///
-    /// # Errors
-    /// Fails when the device refuses.
-    fn read(&self, access: &mut Access, target: &mut [u8]) -> Result<usize, Refusal>;
+    /// Status that nobody asked for (attention, device end after busy), for this VM; it is given
+    /// once.
+    fn take_unsolicited(&self, _access: &Access) -> Option<DeviceStatus> {
+        None
+    }
+
+    /// The channel program that this VM has under way, also one that is pending, is given up:
+    /// halt, clear, detach, system reset.
+    fn cancel(&self, _access: &Access) {}
 
     /// How many accesses were refused because of a higher epoch.
     fn fenced_count(&self) -> u64;

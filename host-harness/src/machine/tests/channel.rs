@@ -209,19 +209,32 @@ impl LineSink for Lines {
     }
 }
 
+fn access(epoch: u64) -> Access {
+    Access::new(VmName::new("VM12PROD").unwrap(), Epoch::new(epoch), Path::default())
+}
+
+/// The first sense bytes of a command that ended with unit check.
+fn refusal(outcome: Outcome) -> Option<[u8; 2]> {
+    let Outcome::Ended(ending) = outcome else {
+        return None;
+    };
+    let refused = ending.status.contains(DeviceStatus::UNIT_CHECK);
+    refused.then_some([ending.sense[0], ending.sense[1]])
+}
+
 #[test]
 fn console_shows_lines_and_lan_sends_frames_of_the_attached_copy_alone() {
     let lines = Arc::new(Lines::default());
     let mac = [2, 0, 0, 0, 0, 1];
     let (console, lan) = (Console::new(lines.clone()), Lan::new(mac));
-    let vm = VmName::new("VM12PROD").unwrap();
-    let mut new = Access { vm, epoch: Epoch::new(2), block: None };
-    let mut old = Access { epoch: Epoch::new(1), ..new };
-    console.write(&mut new, b"READY").unwrap();
-    assert_eq!(console.write(&mut old, b"GHOST"), Err(Refusal::Fenced));
+    let write = |device: &dyn Device, epoch, text: &[u8]| {
+        device.execute(&mut access(epoch), command::WRITE, &mut Buffer::output(text))
+    };
+    assert_eq!(write(&console, 2, b"READY"), Outcome::NORMAL);
+    assert_eq!(refusal(write(&console, 1, b"GHOST")), Some(Refusal::Fenced.sense()));
     assert_eq!(*lock(&lines.0), ["READY"]);
-    lan.write(&mut new, b"HERE I AM").unwrap();
-    assert_eq!(lan.write(&mut old, b"GHOST"), Err(Refusal::Fenced));
+    assert_eq!(write(&lan, 2, b"HERE I AM"), Outcome::NORMAL);
+    assert_eq!(refusal(write(&lan, 1, b"GHOST")), Some(Refusal::Fenced.sense()));
     assert_eq!(lan.announcements(), [(mac, "HERE I AM".to_owned())]);
     assert_eq!(lan.counters(), (1, 9));
 }
@@ -229,17 +242,32 @@ fn console_shows_lines_and_lan_sends_frames_of_the_attached_copy_alone() {
 #[test]
 fn disk_reads_back_what_was_written_and_zeros_elsewhere() {
     let disk = Disk::new();
-    let vm = VmName::new("VM12PROD").unwrap();
-    let mut access = Access { vm, epoch: Epoch::new(1), block: None };
-    assert_eq!(disk.write(&mut access, &[1]), Err(Refusal::CommandReject), "no block selected");
-    disk.control(&mut access, &9_u32.to_be_bytes()).unwrap();
-    disk.write(&mut access, &[7; 4096]).unwrap();
-    assert_eq!(disk.write(&mut access, &[7; 4097]), Err(Refusal::CommandReject));
-    let mut block = [1; 4096];
-    assert_eq!(disk.read(&mut access, &mut block), Ok(4096), "the block behind");
-    assert_eq!(block, [0; 4096]);
-    disk.control(&mut access, &9_u32.to_be_bytes()).unwrap();
-    disk.read(&mut access, &mut block).unwrap();
-    assert_eq!(block, [7; 4096]);
+    let mut access = access(1);
+    let mut execute = |code, data: &mut Buffer| disk.execute(&mut access, code, data);
+    let block = Buffer::output;
+    let rejected = Some(Refusal::CommandReject.sense());
+    assert_eq!(refusal(execute(command::WRITE, &mut block(&[1]))), rejected, "none selected");
+    execute(command::CONTROL, &mut block(&9_u32.to_be_bytes()));
+    assert_eq!(execute(command::WRITE, &mut block(&[7; 4096])), Outcome::NORMAL);
+    assert_eq!(refusal(execute(command::WRITE, &mut block(&[7; 4097]))), rejected);
+    assert_eq!(refusal(execute(0x55, &mut block(&[]))), rejected);
+    let mut read = Buffer::input(4096);
+    assert_eq!(execute(command::READ, &mut read), Outcome::NORMAL, "the block behind");
+    assert_eq!(read.given(), [0; 4096]);
+    execute(command::CONTROL, &mut block(&9_u32.to_be_bytes()));
+    let mut read = Buffer::input(5000);
+    execute(command::READ, &mut read);
+    assert_eq!(read.given(), [7; 4096]);
     assert_eq!(disk.log().len(), 1);
+}
+
+#[test]
+fn sense_id_tells_the_kind_of_device() {
+    let machine = machine(&Arc::new(Disk::new()));
+    ready(&machine, 1);
+    machine.storage.store(0x1000, 0xE420_0020_0000_5000).unwrap();
+    start(&machine, &Orb::of_program(0x1000, 0), 0);
+    machine.step_channel(at(200));
+    assert_eq!(machine.storage.load(0x5000), Ok(0xFF63_1080_9336_1000));
+    assert_eq!(status(&machine).residual_count, 25);
 }

@@ -28,7 +28,7 @@ use super::{
     trace::Trace,
 };
 use crate::{
-    machine::{AttachedDevice, Device, Fill},
+    machine::{AttachedDevice, Device, Fill, Path},
     workload::{GuestPlan, ipl},
 };
 
@@ -94,7 +94,8 @@ fn facts(index: usize, vm: &VmPlan) -> Option<VmFacts> {
     let attached = (0..).zip(&devices).filter_map(|(slot, device)| {
         let device: Arc<dyn Device> = Arc::<SimDevice>::clone(device);
         let descriptor = descriptor(u16::from(number), slot)?;
-        Some(AttachedDevice { descriptor, device, latency: Micros::new(vm.latency) })
+        let latency = Micros::new(vm.latency);
+        Some(AttachedDevice::new(descriptor, device, latency, Path::default()))
     });
     let attached = attached.collect();
     let guest = GuestPlan {

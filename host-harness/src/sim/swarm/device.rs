@@ -8,16 +8,18 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use monitor_core::units::Epoch;
 
-use crate::machine::{Access, Device, Disk, Refusal};
+use crate::machine::{
+    Access, Device, Disk, Outcome, Position, Refusal, SenseId, Transfer, command, take_all,
+};
 
 /// What a device remembers.
 #[derive(Debug, Default)]
 struct Memory {
     highest: Epoch,
     refused: u64,
-    /// The latest record, its block, and its bytes: what the guest reads back.
+    /// The latest record, its position, and its bytes: what the guest reads back.
     last: u64,
-    block: Option<u32>,
+    position: Position,
     content: Vec<u8>,
     /// The first thing that was wrong.
     fault: Option<&'static str>,
@@ -78,50 +80,71 @@ impl Memory {
 }
 
 impl Device for SimDevice {
+    fn sense_id(&self) -> SenseId {
+        SenseId { unit_type: 0x6310, unit_model: 0x80, device_type: 0x9336, device_model: 0x10 }
+    }
+
     fn admit(&self, access: &Access) -> Result<(), Refusal> {
         self.memory().pass(access)
     }
 
-    fn control(&self, access: &mut Access, data: &[u8]) -> Result<(), Refusal> {
-        self.memory().pass(access)?;
-        let (block, _) = data.split_first_chunk().ok_or(Refusal::CommandReject)?;
-        access.block = Some(u32::from_be_bytes(*block));
-        Ok(())
-    }
-
-    fn write(&self, access: &mut Access, data: &[u8]) -> Result<(), Refusal> {
-        let mut memory = self.memory();
-        memory.pass(access)?;
-        memory.transfer = Some(access.epoch);
-        if self.keeps_journal {
-            let number = data.first_chunk().map_or(0, |head| u64::from_be_bytes(*head));
-            if number != memory.last + 1 {
-                memory.fault.get_or_insert("a journal record was lost or written twice");
-            }
-            memory.last = number;
-            memory.block = access.block;
-            memory.content.clear();
-            memory.content.extend_from_slice(data);
-        }
-        Ok(())
-    }
-
-    fn read(&self, access: &mut Access, target: &mut [u8]) -> Result<usize, Refusal> {
-        let mut memory = self.memory();
-        memory.pass(access)?;
-        memory.transfer = Some(access.epoch);
-        // The guest reads back what it has written last; anything else it would find wrong.
-        let length = target.len().min(Disk::BLOCK_BYTES);
-        target[..length].fill(0);
-        if memory.block == access.block {
-            for (place, byte) in target.iter_mut().zip(&memory.content) {
-                *place = *byte;
-            }
-        }
-        Ok(length)
+    fn execute(&self, access: &mut Access, command: u8, data: &mut dyn Transfer) -> Outcome {
+        self.memory().carry_out(access, command, data, self.keeps_journal).into()
     }
 
     fn fenced_count(&self) -> u64 {
         self.memory().refused
+    }
+}
+
+impl Memory {
+    fn carry_out(
+        &mut self,
+        access: &mut Access,
+        command: u8,
+        data: &mut dyn Transfer,
+        keeps_journal: bool,
+    ) -> Result<Outcome, Refusal> {
+        self.pass(access)?;
+        match command {
+            command::WRITE => {
+                if let Some(bytes) = take_all(data) {
+                    self.transfer = Some(access.epoch);
+                    if keeps_journal {
+                        self.record(access.position, bytes);
+                    }
+                }
+            }
+            command::READ => {
+                self.transfer = Some(access.epoch);
+                // The guest reads back what it has written last; anything else it would find
+                // wrong.
+                let mut block = vec![0; Disk::BLOCK_BYTES];
+                if self.position == access.position {
+                    for (place, byte) in block.iter_mut().zip(&self.content) {
+                        *place = *byte;
+                    }
+                }
+                data.give(&block);
+            }
+            command::CONTROL => {
+                if let Some(bytes) = take_all(data) {
+                    let (block, _) = bytes.split_first_chunk().ok_or(Refusal::CommandReject)?;
+                    access.position = Position::Block(u32::from_be_bytes(*block));
+                }
+            }
+            _ => return Err(Refusal::CommandReject),
+        }
+        Ok(Outcome::NORMAL)
+    }
+
+    fn record(&mut self, position: Position, bytes: Vec<u8>) {
+        let number = bytes.first_chunk().map_or(0, |head| u64::from_be_bytes(*head));
+        if number != self.last + 1 {
+            self.fault.get_or_insert("a journal record was lost or written twice");
+        }
+        self.last = number;
+        self.position = position;
+        self.content = bytes;
     }
 }

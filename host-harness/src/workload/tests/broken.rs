@@ -4,7 +4,7 @@
 //! Deliberately not here: guests to which nothing was done ([`super::course`]).
 
 use super::*;
-use crate::machine::Access;
+use crate::machine::{Access, Buffer, Device, Outcome, Path, Position, command};
 
 /// A guest that has run for a while and is stopped.
 fn stopped(kinds: &[Kind]) -> Rig {
@@ -162,8 +162,10 @@ fn rewritten(rig: &Rig, change: impl Fn(u64) -> Vec<u64>) -> Disk {
         .flat_map(|entry| change(u64::from_be_bytes(*entry.head.first_chunk().unwrap())));
     for number in numbers {
         let vm = VmName::new("VM12PROD").unwrap();
-        let mut access = Access { vm, epoch: Epoch::new(1), block: Some(0) };
-        disk.write(&mut access, &number.to_be_bytes()).unwrap();
+        let access = Access::new(vm, Epoch::new(1), Path::default());
+        let mut data = Buffer::output(&number.to_be_bytes());
+        let written = disk.execute(&mut access.at(Position::Block(0)), command::WRITE, &mut data);
+        assert_eq!(written, Outcome::NORMAL);
     }
     disk
 }

@@ -7,7 +7,7 @@ use guest::layout;
 use monitor_core::vm::{GuestAnswer, GuestEvent};
 
 use super::*;
-use crate::machine::Storage;
+use crate::machine::{Access, Storage};
 
 /// Runs a guest for a second; all must hold then.
 fn counts_of(kinds: &[Kind], processor_count: u16) -> Counts {
@@ -122,12 +122,8 @@ fn journal_repeats_a_refused_record_under_its_number() {
     let mut rig = Rig::new(&[JOURNAL]);
     rig.run(100_000);
     // Another copy of the VM under a higher epoch fences this one.
-    let access = crate::machine::Access {
-        vm: VmName::new("VM12PROD").unwrap(),
-        epoch: Epoch::new(5),
-        block: None,
-    };
-    rig.disk.admit(&access).unwrap();
+    let vm = VmName::new("VM12PROD").unwrap();
+    rig.disk.admit(&Access::new(vm, Epoch::new(5), Path::default())).unwrap();
     rig.run(100_000);
     let fenced = rig.check();
     assert!(fenced.counts.io_faults > 5, "{fenced:?}");
