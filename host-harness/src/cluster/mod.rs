@@ -29,7 +29,7 @@ use monitor_core::{
 use crate::{
     config::Config,
     console::ConsoleName,
-    machine::{AttachedDevice, Console, Device, Disk, Lan, LineSink, Machine, Path},
+    machine::{AttachedDevice, Console, Device, Disk, Lan, LineSink, Machine, Path, Switch},
     workload::{GuestPlan, IplError, LanLine, ipl},
 };
 
@@ -122,10 +122,12 @@ impl Cluster {
         let mut devices = Vec::new();
         for (number, device) in (0_u16..).zip(&config.vm.devices) {
             let disk: Arc<Disk> = Arc::default();
+            let switch = Switch::new();
             let behind = |su: &SuName| -> Arc<dyn Device> {
                 match device.kind {
                     DeviceKind::Lan => {
-                        Arc::new(Lan::new(device.mac_on(su).map_or([0; 6], |mac| mac.0)))
+                        let mac = device.mac_on(su).map_or([0; 6], |mac| mac.0);
+                        Arc::new(Lan::new(mac, &switch))
                     }
                     DeviceKind::Console => Arc::clone(&console),
                     // The storage network gives every SU the same image.

@@ -27,8 +27,11 @@ pub use channel::{AttachedDevice, ChannelError, Subsystem};
 pub use checksum::Crc32c;
 pub use context::{ConditionCode, Context, Program};
 pub use device::{
-    Access, Buffer, Console, Device, Disk, DiskWrite, Ending, Fence, Lan, LineSink, MacAddress,
-    Outcome, Path, Position, Refusal, Sense, SenseId, Transfer, command, take_all,
+    Access, BROADCAST, Buffer, Console, Ctc, Device, Disk, DiskWrite, Ending, Fence, Frame, Lan,
+    LanCounts, LineSink, MacAddress, Outcome, PREPARE, Path, Port, Position, ProtocolAddress,
+    READ_ADDRESS, READ_IF_ANY, READ_INQUIRY, Refusal, SENSE_COMMAND_BYTE, Sense, SenseId, Switch,
+    SwitchCounts, TYPE_ARP, TYPE_LOCAL, Transfer, WRITE_END_OF_FILE, WRITE_ON, command, is_group,
+    take_all,
 };
 pub use monitor::{Journal, MemoryJournal, Monitor};
 pub use ports::{PortFailure, VmPorts};

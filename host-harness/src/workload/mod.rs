@@ -33,7 +33,7 @@ use std::sync::Arc;
 
 use monitor_core::units::{ConfigurationName, PageCount, SubchannelNumber, Tick};
 
-use crate::machine::{AddressFault, Context, Fill, Program, Step};
+use crate::machine::{AddressFault, Context, Fill, Program, ProtocolAddress, Step};
 use nucleus::{Block, BlockName, code};
 
 /// How fast a workload goes.
@@ -102,6 +102,13 @@ pub struct LanLine {
     pub vlan: bool,
     /// Its subchannel.
     pub subchannel: SubchannelNumber,
+}
+
+/// The guest's protocol address on the line with this number.
+#[must_use]
+pub const fn line_address(line: u64) -> ProtocolAddress {
+    let [.., low] = line.to_be_bytes();
+    [10, 0, low, 2]
 }
 
 /// What a guest is made of.

@@ -112,11 +112,6 @@ pub(super) fn active(name: &str, vlan: bool) -> String {
     }
 }
 
-/// The frame that goes with [`Action::Announce`].
-pub(super) fn announcement(name: &str) -> String {
-    format!("GRATUITOUS ARP {name}")
-}
-
 /// The event of the parameter that came with an external interruption.
 pub(super) fn event_of(parameter: u64) -> Option<GuestEvent> {
     match parameter {

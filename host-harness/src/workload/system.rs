@@ -15,12 +15,12 @@ use monitor_core::{
 };
 
 use super::{
-    GuestPlan, Manner, journal,
+    GuestPlan, Manner, journal, line_address,
     nucleus::{Block, BlockName, CONSOLE_PAGE, LAN_PAGE, LINE_NAME_BYTES, LINE_TABLE, low_core},
-    request::{self, Owner},
+    request::{self, Command, Owner},
     script::{self, Action, Facts},
 };
-use crate::machine::{AddressFault, ConditionCode, Context, Step, Storage};
+use crate::machine::{AddressFault, ConditionCode, Context, Frame, READ_ADDRESS, Step, Storage};
 
 /// Not zero when the subchannels have been enabled after IPL.
 const STARTED: u64 = 0;
@@ -63,6 +63,10 @@ const LINE_VLAN: u64 = 4;
 const LINE_SUBCHANNEL: u64 = 5;
 /// Interruption subclass of all subchannels.
 const SUBCLASS: u8 = 3;
+/// Where a frame has the hardware address of its sender.
+const FRAME_SOURCE: u64 = 6;
+/// Where an announcement has it once more.
+const ARP_SOURCE: u64 = Frame::HEADER_BYTES as u64 + 8;
 /// Time until a busy subchannel is tried again.
 const RETRY_US: u64 = 1000;
 
@@ -286,9 +290,23 @@ fn say(
     request::start_text(context, console, Owner::Script, CONSOLE_PAGE, text)
 }
 
+/// Announces a line's address. The adapter is that of the SU, so the channel program itself reads
+/// the hardware address into the frame that it sends.
 fn announce(context: &mut Context<'_>, number: u64) -> Result<ConditionCode, AddressFault> {
-    let entry = line_entry(context.storage, number);
-    let subchannel = SubchannelNumber::new(entry.get(LINE_SUBCHANNEL)? as u16);
-    let frame = script::announcement(&entry.text::<LINE_NAME_BYTES>(0)?);
-    request::start_text(context, subchannel, Owner::Script, LAN_PAGE, &frame)
+    let subchannel = line_subchannel(context.storage, number)?;
+    let frame = Frame::gratuitous_arp([0; 6], line_address(number)).to_bytes();
+    let origin = LAN_PAGE + request::DATA;
+    context.storage.store_bytes(origin, &frame)?;
+    let commands = [
+        Command { code: READ_ADDRESS, address: origin + FRAME_SOURCE, byte_count: 6 },
+        Command { code: READ_ADDRESS, address: origin + ARP_SOURCE, byte_count: 6 },
+        Command { code: request::WRITE, address: origin, byte_count: frame.len() as u16 },
+    ];
+    request::start(context, subchannel, Owner::Script, LAN_PAGE, &commands)
+}
+
+/// The subchannel of a line.
+fn line_subchannel(storage: &Storage, number: u64) -> Result<SubchannelNumber, AddressFault> {
+    let subchannel = line_entry(storage, number).get(LINE_SUBCHANNEL)?;
+    Ok(SubchannelNumber::new(subchannel as u16))
 }

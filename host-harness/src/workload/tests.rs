@@ -26,7 +26,7 @@ use super::{
     *,
 };
 use crate::machine::{
-    AttachedDevice, Console, Device, Disk, Lan, LineSink, MacAddress, Machine, Path,
+    AttachedDevice, Console, Device, Disk, Lan, LineSink, MacAddress, Machine, Path, Switch,
 };
 
 const PAGES: PageCount = PageCount::new(256);
@@ -113,7 +113,8 @@ impl Rig {
             shared.map_or_else(|| Arc::new(Console::new(sink)), |rig| rig.console.clone());
         let disk = shared.map_or_else(Arc::default, |rig| rig.disk.clone());
         let mac: MacAddress = [2, 0, 0, 0, 0, u8::from(shared.is_some())];
-        let lans: Vec<_> = plan.lines.iter().map(|_| Arc::new(Lan::new(mac))).collect();
+        let lans: Vec<_> =
+            plan.lines.iter().map(|_| Arc::new(Lan::new(mac, &Switch::new()))).collect();
         let attached = |subchannel, kind, device: Arc<dyn Device>, latency_us| {
             let (descriptor, latency) = (descriptor(subchannel, kind), Micros::new(latency_us));
             AttachedDevice::new(descriptor, device, latency, Path::default())

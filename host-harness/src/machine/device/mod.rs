@@ -12,13 +12,19 @@
 
 mod buffer;
 mod console;
+mod ctc;
 mod disk;
+mod ethernet;
 mod lan;
+mod switch;
 
 pub use buffer::Buffer;
-pub use console::{Console, LineSink};
+pub use console::{Console, LineSink, READ_INQUIRY, WRITE_ON};
+pub use ctc::{Ctc, PREPARE, SENSE_COMMAND_BYTE, WRITE_END_OF_FILE};
 pub use disk::{Disk, DiskWrite};
-pub use lan::{Lan, MacAddress};
+pub use ethernet::{BROADCAST, Frame, MacAddress, ProtocolAddress, TYPE_ARP, TYPE_LOCAL, is_group};
+pub use lan::{Lan, LanCounts, READ_ADDRESS, READ_IF_ANY};
+pub use switch::{Port, Switch, SwitchCounts};
 
 use monitor_core::{
     channel::DeviceStatus,

@@ -226,17 +226,19 @@ fn refusal(outcome: Outcome) -> Option<[u8; 2]> {
 fn console_shows_lines_and_lan_sends_frames_of_the_attached_copy_alone() {
     let lines = Arc::new(Lines::default());
     let mac = [2, 0, 0, 0, 0, 1];
-    let (console, lan) = (Console::new(lines.clone()), Lan::new(mac));
+    let (console, lan) = (Console::new(lines.clone()), Lan::new(mac, &Switch::new()));
     let write = |device: &dyn Device, epoch, text: &[u8]| {
         device.execute(&mut access(epoch), command::WRITE, &mut Buffer::output(text))
     };
     assert_eq!(write(&console, 2, b"READY"), Outcome::NORMAL);
     assert_eq!(refusal(write(&console, 1, b"GHOST")), Some(Refusal::Fenced.sense()));
     assert_eq!(*lock(&lines.0), ["READY"]);
-    assert_eq!(write(&lan, 2, b"HERE I AM"), Outcome::NORMAL);
+    let address = [10, 0, 0, 2];
+    let here = Frame::gratuitous_arp(mac, address).to_bytes();
+    assert_eq!(write(&lan, 2, &here), Outcome::NORMAL);
     assert_eq!(refusal(write(&lan, 1, b"GHOST")), Some(Refusal::Fenced.sense()));
-    assert_eq!(lan.announcements(), [(mac, "HERE I AM".to_owned())]);
-    assert_eq!(lan.counters(), (1, 9));
+    assert_eq!(lan.announcements(), [(mac, address)]);
+    assert_eq!((lan.counts().sent, lan.counts().sent_bytes), (1, 42));
 }
 
 #[test]
