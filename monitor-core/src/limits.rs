@@ -37,6 +37,12 @@ pub const PROCESSOR_BYTES_MAX: usize = 2048;
 /// The longest encoding of one subchannel image.
 pub const SUBCHANNEL_BYTES_MAX: usize = 256;
 
+/// The longest encoding of one machine image ([`crate::vm::MachineImage`]).
+pub const MACHINE_BYTES_MAX: usize = 256;
+
+/// Channel report words that can be pending.
+pub const CHANNEL_REPORTS_MAX: usize = 32;
+
 /// The longest encoding of a VM definition.
 pub const DEFINITION_BYTES_MAX: usize = 256;
 
@@ -72,6 +78,7 @@ const_assert!(BODY_BYTES_MAX <= 1 << 20);
 const_assert!(CONTROL_BYTES_MAX <= BODY_BYTES_MAX);
 const_assert!(PROCESSOR_BYTES_MAX <= CONTROL_BYTES_MAX);
 const_assert!(SUBCHANNEL_BYTES_MAX <= CONTROL_BYTES_MAX);
+const_assert!(MACHINE_BYTES_MAX <= CONTROL_BYTES_MAX);
 const_assert!(DEFINITION_BYTES_MAX <= CONTROL_BYTES_MAX);
 const_assert!(FINDINGS_MAX * 8 + 16 <= CONTROL_BYTES_MAX);
 const_assert!(GUEST_PAGES_MAX.is_multiple_of(64));

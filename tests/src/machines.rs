@@ -372,7 +372,7 @@ fn frame(detail: &'static str, frame: Frame) -> Case {
 }
 
 /// One frame of each type but HELLO and ABORT, with values that fit the VM.
-pub(crate) fn sample_frames() -> [Frame; 22] {
+pub(crate) fn sample_frames() -> [Frame; 23] {
     [
         Frame::Definition,
         Frame::Device(DeviceSlot::new(0)),
@@ -386,6 +386,7 @@ pub(crate) fn sample_frames() -> [Frame; 22] {
         Frame::RehearsalEnd(1),
         Frame::LoadEnd { processors: 1, subchannels: DEVICES },
         Frame::Recopy,
+        Frame::Machine { rehearsal: false },
         Frame::Commit(FIRST_LOAD),
         Frame::Released,
         Frame::Findings(0),

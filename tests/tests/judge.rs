@@ -84,6 +84,14 @@ fn a_register_that_differs_is_found() {
 }
 
 #[test]
+fn a_report_of_the_machine_that_is_missing_is_found() {
+    let found = after(|_, source| {
+        source.with_floating(|floating| floating.push_report(0x4083_0012));
+    });
+    assert_eq!(found, Verified { processors: false, ..Verified::ALL });
+}
+
+#[test]
 fn a_device_that_the_source_keeps_is_found() {
     let found = after(|world, source| {
         let attached = source.with_subsystem(|it| it.attach(DeviceSlot::new(1), world.epoch));

@@ -80,6 +80,8 @@ fn each_shorter_body_is_refused_unless_only_optional_blocks_are_missing() {
         let expected: &[usize] = match name.as_str() {
             // Behind the ninth block and each further one but the last.
             "PROCESSOR" => &[991, 1003, 1035, 1075, 1147, 1163, 1188],
+            // Behind each block but the last.
+            "MACHINE" => &[12, 150, 168, 194],
             // Before the operation-request block.
             "SUBCHANNEL" => &[114],
             _ => &[],
@@ -223,7 +225,7 @@ const WRONG_CONTROL: [Wrong; 30] = [
     ("FINDINGS", 11, &[1], Fault::NotZero, Field::Reserved),
 ];
 
-const WRONG_BULK: [Wrong; 31] = [
+const WRONG_BULK: [Wrong; 33] = [
     ("DEFINITION", 0, &[0], Fault::OutOfRange, Field::VmIndex),
     ("DEFINITION", 0, &[100], Fault::OutOfRange, Field::VmIndex),
     ("DEFINITION", 1, &[0], Fault::Unknown, Field::VmState),
@@ -253,6 +255,8 @@ const WRONG_BULK: [Wrong; 31] = [
     ("PROCESSOR", 0, &[0, 64], Fault::OutOfRange, Field::ProcessorIndex),
     ("PROCESSOR", 2, &[0, 2], Fault::Unknown, Field::Rehearsal),
     ("PROCESSOR", 28, &[0], Fault::Unknown, Field::ProcessorImage),
+    ("MACHINE", 0, &[0, 2], Fault::Unknown, Field::Rehearsal),
+    ("MACHINE", 11, &[4], Fault::Unknown, Field::MachineImage),
     ("SUBCHANNEL", 0, &[0x10, 0], Fault::OutOfRange, Field::Slot),
     ("SUBCHANNEL", 6, &[0xFF], Fault::Unknown, Field::SubchannelImage),
 ];

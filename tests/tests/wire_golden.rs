@@ -19,8 +19,8 @@ use std::{
 use monitor_core::{
     limits::{
         BODY_BYTES_MAX, CONTROL_BYTES_MAX, DEVICES_MAX, FINDINGS_MAX, FRAME_BYTES_MAX,
-        GUEST_PAGES_MAX, HEADER_BYTES, PASSES_MAX, PROCESSOR_BYTES_MAX, PROCESSORS_MAX,
-        SUBCHANNEL_BYTES_MAX, VM_INDEX_MAX,
+        GUEST_PAGES_MAX, HEADER_BYTES, MACHINE_BYTES_MAX, PASSES_MAX, PROCESSOR_BYTES_MAX,
+        PROCESSORS_MAX, SUBCHANNEL_BYTES_MAX, VM_INDEX_MAX,
     },
     vm::{Activity, Obstacle, Reason},
     wire::{Fault, MAGIC},
@@ -236,6 +236,7 @@ fn protocol_states_the_limits_of_the_library() {
         format!("| findings listed | {FINDINGS_MAX} |"),
         format!("| passes | {PASSES_MAX} |"),
         format!("| processor image | {} bytes |", bytes(PROCESSOR_BYTES_MAX)),
+        format!("| machine image | {} bytes |", bytes(MACHINE_BYTES_MAX)),
         format!("| subchannel image | {} bytes |", bytes(SUBCHANNEL_BYTES_MAX)),
         format!("the greatest is {}, one with 64. Other", bytes(FRAME_BYTES_MAX)),
         format!("frames have bodies of at most {} bytes", bytes(CONTROL_BYTES_MAX)),

@@ -19,7 +19,7 @@ use monitor_core::{
         ConfigurationName, DeviceNumber, DeviceSlot, PageCount, ProcessorIndex, SuName,
         SubchannelNumber, VmIndex, VmName,
     },
-    vm::{Findings, MigrationMark, Obstacle, VmBlock, VmId, VmTable},
+    vm::{Findings, MachineImage, MigrationMark, Obstacle, VmBlock, VmId, VmTable},
 };
 
 use super::Cluster;
@@ -138,6 +138,8 @@ pub struct Witness {
     pub processors: Vec<ProcessorImage>,
     /// The subchannel of each device.
     pub subchannels: Vec<SubchannelImage>,
+    /// The machine as a whole.
+    pub machine: MachineImage,
 }
 
 impl Witness {
@@ -160,7 +162,9 @@ impl Witness {
             };
             (0..).map_while(image).collect()
         });
-        Self { processors, subchannels }
+        let mut whole = MachineImage::initial();
+        machine.capture_machine(&mut whole);
+        Self { processors, subchannels, machine: whole }
     }
 }
 

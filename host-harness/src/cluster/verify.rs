@@ -108,7 +108,7 @@ fn pages(machine: &Machine) -> impl Iterator<Item = PageNumber> {
     (0..machine.storage.page_count().get()).map(PageNumber::new)
 }
 
-/// All registers, without the interruption by which the target itself tells the guest of the
+/// All registers and the machine as a whole, without the interruption by which the target itself tells the guest of the
 /// move.
 fn same_processors(frozen: &Witness, restored: &Witness) -> bool {
     let told = |witness: &Witness| {
@@ -118,7 +118,9 @@ fn same_processors(frozen: &Witness, restored: &Witness) -> bool {
         }
         processors
     };
-    !frozen.processors.is_empty() && told(frozen) == told(restored)
+    !frozen.processors.is_empty()
+        && told(frozen) == told(restored)
+        && frozen.machine == restored.machine
 }
 
 /// The subchannels are equal, the record names the right owner, and the target's devices work

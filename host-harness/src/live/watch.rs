@@ -143,6 +143,7 @@ const fn moment_of(kind: FrameType) -> Option<Moment> {
         | FrameType::Subchannel
         | FrameType::RehearsalEnd
         | FrameType::Recopy
+        | FrameType::Machine
         | FrameType::Released
         | FrameType::Findings
         | FrameType::Ack

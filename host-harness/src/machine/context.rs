@@ -52,7 +52,7 @@ pub struct Context<'a> {
     pub state: &'a mut ProcessorImage,
     /// The storage of the VM.
     pub storage: &'a Storage,
-    machine: &'a Machine,
+    pub(super) machine: &'a Machine,
     host_now: Tick,
 }
 

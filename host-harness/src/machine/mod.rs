@@ -16,6 +16,7 @@ mod channel;
 mod checksum;
 mod context;
 mod device;
+mod floating;
 mod monitor;
 mod ports;
 mod preserve;
@@ -33,6 +34,7 @@ pub use device::{
     SwitchCounts, TYPE_ARP, TYPE_LOCAL, Transfer, WRITE_END_OF_FILE, WRITE_ON, command, is_group,
     take_all,
 };
+pub use floating::Floating;
 pub use monitor::{Journal, MemoryJournal, Monitor};
 pub use ports::{PortFailure, VmPorts};
 pub use processor::{Processor, Step};

@@ -18,6 +18,7 @@ use monitor_core::{
     },
     processor::ProcessorImage,
     units::{DeviceSlot, Epoch, PageCount, ProcessorIndex, Tick},
+    vm::MachineImage,
 };
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -266,6 +267,16 @@ impl GuestProcessors for VmPorts {
         image: &ProcessorImage,
     ) -> Result<(), PortFailure> {
         Ok(self.stopped()?.restore(index, image)?)
+    }
+
+    fn capture_machine(&mut self, image: &mut MachineImage) -> Result<(), PortFailure> {
+        self.installed()?.capture_machine(image);
+        Ok(())
+    }
+
+    fn restore_machine(&mut self, image: &MachineImage) -> Result<(), PortFailure> {
+        self.stopped()?.restore_machine(image);
+        Ok(())
     }
 }
 

@@ -6,7 +6,9 @@
 //! the last store of every processor has been made and noted; locks are taken in the order
 //! processor, subsystem, device. Deliberately not here: threads that step the machine.
 
-use super::{AddressFault, AttachedDevice, Processor, Program, Step, Storage, Subsystem, lock};
+use super::{
+    AddressFault, AttachedDevice, Floating, Processor, Program, Step, Storage, Subsystem, lock,
+};
 use monitor_core::{
     processor::ProcessorImage,
     units::{ConfigurationName, ProcessorIndex, Tick},
@@ -50,6 +52,7 @@ pub struct Machine {
     /// The guest's storage.
     pub storage: Storage,
     pub(super) subsystem: Mutex<Subsystem>,
+    pub(super) floating: Mutex<Floating>,
     pub(super) program: Arc<dyn Program>,
     pub(super) answers: Mutex<VecDeque<GuestAnswer>>,
     processors: Vec<Mutex<Processor>>,
@@ -94,6 +97,7 @@ impl Machine {
         Self {
             storage,
             subsystem: Mutex::new(Subsystem::new(block.name(), devices)),
+            floating: Mutex::default(),
             program,
             answers: Mutex::default(),
             processors: processors.map(|index| Mutex::new(Processor::new(index))).collect(),

@@ -22,10 +22,10 @@ use crate::{
     ports::{Checksum, ClusterDirectory, ErrorKind, Link, OperatorConsole, PortError},
     processor::ProcessorImage,
     units::{DeviceNumber, DeviceSlot, ProcessorIndex, Sequence, SubchannelNumber, Tick},
-    vm::{DirectoryAnswer, Findings, Operation, VmBlock},
+    vm::{DirectoryAnswer, Findings, MachineImage, Operation, VmBlock},
     wire::{
-        Frame, Header, emit_definition, emit_device, emit_processor, emit_subchannel, pages,
-        parse_findings,
+        Frame, Header, emit_definition, emit_device, emit_machine, emit_processor, emit_subchannel,
+        pages, parse_findings,
     },
 };
 
@@ -481,6 +481,7 @@ where
                 fill_processor(&mut self.ports.vm, index, rehearsal, body)
             }
             Frame::Subchannel(slot) => fill_subchannel(&mut self.ports.vm, slot, body),
+            Frame::Machine { rehearsal } => fill_machine(&mut self.ports.vm, rehearsal, body),
             Frame::Definition => emit_definition(&self.definition, body),
             Frame::Device(slot) => self
                 .devices
@@ -534,6 +535,13 @@ fn fill_processor<V: VmPorts>(
     vm.capture(index, &mut image).ok()?;
     let blocks = emit_processor(index, rehearsal, body)?;
     image.emit(blocks).ok()?.checked_add(4)
+}
+
+fn fill_machine<V: VmPorts>(vm: &mut V, rehearsal: bool, body: &mut [u8]) -> Option<usize> {
+    let mut image = MachineImage::initial();
+    vm.capture_machine(&mut image).ok()?;
+    let blocks = emit_machine(rehearsal, body)?;
+    image.emit(blocks).ok()?.checked_add(2)
 }
 
 fn fill_subchannel<V: VmPorts>(vm: &mut V, slot: DeviceSlot, body: &mut [u8]) -> Option<usize> {

@@ -22,9 +22,9 @@ use crate::{
     ports::{Checksum, ClusterDirectory, Link, OperatorConsole, PortError},
     processor::ProcessorImage,
     units::{Sequence, Tick},
-    vm::{DirectoryAnswer, Findings, Operation, VmBlock},
+    vm::{DirectoryAnswer, Findings, MachineImage, Operation, VmBlock},
     wire::{
-        DecodeError, Fault, Field, Frame, Header, device_body, emit_findings, pages,
+        DecodeError, Fault, Field, Frame, Header, device_body, emit_findings, machine_body, pages,
         parse_definition, processor_body, subchannel_body,
     },
 };
@@ -440,6 +440,10 @@ where
                 .ok()
                 .and_then(|(_, _, blocks)| ProcessorImage::parse(blocks).ok())
                 .is_some_and(|image| vm.restore(index, &image).is_ok()),
+            Frame::Machine { .. } => machine_body(body)
+                .ok()
+                .and_then(|(_, blocks)| MachineImage::parse(blocks).ok())
+                .is_some_and(|image| vm.restore_machine(&image).is_ok()),
             Frame::Subchannel(slot) => subchannel_body(body)
                 .ok()
                 .and_then(|(_, blocks)| SubchannelImage::parse(blocks).ok())

@@ -14,7 +14,7 @@ use crate::{
     memory::{DirtyBitmap, PageRun},
     processor::ProcessorImage,
     units::{DeviceSlot, Epoch, PageCount, ProcessorIndex, VmName},
-    vm::{DirectoryAnswer, Findings, MigrationMark, Ownership, VmBlock},
+    vm::{DirectoryAnswer, Findings, MachineImage, MigrationMark, Ownership, VmBlock},
 };
 
 /// Passes methods of a trait on to what a reference refers to.
@@ -69,6 +69,8 @@ forward! { GuestProcessors:
     fn start_resume(&mut self) -> Done<(), Self>;
     fn capture(&mut self, index: ProcessorIndex, image: &mut ProcessorImage) -> Done<(), Self>;
     fn restore(&mut self, index: ProcessorIndex, image: &ProcessorImage) -> Done<(), Self>;
+    fn capture_machine(&mut self, image: &mut MachineImage) -> Done<(), Self>;
+    fn restore_machine(&mut self, image: &MachineImage) -> Done<(), Self>;
 }
 
 forward! { GuestEvents:

@@ -11,6 +11,7 @@ use crate::{
     device::DeviceDescriptor,
     processor::ProcessorImage,
     units::{DeviceSlot, Epoch, ProcessorIndex},
+    vm::MachineImage,
 };
 
 pub use crate::vm::{GuestAnswer, GuestEvent, Operation};
@@ -33,7 +34,7 @@ pub trait Completions {
     fn poll_completion(&mut self) -> Option<Completion>;
 }
 
-/// The virtual processors of the VM.
+/// The virtual processors of the VM, and what belongs to all of them.
 pub trait GuestProcessors: ErrorType {
     /// The number of virtual processors.
     fn processor_count(&self) -> u16;
@@ -68,6 +69,19 @@ pub trait GuestProcessors: ErrorType {
     /// Fails when there is no such processor or it lacks what the image needs.
     fn restore(&mut self, index: ProcessorIndex, image: &ProcessorImage)
     -> Result<(), Self::Error>;
+
+    /// Writes what belongs to the machine as a whole into `image`, without changing it; like
+    /// [`Self::capture`], at some recent moment or exactly.
+    ///
+    /// # Errors
+    /// Fails when the state cannot be read.
+    fn capture_machine(&mut self, image: &mut MachineImage) -> Result<(), Self::Error>;
+
+    /// Loads what belongs to the machine as a whole from `image`; the processors are stopped.
+    ///
+    /// # Errors
+    /// Fails when the machine lacks what the image needs.
+    fn restore_machine(&mut self, image: &MachineImage) -> Result<(), Self::Error>;
 }
 
 /// What the monitor tells the guest, and hears from it.

@@ -6,6 +6,7 @@
 mod block;
 mod finding;
 mod guest;
+mod machine;
 mod operation;
 mod outcome;
 mod ownership;
@@ -15,6 +16,7 @@ mod table;
 pub use block::{BlockError, Privileges, VmBlock};
 pub use finding::{Finding, Findings, Obstacle};
 pub use guest::{GuestAnswer, GuestEvent};
+pub use machine::{AdapterMasks, EventMasks, MachineImage, Measurement};
 pub use operation::Operation;
 pub use outcome::{Blame, Disposition, Reason};
 pub use ownership::{DirectoryAnswer, Ownership, Standing};

@@ -8,8 +8,8 @@ use std::{format, vec, vec::Vec};
 
 use super::{
     DecodeError, Fault, Field, Frame, FrameFlags, FrameType, Header, LoadState, Status,
-    VERSION_MAX, blocks::ImageError, emit_definition, emit_processor, findings::parse_findings,
-    parse_definition, processor_body,
+    VERSION_MAX, blocks::ImageError, emit_definition, emit_machine, emit_processor,
+    findings::parse_findings, machine_body, parse_definition, processor_body,
 };
 use crate::{
     limits::{BODY_BYTES_MAX, FINDINGS_MAX},
@@ -94,6 +94,18 @@ fn processor_says_whether_it_is_a_rehearsal() {
 }
 
 #[test]
+fn machine_says_whether_it_is_a_rehearsal() {
+    for rehearsal in [false, true] {
+        let mut body = [0; 6];
+        emit_machine(rehearsal, &mut body).unwrap();
+        assert_eq!(machine_body(&body), Ok((rehearsal, &[0; 4][..])));
+        body[1] = 2;
+        let refused = DecodeError::new(Fault::Unknown, Field::Rehearsal);
+        assert_eq!(machine_body(&body), Err(refused));
+    }
+}
+
+#[test]
 fn driver_fills_the_bodies_of_bulk_alone() {
     let run = PageRun { group: GroupNumber::new(0), mask: 1 };
     let index = ProcessorIndex::new(0);
@@ -103,6 +115,7 @@ fn driver_fills_the_bodies_of_bulk_alone() {
         Frame::Pages(run),
         Frame::Keys(run),
         Frame::Processor { index, rehearsal: true },
+        Frame::Machine { rehearsal: true },
         Frame::Subchannel(DeviceSlot::new(0)),
         Frame::Findings(0),
     ];

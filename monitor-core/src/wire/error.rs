@@ -58,6 +58,7 @@ pub enum Field {
     ProcessorIndex,
     ProcessorCount,
     ProcessorImage,
+    MachineImage,
     SubchannelImage,
     Rehearsal,
     Reason,

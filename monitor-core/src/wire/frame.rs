@@ -1,7 +1,7 @@
 //! Frames as the machines see them: every type with the values that decide something.
 //!
 //! Source of truth: PROTOCOL.md, "Frames". The bodies of the bulk types (definition, device,
-//! pages, keys, processor, subchannel, findings) hold more than the value here; the driver fills
+//! pages, keys, processor, machine, subchannel, findings) hold more than the value here; the driver fills
 //! and reads that part in place. Invariant: a parsed frame is complete, its counts and indices
 //! are within `limits`, and nothing trails.
 
@@ -88,6 +88,11 @@ pub enum Frame {
     },
     /// Source: the guest runs again at the source; what was loaded will be sent anew.
     Recopy,
+    /// Source: the machine as a whole (bulk).
+    Machine {
+        /// Whether this is a rehearsal, to be overwritten later.
+        rehearsal: bool,
+    },
     /// Source: the load with this incarnation may claim the VM.
     Commit(Incarnation),
     /// Source: its copy is gone.
@@ -136,6 +141,7 @@ impl Frame {
             Self::RehearsalEnd(_) => FrameType::RehearsalEnd,
             Self::LoadEnd { .. } => FrameType::LoadEnd,
             Self::Recopy => FrameType::Recopy,
+            Self::Machine { .. } => FrameType::Machine,
             Self::Commit(_) => FrameType::Commit,
             Self::Released => FrameType::Released,
             Self::Findings(_) => FrameType::Findings,
@@ -160,6 +166,7 @@ impl Frame {
                 | Self::Keys(_)
                 | Self::Processor { .. }
                 | Self::Subchannel(_)
+                | Self::Machine { .. }
                 | Self::Findings(_)
         )
     }
@@ -197,6 +204,7 @@ impl Frame {
             | Self::Keys(_)
             | Self::Processor { .. }
             | Self::Subchannel(_)
+            | Self::Machine { .. }
             | Self::Findings(_) => return None,
         }
         writer.finish()
@@ -236,6 +244,9 @@ impl Frame {
                 subchannels: count(&mut reader, Field::DeviceCount, usize::from(DEVICES_MAX))?,
             },
             FrameType::Recopy => Self::Recopy,
+            FrameType::Machine => {
+                return machine_body(body).map(|(rehearsal, _)| Self::Machine { rehearsal });
+            }
             FrameType::Commit => Self::Commit(incarnation(&mut reader)?),
             FrameType::Released => Self::Released,
             FrameType::Findings => {
@@ -343,12 +354,24 @@ pub fn processor_body(body: &[u8]) -> Result<(ProcessorIndex, bool, &[u8]), Deco
     if index >= PROCESSORS_MAX {
         return Err(DecodeError::new(Fault::OutOfRange, Field::ProcessorIndex));
     }
-    let rehearsal = match reader.u16(Field::Rehearsal)? {
-        0 => false,
-        1 => true,
-        _ => return Err(DecodeError::new(Fault::Unknown, Field::Rehearsal)),
-    };
-    Ok((ProcessorIndex::new(index), rehearsal, reader.rest()))
+    Ok((ProcessorIndex::new(index), rehearsal(&mut reader)?, reader.rest()))
+}
+
+/// Writes what stands before the blocks in the body of a MACHINE frame.
+#[must_use]
+pub fn emit_machine(rehearsal: bool, target: &mut [u8]) -> Option<&mut [u8]> {
+    let (head, blocks) = target.split_first_chunk_mut::<2>()?;
+    *head = u16::from(rehearsal).to_be_bytes();
+    Some(blocks)
+}
+
+/// Splits the body of a MACHINE frame into rehearsal and the image's blocks.
+///
+/// # Errors
+/// Names the field that is wrong.
+pub fn machine_body(body: &[u8]) -> Result<(bool, &[u8]), DecodeError> {
+    let mut reader = Reader::new(body);
+    Ok((rehearsal(&mut reader)?, reader.rest()))
 }
 
 /// Writes what stands before the blocks in the body of a SUBCHANNEL frame.
@@ -365,6 +388,14 @@ pub fn emit_subchannel(slot: DeviceSlot, target: &mut [u8]) -> Option<&mut [u8]>
 /// Names the field that is wrong.
 pub fn subchannel_body(body: &[u8]) -> Result<(DeviceSlot, &[u8]), DecodeError> {
     device_body(body)
+}
+
+fn rehearsal(reader: &mut Reader<'_>) -> Result<bool, DecodeError> {
+    match reader.u16(Field::Rehearsal)? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(DecodeError::new(Fault::Unknown, Field::Rehearsal)),
+    }
 }
 
 fn device_slot(reader: &mut Reader<'_>) -> Result<DeviceSlot, DecodeError> {

@@ -68,6 +68,7 @@ pub enum FrameType {
     RehearsalEnd = 0x25,
     LoadEnd = 0x26,
     Recopy = 0x27,
+    Machine = 0x28,
     Commit = 0x30,
     Released = 0x31,
     Findings = 0x40,
@@ -82,7 +83,7 @@ pub enum FrameType {
 
 impl FrameType {
     /// Every type, in the order of the numbers.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::Hello,
         Self::Abort,
         Self::Resume,
@@ -99,6 +100,7 @@ impl FrameType {
         Self::RehearsalEnd,
         Self::LoadEnd,
         Self::Recopy,
+        Self::Machine,
         Self::Commit,
         Self::Released,
         Self::Findings,

@@ -31,8 +31,8 @@ pub use directory::{DirectoryOperation, DirectoryQuestion, DirectoryReply};
 pub use error::{DecodeError, Fault, Field};
 pub use field::{Reader, Writer};
 pub use findings::{emit_findings, parse_findings};
-pub use frame::{Frame, Hello, emit_device, emit_processor, emit_subchannel};
-pub use frame::{device_body, processor_body, subchannel_body};
+pub use frame::{Frame, Hello, emit_device, emit_machine, emit_processor, emit_subchannel};
+pub use frame::{device_body, machine_body, processor_body, subchannel_body};
 pub use header::{
     CONNECT_TYPE, CONNECTED_TYPE, FILLER_TYPE, FrameFlags, FrameType, Header, MAGIC, VERSION_MAX,
     VERSION_MIN,

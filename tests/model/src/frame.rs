@@ -22,6 +22,7 @@ pub const fn frame_name(frame: &Frame) -> &'static str {
         Frame::PassEnd(_) => "PASS-END",
         Frame::Processor { .. } => "PROCESSOR",
         Frame::Subchannel(_) => "SUBCHANNEL",
+        Frame::Machine { .. } => "MACHINE",
         Frame::RehearsalEnd(_) => "REHEARSAL-END",
         Frame::LoadEnd { .. } => "LOAD-END",
         Frame::Recopy => "RECOPY",

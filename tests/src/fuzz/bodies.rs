@@ -7,7 +7,7 @@ use monitor_core::{
     channel::SubchannelImage,
     processor::ProcessorImage,
     units::{DeviceSlot, Incarnation, VmIndex},
-    vm::{Activity, Findings, Reason, VmBlock, VmState},
+    vm::{Activity, Findings, MachineImage, Reason, VmBlock, VmState},
     wire::{Frame, FrameType, Hello, LoadState, Status},
 };
 
@@ -64,6 +64,9 @@ fn well_formed(kind: FrameType, said: Said) -> Vec<u8> {
         Frame::Processor { index, .. } => {
             let rehearsal = said.is_second;
             Content::Processor { index, rehearsal, image: Box::new(ProcessorImage::initial()) }
+        }
+        Frame::Machine { .. } => {
+            Content::Machine { rehearsal: said.is_second, image: Box::new(MachineImage::initial()) }
         }
         Frame::Subchannel(slot) => {
             let slot = if said.is_second { second } else { slot };

@@ -171,6 +171,8 @@ impl TargetEnd {
             frame("in earnest", processor(0, false)),
             frame("in a rehearsal", processor(0, true)),
             frame("beyond the VM's", processor(1, false)),
+            frame("in earnest", Frame::Machine { rehearsal: false }),
+            frame("in a rehearsal", Frame::Machine { rehearsal: true }),
             frame("in slot 0", slot(0)),
             frame("in slot 1", slot(1)),
             frame("beyond the slots", slot(DEVICES)),

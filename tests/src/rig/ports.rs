@@ -18,7 +18,7 @@ use monitor_core::{
     },
     processor::ProcessorImage,
     units::{DeviceSlot, Epoch, PageCount, ProcessorIndex, Tick},
-    vm::{Findings, MigrationMark, VmBlock},
+    vm::{Findings, MachineImage, MigrationMark, VmBlock},
 };
 
 use super::{Controls, Hand, Moment, Scene, machine, soil};
@@ -243,6 +243,14 @@ impl GuestProcessors for MovedPorts<'_> {
         image: &ProcessorImage,
     ) -> Result<(), PortFailure> {
         self.vm.restore(index, image)
+    }
+
+    fn capture_machine(&mut self, image: &mut MachineImage) -> Result<(), PortFailure> {
+        self.vm.capture_machine(image)
+    }
+
+    fn restore_machine(&mut self, image: &MachineImage) -> Result<(), PortFailure> {
+        self.vm.restore_machine(image)
     }
 }
 

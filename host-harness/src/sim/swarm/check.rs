@@ -139,7 +139,11 @@ fn same_copies(shared: &Shared<'_>, vm: usize, source: &Machine, target: &Machin
             shared.violate(format!("{name}: the registers of processor {index} are not the same"));
         }
     }
-    if Witness::of(source).subchannels != Witness::of(target).subchannels {
+    let (source, target) = (Witness::of(source), Witness::of(target));
+    if source.machine != target.machine {
+        shared.violate(format!("{name}: the machine as a whole is not the same"));
+    }
+    if source.subchannels != target.subchannels {
         shared.violate(format!("{name}: the subchannels are not the same"));
     }
 }

@@ -16,7 +16,7 @@ use monitor_core::{
     },
     processor::ProcessorImage,
     units::{DeviceSlot, Epoch, Micros, PageCount, ProcessorIndex, Tick},
-    vm::{Findings, MigrationMark, Obstacle, VmBlock},
+    vm::{Findings, MachineImage, MigrationMark, Obstacle, VmBlock},
 };
 
 use super::{
@@ -394,6 +394,20 @@ impl GuestProcessors for VmPort<'_> {
             return Err(REFUSED);
         }
         self.inner.restore(index, image)
+    }
+
+    fn capture_machine(&mut self, image: &mut MachineImage) -> Result<(), PortFailure> {
+        if self.spot.strikes(FaultKind::StateFails) {
+            return Err(REFUSED);
+        }
+        self.inner.capture_machine(image)
+    }
+
+    fn restore_machine(&mut self, image: &MachineImage) -> Result<(), PortFailure> {
+        if self.spot.strikes(FaultKind::StateFails) {
+            return Err(REFUSED);
+        }
+        self.inner.restore_machine(image)
     }
 }
 

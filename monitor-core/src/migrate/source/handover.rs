@@ -36,7 +36,7 @@ enum StopStep {
     Pages(Sweep),
     /// The last keys are being sent.
     Keys(Sweep),
-    /// The processors are being sent.
+    /// The processors are being sent, and the machine behind the last one.
     Processors(u16),
     /// The subchannels are being sent.
     Subchannels(u16),
@@ -432,13 +432,14 @@ impl Source {
         }
     }
 
-    /// The next frame of registers or subchannels, and the step behind it.
+    /// The next frame of registers, machine or subchannels, and the step behind it.
     fn next_state(&self, step: StopStep, subchannels: usize) -> (Frame, StopStep) {
         let processors = self.attempt.as_ref().map_or(0, |attempt| attempt.processors);
         let subchannels = u16::try_from(subchannels).unwrap_or(u16::MAX);
-        if let StopStep::Processors(next) = step
-            && next < processors
-        {
+        if let StopStep::Processors(next) = step {
+            if next >= processors {
+                return (Frame::Machine { rehearsal: false }, StopStep::Subchannels(0));
+            }
             let index = ProcessorIndex::new(next);
             let behind = StopStep::Processors(next.saturating_add(1));
             return (Frame::Processor { index, rehearsal: false }, behind);

@@ -580,6 +580,7 @@ impl Source {
             | Frame::RehearsalEnd(_)
             | Frame::LoadEnd { .. }
             | Frame::Recopy
+            | Frame::Machine { .. }
             | Frame::Commit(_)
             | Frame::Released
             | Frame::Findings(_)

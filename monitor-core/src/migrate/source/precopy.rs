@@ -5,6 +5,8 @@
 //! cleared immediately before its pages are copied; every cleared bit is in the window or carried
 //! until it is acknowledged; a pass has ended only when its last frame is acknowledged.
 
+use core::cmp::Ordering;
+
 use super::{Phase, SentRun, Source, SourceLoan, Step, StepError, handover::Suspended};
 use crate::{
     limits::{HEADER_BYTES, PASSES_MAX},
@@ -51,7 +53,7 @@ enum PassStep {
     Draining(Sequence),
     /// The pass has ended, and what has changed in it is being collected.
     Counting { ended: Tick },
-    /// So many processors of the rehearsal are sent.
+    /// So many processors of the rehearsal are sent, and the machine behind the last one.
     Rehearsing { next: u16, since: Tick },
     /// REHEARSAL-END is sent.
     Restoring { since: Tick },
@@ -220,12 +222,14 @@ impl Source {
 
     fn rehearse(&self, next: u16, since: Tick) -> (Frame, PassStep) {
         let processors = self.attempt.as_ref().map_or(0, |attempt| attempt.processors);
-        if next < processors {
-            let index = ProcessorIndex::new(next);
-            let step = PassStep::Rehearsing { next: next.saturating_add(1), since };
-            (Frame::Processor { index, rehearsal: true }, step)
-        } else {
-            (Frame::RehearsalEnd(processors), PassStep::Restoring { since })
+        let step = PassStep::Rehearsing { next: next.saturating_add(1), since };
+        match next.cmp(&processors) {
+            Ordering::Less => {
+                let index = ProcessorIndex::new(next);
+                (Frame::Processor { index, rehearsal: true }, step)
+            }
+            Ordering::Equal => (Frame::Machine { rehearsal: true }, step),
+            Ordering::Greater => (Frame::RehearsalEnd(processors), PassStep::Restoring { since }),
         }
     }
 

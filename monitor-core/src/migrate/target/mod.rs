@@ -498,6 +498,7 @@ impl Target {
             | Frame::RehearsalEnd(_)
             | Frame::LoadEnd { .. }
             | Frame::Recopy
+            | Frame::Machine { .. }
             | Frame::Commit(_)
             | Frame::Released
             | Frame::Findings(_)

@@ -2,7 +2,7 @@
 //!
 //! Source of truth: ARCHITECTURE.md, "Memory" and "The handover". Invariants: nothing is stored
 //! that does not fit the VM; a frame is acknowledged after it is stored; READY is said only when
-//! every processor and subchannel of this load is stored; RECOPY begins a new load.
+//! every processor, the machine and every subchannel of this load is stored; RECOPY begins a new load.
 
 use super::{Phase, Step, StepError, Target, TargetLoan, claim::Claiming};
 use crate::{
@@ -23,7 +23,9 @@ pub(super) struct Receiving {
     storing: Option<u64>,
     processors: u16,
     subchannels: u16,
+    has_machine: bool,
     rehearsed: u16,
+    has_rehearsed_machine: bool,
     /// When the first processor of a rehearsal came.
     rehearsal_since: Option<Tick>,
 }
@@ -36,7 +38,15 @@ impl Receiving {
 
     /// A load of which nothing has arrived.
     pub(super) const fn new() -> Self {
-        Self { storing: None, processors: 0, subchannels: 0, rehearsed: 0, rehearsal_since: None }
+        Self {
+            storing: None,
+            processors: 0,
+            subchannels: 0,
+            has_machine: false,
+            rehearsed: 0,
+            has_rehearsed_machine: false,
+            rehearsal_since: None,
+        }
     }
 }
 
@@ -106,6 +116,14 @@ impl Target {
                 *count = count.saturating_add(1);
                 is_due && index.get() < known.processors
             }
+            Frame::Machine { rehearsal } => {
+                let has_come = if rehearsal {
+                    &mut receiving.has_rehearsed_machine
+                } else {
+                    &mut receiving.has_machine
+                };
+                !core::mem::replace(has_come, true)
+            }
             Frame::Subchannel(slot) => {
                 let is_due = slot.get() == receiving.subchannels;
                 receiving.subchannels = receiving.subchannels.saturating_add(1);
@@ -118,17 +136,19 @@ impl Target {
             }
             Frame::RehearsalEnd(count) => {
                 let since = receiving.rehearsal_since.take().unwrap_or(now);
-                if count != receiving.rehearsed || count != known.processors {
+                let is_whole = receiving.has_rehearsed_machine && count == receiving.rehearsed;
+                if !is_whole || count != known.processors {
                     return Err(StepError::Mismatch);
                 }
-                receiving.rehearsed = 0;
+                (receiving.rehearsed, receiving.has_rehearsed_machine) = (0, false);
                 self.phase = Phase::Receiving(receiving);
                 self.out.send(Frame::Rehearsed(now.since(since)));
                 return Ok(());
             }
             Frame::LoadEnd { processors, subchannels } => {
                 let told = (processors, subchannels);
-                if told != (receiving.processors, receiving.subchannels)
+                if !receiving.has_machine
+                    || told != (receiving.processors, receiving.subchannels)
                     || told != (known.processors, known.devices)
                 {
                     return Err(StepError::Mismatch);

@@ -13,11 +13,12 @@ use monitor_core::{
     memory::PageRun,
     processor::ProcessorImage,
     units::{DeviceSlot, Epoch, ProcessorIndex, Sequence, StreamId},
-    vm::{Findings, VmBlock},
+    vm::{Findings, MachineImage, VmBlock},
     wire::{
         DecodeError, FILLER_TYPE, Fault, Field, Frame, FrameFlags, FrameType, Header, VERSION_MAX,
-        checksum::crc32c, device_body, emit_definition, emit_device, emit_findings, emit_processor,
-        emit_subchannel, pages, parse_definition, parse_findings, processor_body, subchannel_body,
+        checksum::crc32c, device_body, emit_definition, emit_device, emit_findings, emit_machine,
+        emit_processor, emit_subchannel, machine_body, pages, parse_definition, parse_findings,
+        processor_body, subchannel_body,
     },
 };
 
@@ -55,6 +56,13 @@ pub enum Content {
         /// Its state.
         image: Box<ProcessorImage>,
     },
+    /// The state of the machine as a whole.
+    Machine {
+        /// Whether the guest still runs.
+        rehearsal: bool,
+        /// Its state.
+        image: Box<MachineImage>,
+    },
     /// The state of one subchannel.
     Subchannel {
         /// The device.
@@ -79,6 +87,7 @@ impl Content {
             Self::Pages { .. } => FrameType::Pages.code(),
             Self::Keys { .. } => FrameType::Keys.code(),
             Self::Processor { .. } => FrameType::Processor.code(),
+            Self::Machine { .. } => FrameType::Machine.code(),
             Self::Subchannel { .. } => FrameType::Subchannel.code(),
             Self::Findings(_) => FrameType::Findings.code(),
             Self::Skipped => FILLER_TYPE,
@@ -113,6 +122,10 @@ impl Content {
             Self::Processor { index, rehearsal, image } => {
                 let blocks = emit_processor(*index, *rehearsal, &mut body).expect("fits");
                 4 + image.emit(blocks).expect("an image fits")
+            }
+            Self::Machine { rehearsal, image } => {
+                let blocks = emit_machine(*rehearsal, &mut body).expect("fits");
+                2 + image.emit(blocks).expect("an image fits")
             }
             Self::Subchannel { slot, image } => {
                 let blocks = emit_subchannel(*slot, &mut body).expect("fits");
@@ -191,6 +204,11 @@ fn bulk(frame: Frame, body: &[u8]) -> Result<Content, DecodeError> {
             let (_, _, blocks) = processor_body(body)?;
             let image = ProcessorImage::parse(blocks).map_err(|_| wrong(Field::ProcessorImage))?;
             Content::Processor { index, rehearsal, image: Box::new(image) }
+        }
+        Frame::Machine { rehearsal } => {
+            let (_, blocks) = machine_body(body)?;
+            let image = MachineImage::parse(blocks).map_err(|_| wrong(Field::MachineImage))?;
+            Content::Machine { rehearsal, image: Box::new(image) }
         }
         Frame::Subchannel(slot) => {
             let (_, blocks) = subchannel_body(body)?;

@@ -140,7 +140,10 @@ fn change(mut body: Vec<u8>, random: &mut Random) -> Vec<u8> {
 fn assert_one_encoding(name: &str, bytes: &[u8], content: &Content) -> Vec<u8> {
     let (header, _) = decode(bytes).expect("it was accepted");
     let again = seal(header.type_code, header.sequence.get(), &content.body());
-    if matches!(content, Content::Processor { .. } | Content::Subchannel { .. }) {
+    if matches!(
+        content,
+        Content::Processor { .. } | Content::Machine { .. } | Content::Subchannel { .. }
+    ) {
         let value = decode(&again).map(|(_, content)| content);
         assert!(value.as_ref() == Ok(content), "{name} is read as something else");
     } else if !matches!(content, Content::Skipped) {

@@ -15,7 +15,10 @@ use monitor_core::{
         ConfigurationName, DeviceNumber, DeviceSlot, GroupNumber, Incarnation, Micros, Mnemonic,
         PageCount, PoolName, ProcessorIndex, SuName, SubchannelNumber, VmIndex, VmName,
     },
-    vm::{Activity, Findings, Obstacle, Privileges, Reason, VmBlock, VmState},
+    vm::{
+        Activity, AdapterMasks, EventMasks, Findings, MachineImage, Measurement, Obstacle,
+        Privileges, Reason, VmBlock, VmState,
+    },
     wire::{Frame, Hello, LoadState, Status},
 };
 
@@ -71,6 +74,7 @@ pub fn samples() -> Vec<Sample> {
         plain(22, Frame::RehearsalEnd(2), &[(2, "number of processors")]),
         plain(23, load_end, &[(2, "number of processors"), (2, "number of subchannels")]),
         plain(24, Frame::Recopy, &[]),
+        of(30, machine(), machine_layout()),
         plain(25, Frame::Commit(INCARNATION), incarnation),
         plain(26, Frame::Released, &[]),
         of(2, Content::Findings(Box::new(findings())), findings_layout()),
@@ -280,6 +284,34 @@ fn optional_blocks() -> [Layout; 7] {
         block("tag: speculation", &[(1, "branch prediction is blocked"), (16, "etoken")]),
         block("tag: control program", &[(8, "what it said of itself")]),
     ]
+}
+
+fn machine() -> Content {
+    let image = MachineImage {
+        channel_subsystem_max: 0,
+        subchannel_set_max: 3,
+        reports: [0x4083_0012, 0x6083_0013].into_iter().collect(),
+        measurement: Measurement { key: 3, modes: 2, origin: 0x0002_0000 },
+        events: EventMasks { length: 4, receive: 0x8000_0004 << 32, send: 0x4000_0000 << 32 },
+        adapters: AdapterMasks { single: 0x10, none: 0x08 },
+    };
+    Content::Machine { rehearsal: false, image: Box::new(image) }
+}
+
+fn machine_layout() -> Layout {
+    let subsystem = [(1, "highest channel subsystem"), (1, "highest subchannel set")];
+    let reports = [(2, "number of reports"), (128, "channel report words")];
+    let measurement = [(1, "key"), (1, "modes"), (8, "origin of the measurement blocks")];
+    let events = [(2, "bytes of a mask"), (8, "receive mask"), (8, "send mask")];
+    let adapters = [(1, "single interruptions"), (1, "no interruptions")];
+    let blocks = [
+        block("tag: channel subsystem", &subsystem),
+        block("tag: channel reports", &reports),
+        block("tag: measurement", &measurement),
+        block("tag: events", &events),
+        block("tag: adapters", &adapters),
+    ];
+    [vec![(2, "rehearsal")], blocks.concat()].concat()
 }
 
 fn subchannel() -> Content {

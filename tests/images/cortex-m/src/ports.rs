@@ -19,7 +19,7 @@ use monitor_core::{
     },
     processor::{CpuState, ProcessorImage},
     units::{DeviceSlot, Epoch, PageCount, ProcessorIndex},
-    vm::{Findings, MigrationMark, Obstacle, VmBlock},
+    vm::{Findings, MachineImage, MigrationMark, Obstacle, VmBlock},
 };
 
 use crate::guest::{Guest, PAGE_COUNT};
@@ -155,6 +155,16 @@ impl GuestProcessors for VmPorts {
         let steps = u32::try_from(image.general[STEPS_REGISTER]);
         self.guest.set_steps(steps.map_err(|_| ErrorKind::OutOfRange)?);
         Ok(())
+    }
+
+    /// The guest has nothing beside its storage and its processor.
+    fn capture_machine(&mut self, image: &mut MachineImage) -> Result<(), ErrorKind> {
+        *image = MachineImage::initial();
+        Ok(())
+    }
+
+    fn restore_machine(&mut self, image: &MachineImage) -> Result<(), ErrorKind> {
+        if *image == MachineImage::initial() { Ok(()) } else { Err(ErrorKind::Refused) }
     }
 }
 

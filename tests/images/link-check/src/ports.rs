@@ -16,7 +16,7 @@ use monitor_core::{
     },
     processor::ProcessorImage,
     units::{DeviceSlot, Epoch, PageCount, ProcessorIndex, VmName},
-    vm::{DirectoryAnswer, Findings, MigrationMark, Ownership, VmBlock},
+    vm::{DirectoryAnswer, Findings, MachineImage, MigrationMark, Ownership, VmBlock},
 };
 
 use crate::any;
@@ -119,6 +119,18 @@ impl GuestProcessors for Opaque {
     #[inline(never)]
     fn restore(&mut self, index: ProcessorIndex, image: &ProcessorImage) -> Answer {
         black_box((index, image));
+        answer()
+    }
+
+    #[inline(never)]
+    fn capture_machine(&mut self, image: &mut MachineImage) -> Answer {
+        black_box(image);
+        answer()
+    }
+
+    #[inline(never)]
+    fn restore_machine(&mut self, image: &MachineImage) -> Answer {
+        black_box(image);
         answer()
     }
 }

@@ -26,9 +26,9 @@ use monitor_core::{
         PageNumber, ProcessorIndex, Sequence, StreamId, SubchannelNumber, Text, Tick, VmIndex,
     },
     vm::{
-        Activity, BlockError, DirectoryAnswer, Finding, Findings, MigrationMark, Obstacle,
-        Operation, Ownership, Privileges, Reason, Standing, StateError, TableError, VmBlock, VmId,
-        VmState,
+        Activity, BlockError, DirectoryAnswer, Finding, Findings, MachineImage, MigrationMark,
+        Obstacle, Operation, Ownership, Privileges, Reason, Standing, StateError, TableError,
+        VmBlock, VmId, VmState,
     },
     wire::{
         DecodeError, Fault, Field, Frame, FrameFlags, FrameType, Header,
@@ -146,6 +146,7 @@ samples! {
     DirectoryAnswer = Self::Won;
     Finding = Self { obstacle: Sample::sample(), device: Sample::sample() };
     Findings = Self::new();
+    MachineImage = Self::initial();
     MigrationMark = Self::Outgoing;
     Obstacle = Self::MemoryShort;
     Operation = Self::BuildVm;

@@ -17,7 +17,10 @@ use monitor_core::{
     },
     processor::ProcessorImage,
     units::{DeviceSlot, Epoch, PageCount, ProcessorIndex},
-    vm::{Findings, GuestAnswer, GuestEvent, MigrationMark, Operation, Ownership, VmBlock},
+    vm::{
+        Findings, GuestAnswer, GuestEvent, MachineImage, MigrationMark, Operation, Ownership,
+        VmBlock,
+    },
 };
 
 use super::{peer::Record, store};
@@ -238,6 +241,15 @@ impl GuestProcessors for Vm {
 
     fn restore(&mut self, index: ProcessorIndex, _image: &ProcessorImage) -> Result<(), ErrorKind> {
         assert!(index.get() < self.processors && !self.runs, "{index:?} is a stopped processor");
+        self.call()
+    }
+
+    fn capture_machine(&mut self, _image: &mut MachineImage) -> Result<(), ErrorKind> {
+        self.call()
+    }
+
+    fn restore_machine(&mut self, _image: &MachineImage) -> Result<(), ErrorKind> {
+        assert!(!self.runs, "the machine is stopped");
         self.call()
     }
 }

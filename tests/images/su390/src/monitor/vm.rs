@@ -15,7 +15,7 @@ use monitor_core::{
     },
     processor::ProcessorImage,
     units::{ConfigurationName, DeviceSlot, Epoch, PageCount, ProcessorIndex, Tick},
-    vm::{Activity, Findings, MigrationMark, Obstacle, VmBlock, VmState},
+    vm::{Activity, Findings, MachineImage, MigrationMark, Obstacle, VmBlock, VmState},
 };
 
 use super::{
@@ -51,6 +51,8 @@ pub struct Vm {
     block: Option<VmBlock>,
     maps: Option<Maps>,
     devices: Devices,
+    /// What moves with the machine as a whole; this guest has no instruction that changes it.
+    machine: MachineImage,
     journal: Journal,
     screen: GuestScreen,
     completions: Deque<Completion, COMPLETIONS_MAX>,
@@ -77,6 +79,7 @@ impl Vm {
             block: None,
             maps: None,
             devices: Devices::new(),
+            machine: MachineImage::initial(),
             journal,
             screen,
             completions: Deque::new(),
@@ -301,6 +304,16 @@ impl GuestProcessors for Vm {
         Self::is_only_processor(index)?;
         self.guest.restore(image)
     }
+
+    fn capture_machine(&mut self, image: &mut MachineImage) -> Result<(), ErrorKind> {
+        image.clone_from(&self.machine);
+        Ok(())
+    }
+
+    fn restore_machine(&mut self, image: &MachineImage) -> Result<(), ErrorKind> {
+        self.machine.clone_from(image);
+        Ok(())
+    }
 }
 
 impl GuestEvents for Vm {
@@ -387,6 +400,7 @@ impl VmHost for Vm {
     fn start_destroy(&mut self) -> Result<(), ErrorKind> {
         self.guest.destroy();
         self.devices.clear();
+        self.machine = MachineImage::initial();
         (self.block, self.maps) = (None, None);
         self.done(Operation::DestroyVm)
     }

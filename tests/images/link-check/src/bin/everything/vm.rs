@@ -4,9 +4,9 @@
 
 use core::hint::black_box;
 
-use link_check::{any, consume};
+use link_check::{any, bytes, consume};
 use monitor_core::vm::{
-    Activity, BlockError, Finding, Findings, Obstacle, Ownership, Privileges, Reason,
+    Activity, BlockError, Finding, Findings, MachineImage, Obstacle, Ownership, Privileges, Reason,
     SharedVmTable, StateError, TableError, VmBlock, VmState, VmTable,
 };
 
@@ -17,9 +17,19 @@ pub(crate) fn calls() {
     state();
     findings();
     ownership();
+    machine();
     tables();
     flags!(Privileges);
     operators!(Privileges);
+}
+
+fn machine() {
+    let mut buffer: [u8; 64] = any();
+    calls! {
+        MachineImage::initial();
+        MachineImage::emit(&any(), &mut buffer[..]);
+        MachineImage::parse(bytes());
+    }
 }
 
 fn ownership() {

@@ -11,8 +11,9 @@ use monitor_core::{
         DecodeError, Frame, FrameFlags, FrameType, Header, Reader, Writer,
         blocks::{Block, BlockReader, BlockWriter, FieldReader, ImageError},
         checksum::crc32c,
-        device_body, emit_definition, emit_device, emit_findings, emit_processor, emit_subchannel,
-        pages, parse_definition, parse_findings, processor_body, subchannel_body,
+        device_body, emit_definition, emit_device, emit_findings, emit_machine, emit_processor,
+        emit_subchannel, machine_body, pages, parse_definition, parse_findings, processor_body,
+        subchannel_body,
     },
 };
 
@@ -55,6 +56,8 @@ fn bodies() {
         parse_definition(bytes());
         emit_device(any(), bytes(), &mut buffer[..]);
         device_body(bytes());
+        emit_machine(any(), &mut buffer[..]);
+        machine_body(bytes());
         emit_processor(any(), any(), &mut buffer[..]);
         processor_body(bytes());
         emit_subchannel(any(), &mut buffer[..]);

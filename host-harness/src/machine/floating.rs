@@ -1,0 +1,137 @@
+//! What belongs to the machine as a whole, and to no processor and no subchannel.
+//!
+//! Source of truth: Principles of Operation, "Channel-Subsystem Recovery" (channel reports), SET
+//! CHANNEL MONITOR; `monitor_core::vm::MachineImage` for what there is.
+//!
+//! Invariants: all of it is in one image, so that a copy that lacks it is found out; a report is
+//! given once. The lock of a [`Floating`] is the last one that is taken. Deliberately not here:
+//! I/O interruptions, which follow from the subchannels, and service signals, which processor 0 has.
+
+use monitor_core::vm::{AdapterMasks, EventMasks, MachineImage, Measurement};
+
+use super::{Context, Machine, lock};
+
+/// Bit of a channel report word: reports behind this one were lost.
+const OVERFLOW: u32 = 0x2000_0000;
+
+/// The state of one machine as a whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Floating {
+    state: MachineImage,
+}
+
+impl Floating {
+    /// Queues a channel report word. When the queue is full, the report is lost, and the newest
+    /// one in the queue says so.
+    pub fn push_report(&mut self, report: u32) {
+        let reports = &mut self.state.reports;
+        if reports.push(report).is_err()
+            && let Some(newest) = reports.last_mut()
+        {
+            *newest |= OVERFLOW;
+        }
+    }
+
+    /// The oldest channel report word, which is taken out; STORE CHANNEL REPORT WORD gives it.
+    pub fn take_report(&mut self) -> Option<u32> {
+        let reports = &mut self.state.reports;
+        (!reports.is_empty()).then(|| reports.remove(0))
+    }
+
+    /// Whether a report is pending, so that a machine-check interruption is.
+    #[must_use]
+    pub fn has_report(&self) -> bool {
+        !self.state.reports.is_empty()
+    }
+
+    /// What SET CHANNEL MONITOR has set.
+    #[must_use]
+    pub const fn measurement(&self) -> Measurement {
+        self.state.measurement
+    }
+
+    /// The masks that the service-call processor was given.
+    #[must_use]
+    pub const fn events(&self) -> EventMasks {
+        self.state.events
+    }
+
+    /// Which adapter interruptions are suppressed.
+    #[must_use]
+    pub const fn adapters(&self) -> AdapterMasks {
+        self.state.adapters
+    }
+
+    /// The highest channel subsystem and the highest subchannel set that are enabled.
+    #[must_use]
+    pub const fn enabled_sets(&self) -> (u8, u8) {
+        (self.state.channel_subsystem_max, self.state.subchannel_set_max)
+    }
+}
+
+impl Machine {
+    /// Gives access to what belongs to the machine as a whole.
+    pub fn with_floating<T>(&self, action: impl FnOnce(&mut Floating) -> T) -> T {
+        action(&mut lock(&self.floating))
+    }
+
+    /// Writes what belongs to the machine as a whole into `image`, changing nothing.
+    pub fn capture_machine(&self, image: &mut MachineImage) {
+        image.clone_from(&lock(&self.floating).state);
+    }
+
+    /// Loads what belongs to the machine as a whole from `image`.
+    pub fn restore_machine(&self, image: &MachineImage) {
+        lock(&self.floating).state.clone_from(image);
+    }
+}
+
+impl Context<'_> {
+    /// SET CHANNEL MONITOR.
+    pub fn set_channel_monitor(&mut self, measurement: Measurement) {
+        self.machine.with_floating(|floating| floating.state.measurement = measurement);
+    }
+
+    /// SERVICE CALL, write event mask.
+    pub fn write_event_masks(&mut self, events: EventMasks) {
+        self.machine.with_floating(|floating| floating.state.events = events);
+    }
+
+    /// CHANNEL SUBSYSTEM CALL, set domain attributes: enables all subchannel sets.
+    pub fn enable_subchannel_sets(&mut self) {
+        self.machine.with_floating(|floating| floating.state.subchannel_set_max = 3);
+    }
+
+    /// SET INTERRUPTION CONTROLS of adapters: suppresses interruptions of some subclasses.
+    pub fn suppress_adapter_interruptions(&mut self, adapters: AdapterMasks) {
+        self.machine.with_floating(|floating| floating.state.adapters = adapters);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use monitor_core::limits::CHANNEL_REPORTS_MAX;
+
+    #[test]
+    fn reports_are_given_once_and_in_order() {
+        let mut floating = Floating::default();
+        floating.push_report(0x4083_0001);
+        floating.push_report(0x4083_0002);
+        assert!(floating.has_report());
+        assert_eq!(floating.take_report(), Some(0x4083_0001));
+        assert_eq!(floating.take_report(), Some(0x4083_0002));
+        assert_eq!((floating.take_report(), floating.has_report()), (None, false));
+    }
+
+    #[test]
+    fn full_queue_says_that_reports_were_lost() {
+        let mut floating = Floating::default();
+        for number in 1..=40 {
+            floating.push_report(number);
+        }
+        let taken: Vec<u32> = std::iter::from_fn(|| floating.take_report()).collect();
+        assert_eq!(taken.len(), CHANNEL_REPORTS_MAX);
+        assert_eq!(taken[30..], [31, 32 | OVERFLOW]);
+    }
+}
