@@ -42,7 +42,7 @@ pub struct SubchannelImage {
     pub device: DeviceNumber,
     /// Paths, status, and measurement.
     pub schib: Schib,
-    /// What the last start was given; needed while a start is pending.
+    /// What the last start was given; needed while a start is pending or its program suspended.
     pub orb: Option<Orb>,
     /// Sense data that the program has not fetched.
     pub sense: [u8; SENSE_BYTES],
@@ -55,7 +55,7 @@ impl SubchannelImage {
         let schib = Schib {
             pmcw: Pmcw::of_device(device),
             scsw: super::scsw::Scsw {
-                flags: 0,
+                flags: super::scsw::ScswFlags::empty(),
                 control: ScswControl::empty(),
                 program_address: 0,
                 device_status: super::scsw::DeviceStatus::empty(),
@@ -74,15 +74,18 @@ impl SubchannelImage {
         self.schib.scsw.is_quiet()
     }
 
-    /// Whether the image is all that there is of the subchannel's work: it is quiet, or its only
-    /// activity is a start that has not begun and can begin on the target, since its ORB is here.
+    /// Whether the image is all that there is of the subchannel's work. It is quiet; or its ORB is
+    /// here and its only activity is a start that has not begun, or a channel program that has
+    /// suspended itself. Either begins on the target, the latter at the command where it waits.
     #[must_use]
     pub const fn is_movable(&self) -> bool {
         let control = self.schib.scsw.control;
         let activities = control.intersection(ScswControl::ACTIVITIES);
-        let only_start = activities.bits() == ScswControl::START_PENDING.bits()
+        let only_start = activities.difference(ScswControl::RESUME_PENDING).bits()
+            == ScswControl::START_PENDING.bits()
             && !control.intersects(ScswControl::HALT_FUNCTION.union(ScswControl::CLEAR_FUNCTION));
-        self.is_quiet() || (only_start && self.orb.is_some())
+        let waits = only_start || self.schib.scsw.is_suspended();
+        self.is_quiet() || (waits && self.orb.is_some())
     }
 
     /// Writes the encoding to the front of `target` and says how long it is.
@@ -145,7 +148,7 @@ impl SubchannelImage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::channel::{DeviceStatus, Scsw, SubchannelStatus};
+    use crate::channel::{DeviceStatus, Scsw, ScswFlags, SubchannelStatus};
     use std::vec::Vec;
 
     fn image() -> SubchannelImage {
@@ -154,7 +157,7 @@ mod tests {
         image.schib.pmcw = image.schib.pmcw.with_enabled(true).with_interruption_subclass(3);
         image.schib.pmcw.interruption_parameter = 0x1122_3344;
         image.schib.scsw = Scsw {
-            flags: 0x5080,
+            flags: ScswFlags::from_bits_retain(0x5080),
             control: ScswControl::START_FUNCTION
                 | ScswControl::STATUS_PENDING
                 | ScswControl::ALERT_STATUS,
@@ -256,9 +259,28 @@ mod tests {
         let held = ScswControl::START_FUNCTION | ScswControl::START_PENDING;
         assert_eq!(with(ScswControl::empty(), None), (true, true));
         assert_eq!(with(held, image().orb), (false, true));
+        assert_eq!(with(held | ScswControl::RESUME_PENDING, image().orb), (false, true));
+        assert_eq!(with(ScswControl::RESUME_PENDING, image().orb), (false, false));
         assert_eq!(with(held, None), (false, false));
         assert_eq!(with(held | ScswControl::HALT_PENDING, image().orb), (false, false));
         assert_eq!(with(held | ScswControl::CLEAR_FUNCTION, image().orb), (false, false));
         assert_eq!(with(held | ScswControl::SUBCHANNEL_ACTIVE, image().orb), (false, false));
+    }
+
+    #[test]
+    fn suspended_program_is_movable_with_its_orb_also_when_it_is_to_be_resumed() {
+        let with = |control: ScswControl, orb: Option<Orb>| {
+            let mut image = SubchannelImage { orb, ..image() };
+            image.schib.scsw.control = control;
+            (image.is_quiet(), image.is_movable())
+        };
+        let waits = ScswControl::START_FUNCTION | ScswControl::SUSPENDED;
+        assert_eq!(with(waits, image().orb), (false, true));
+        assert_eq!(with(waits | ScswControl::RESUME_PENDING, image().orb), (false, true));
+        let told = ScswControl::INTERMEDIATE_STATUS | ScswControl::STATUS_PENDING;
+        assert_eq!(with(waits | told, image().orb), (false, true));
+        assert_eq!(with(waits, None), (false, false));
+        assert_eq!(with(waits | ScswControl::DEVICE_ACTIVE, image().orb), (false, false));
+        assert_eq!(with(waits | ScswControl::HALT_PENDING, image().orb), (false, false));
     }
 }

@@ -6,14 +6,18 @@
 //! paths, and taking or loading the state of a subchannel (a port).
 
 mod image;
+mod irb;
 mod orb;
 mod pmcw;
+mod report;
 mod schib;
 mod scsw;
 
 pub use crate::wire::blocks::ImageError;
 pub use image::SubchannelImage;
+pub use irb::{IRB_BYTES, Irb};
 pub use orb::{ORB_BYTES, Orb};
 pub use pmcw::{PMCW_BYTES, Pmcw};
+pub use report::ChannelReportWord;
 pub use schib::{SCHIB_BYTES, Schib};
-pub use scsw::{DeviceStatus, SCSW_BYTES, Scsw, ScswControl, SubchannelStatus};
+pub use scsw::{DeviceStatus, SCSW_BYTES, Scsw, ScswControl, ScswFlags, SubchannelStatus};

@@ -13,6 +13,12 @@ const KEY: u16 = 0xF000;
 const SUSPEND_CONTROL: u16 = 0x0800;
 const FORMAT_1: u16 = 0x0080;
 const PREFETCH: u16 = 0x0040;
+const INITIAL_STATUS: u16 = 0x0020;
+const SUPPRESS_SUSPENDED: u16 = 0x0008;
+const FORMAT_2_ADDRESSES: u16 = 0x0002;
+const BLOCKS_OF_2K: u16 = 0x0001;
+const SUPPRESS_LENGTH: u8 = 0x80;
+const MODIFIED_ADDRESSES: u8 = 0x40;
 const EXTENDED: u8 = 0x01;
 
 /// The operation-request block.
@@ -78,6 +84,42 @@ impl Orb {
         self.flags & PREFETCH != 0
     }
 
+    /// Whether an interruption is wanted when the device has accepted the first command.
+    #[must_use]
+    pub const fn wants_initial_status(&self) -> bool {
+        self.flags & INITIAL_STATUS != 0
+    }
+
+    /// Whether no interruption is wanted when the channel program suspends itself.
+    #[must_use]
+    pub const fn suppresses_suspended(&self) -> bool {
+        self.flags & SUPPRESS_SUSPENDED != 0
+    }
+
+    /// Whether indirect-data-address words have format 2 (8 bytes).
+    #[must_use]
+    pub const fn has_format_2_addresses(&self) -> bool {
+        self.flags & FORMAT_2_ADDRESSES != 0
+    }
+
+    /// Whether such words of format 2 designate blocks of 2 KiB, and not of 4 KiB.
+    #[must_use]
+    pub const fn has_blocks_of_2k(&self) -> bool {
+        self.flags & BLOCKS_OF_2K != 0
+    }
+
+    /// Whether an immediate operation of format 1 never ends with incorrect length.
+    #[must_use]
+    pub const fn suppresses_length(&self) -> bool {
+        self.extension_flags & SUPPRESS_LENGTH != 0
+    }
+
+    /// Whether modified indirect-data-address words may be used.
+    #[must_use]
+    pub const fn may_modify_addresses(&self) -> bool {
+        self.extension_flags & MODIFIED_ADDRESSES != 0
+    }
+
     /// Whether the words of the extension are used.
     #[must_use]
     pub const fn is_extended(&self) -> bool {
@@ -136,5 +178,14 @@ mod tests {
         assert!(Orb { flags: 0x0840, ..block }.may_suspend());
         assert!(Orb { flags: 0x0840, ..block }.may_prefetch());
         assert!(Orb { extension_flags: 1, ..block }.is_extended());
+        let of = |flags, extension_flags| {
+            let it = Orb { flags, extension_flags, ..block };
+            let asks = [it.wants_initial_status(), it.suppresses_suspended()];
+            let addresses = [it.has_format_2_addresses(), it.has_blocks_of_2k()];
+            (asks, addresses, [it.suppresses_length(), it.may_modify_addresses()])
+        };
+        assert_eq!(of(0x0020, 0x80), ([true, false], [false, false], [true, false]));
+        assert_eq!(of(0x000A, 0x40), ([false, true], [true, false], [false, true]));
+        assert_eq!(of(0x0001, 0), ([false, false], [false, true], [false, false]));
     }
 }

@@ -15,6 +15,7 @@ pub const PMCW_BYTES: usize = 28;
 const INTERRUPTION_SUBCLASS: u16 = 0x3800;
 const ENABLED: u16 = 0x0080;
 const DEVICE_NUMBER_VALID: u16 = 0x0001;
+const CONCURRENT_SENSE: u32 = 0x0000_0001;
 
 /// The path-management-control word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -99,6 +100,20 @@ impl Pmcw {
         Self { flags: self.flags & !INTERRUPTION_SUBCLASS | bits, ..self }
     }
 
+    /// Whether sense data is to come with the status (CSENSE).
+    #[must_use]
+    pub const fn has_concurrent_sense(&self) -> bool {
+        self.characteristics & CONCURRENT_SENSE != 0
+    }
+
+    /// The same word, with sense data to come with the status or not.
+    #[must_use]
+    pub const fn with_concurrent_sense(self, wanted: bool) -> Self {
+        let others = self.characteristics & !CONCURRENT_SENSE;
+        let characteristics = if wanted { others | CONCURRENT_SENSE } else { others };
+        Self { characteristics, ..self }
+    }
+
     /// The word as stored.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; PMCW_BYTES] {
@@ -162,5 +177,9 @@ mod tests {
         assert!(word.is_enabled() && !word.has_device());
         assert_eq!(word.interruption_subclass(), 5);
         assert_eq!(word.with_enabled(false).with_interruption_subclass(0).flags, 0);
+        let sensing = word.with_concurrent_sense(true);
+        assert_eq!(sensing.to_bytes()[24..], [0, 0, 0, 1]);
+        assert!(sensing.has_concurrent_sense() && !word.has_concurrent_sense());
+        assert_eq!(sensing.with_concurrent_sense(false), word);
     }
 }

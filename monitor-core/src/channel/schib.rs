@@ -59,7 +59,7 @@ mod tests {
         let bytes: [u8; SCHIB_BYTES] = core::array::from_fn(|n| 0x80 + u8::try_from(n).unwrap());
         let block = Schib::from_bytes(&bytes);
         assert_eq!(block.to_bytes(), bytes);
-        assert_eq!(block.scsw.flags, 0x9C9D);
+        assert_eq!(block.scsw.flags.bits(), 0x9C9D);
         assert_eq!(block.measurement_address, 0xA8A9_AAAB_ACAD_AEAF);
         assert_eq!(block.model_area, [0xB0, 0xB1, 0xB2, 0xB3]);
     }

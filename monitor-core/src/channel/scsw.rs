@@ -24,7 +24,49 @@ macro_rules! show_flags {
     };
 }
 
-show_flags! { ScswControl DeviceStatus SubchannelStatus }
+show_flags! { ScswFlags ScswControl DeviceStatus SubchannelStatus }
+
+bitflags! {
+    /// What the start asked for, and what accompanies the status (bytes 0 and 1).
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+    pub struct ScswFlags: u16 {
+        /// The access key of the channel program.
+        const ACCESS_KEY = 0xF000;
+        /// The channel program may suspend itself.
+        const SUSPEND_CONTROL = 0x0800;
+        /// The extended-status word has format 0.
+        const EXTENDED_STATUS = 0x0400;
+        /// The deferred condition code.
+        const CONDITION_CODE = 0x0300;
+        /// The channel-command words have format 1.
+        const FORMAT_1 = 0x0080;
+        /// Channel-command words may be fetched early.
+        const PREFETCH = 0x0040;
+        /// An interruption was asked for when the first command is accepted.
+        const INITIAL_STATUS = 0x0020;
+        /// The address limit was to be observed.
+        const ADDRESS_LIMIT = 0x0010;
+        /// No interruption is wanted when the channel program suspends itself.
+        const SUPPRESS_SUSPENDED = 0x0008;
+        /// The first command was accepted: what initial status tells.
+        const ZERO_CONDITION_CODE = 0x0004;
+        /// The extended-control word holds something.
+        const EXTENDED_CONTROL = 0x0002;
+        /// A path was found not operational.
+        const PATH_NOT_OPERATIONAL = 0x0001;
+    }
+}
+
+impl ScswFlags {
+    /// What is taken from the operation-request block.
+    pub const OF_REQUEST: Self = Self::ACCESS_KEY
+        .union(Self::SUSPEND_CONTROL)
+        .union(Self::FORMAT_1)
+        .union(Self::PREFETCH)
+        .union(Self::INITIAL_STATUS)
+        .union(Self::ADDRESS_LIMIT)
+        .union(Self::SUPPRESS_SUSPENDED);
+}
 
 bitflags! {
     /// Functions, activities and kinds of status (bytes 2 and 3).
@@ -129,7 +171,7 @@ bitflags! {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Scsw {
     /// Bytes 0 and 1: key, deferred condition code, and what the ORB asked for.
-    pub flags: u16,
+    pub flags: ScswFlags,
     /// Bytes 2 and 3: functions, activities and kinds of status.
     pub control: ScswControl,
     /// Bytes 4 to 7: address of the channel-command word behind the last one used.
@@ -146,7 +188,7 @@ impl Scsw {
     /// The deferred condition code, 0 to 3.
     #[must_use]
     pub const fn deferred_condition_code(&self) -> u8 {
-        let [high, _] = self.flags.to_be_bytes();
+        let [high, _] = self.flags.bits().to_be_bytes();
         high & 3
     }
 
@@ -154,6 +196,25 @@ impl Scsw {
     #[must_use]
     pub const fn is_status_pending(&self) -> bool {
         self.control.contains(ScswControl::STATUS_PENDING)
+    }
+
+    /// The same word with the low two bits of `code` as deferred condition code.
+    #[must_use]
+    pub fn with_deferred_condition_code(self, code: u8) -> Self {
+        let bits = ScswFlags::from_bits_retain(u16::from(code & 3) << 8);
+        Self { flags: self.flags.difference(ScswFlags::CONDITION_CODE).union(bits), ..self }
+    }
+
+    /// Whether the subchannel's only activity is a channel program that has suspended itself, also
+    /// when it is to be resumed. All that it needs to go on is here and in the operation-request
+    /// block: the next command is the one before [`Self::program_address`].
+    #[must_use]
+    pub const fn is_suspended(&self) -> bool {
+        let activities = self.control.intersection(ScswControl::ACTIVITIES);
+        let functions = self.control.intersection(ScswControl::FUNCTIONS);
+        functions.bits() == ScswControl::START_FUNCTION.bits()
+            && activities.contains(ScswControl::SUSPENDED)
+            && ScswControl::SUSPENDED.union(ScswControl::RESUME_PENDING).contains(activities)
     }
 
     /// Whether the subchannel does nothing and has nothing to do. Status may be pending, and the
@@ -169,7 +230,7 @@ impl Scsw {
     pub fn to_bytes(&self) -> [u8; SCSW_BYTES] {
         let mut bytes = [0; SCSW_BYTES];
         let mut writer = Writer::new(&mut bytes);
-        writer.u16(self.flags);
+        writer.u16(self.flags.bits());
         writer.u16(self.control.bits());
         writer.u32(self.program_address);
         writer.u8(self.device_status.bits());
@@ -183,7 +244,7 @@ impl Scsw {
     pub fn from_bytes(bytes: &[u8; SCSW_BYTES]) -> Self {
         let mut reader = FieldReader::new(bytes);
         Self {
-            flags: reader.u16(),
+            flags: ScswFlags::from_bits_retain(reader.u16()),
             control: ScswControl::from_bits_retain(reader.u16()),
             program_address: reader.u32(),
             device_status: DeviceStatus::from_bits_retain(reader.u8()),
@@ -204,6 +265,7 @@ mod tests {
         assert_eq!(word.to_bytes(), bytes);
         assert_eq!(word.control.bits(), 0xFFFF);
         assert_eq!(word.deferred_condition_code(), 3);
+        assert_eq!(word.with_deferred_condition_code(5).to_bytes()[..2], [0xF1, 0x8F]);
         assert_eq!(word.program_address, 0x0102_0304);
         assert_eq!(word.device_status, DeviceStatus::CHANNEL_END | DeviceStatus::DEVICE_END);
         assert_eq!(word.subchannel_status, SubchannelStatus::INCORRECT_LENGTH);
@@ -228,5 +290,29 @@ mod tests {
             let control = function | ScswControl::STATUS_PENDING | ScswControl::PRIMARY_STATUS;
             assert!(Scsw { control, ..Scsw::default() }.is_quiet(), "{control:?}");
         }
+    }
+
+    #[test]
+    fn suspended_is_a_started_program_with_no_activity_but_its_wait() {
+        let is_suspended = |control| Scsw { control, ..Scsw::default() }.is_suspended();
+        let waits = ScswControl::START_FUNCTION | ScswControl::SUSPENDED;
+        assert!(is_suspended(waits));
+        assert!(is_suspended(waits | ScswControl::RESUME_PENDING));
+        assert!(is_suspended(
+            waits | ScswControl::INTERMEDIATE_STATUS | ScswControl::STATUS_PENDING
+        ));
+        assert!(!is_suspended(ScswControl::START_FUNCTION));
+        assert!(!is_suspended(ScswControl::SUSPENDED));
+        assert!(!is_suspended(waits | ScswControl::HALT_FUNCTION));
+        assert!(!is_suspended(waits | ScswControl::CLEAR_FUNCTION));
+        let others = ScswControl::ACTIVITIES - waits - ScswControl::RESUME_PENDING;
+        for activity in others.iter() {
+            assert!(!is_suspended(waits | activity), "{activity:?}");
+        }
+    }
+
+    #[test]
+    fn flags_that_a_request_gives_are_its_own_bits() {
+        assert_eq!(ScswFlags::OF_REQUEST.bits(), 0xF8F8);
     }
 }

@@ -7,7 +7,7 @@
 use alloc::{boxed::Box, vec, vec::Vec};
 
 use monitor_core::{
-    channel::{DeviceStatus, Orb, Scsw, ScswControl, SubchannelImage, SubchannelStatus},
+    channel::{DeviceStatus, Orb, Scsw, ScswControl, ScswFlags, SubchannelImage, SubchannelStatus},
     device::{Assignment, DeviceDescriptor, DeviceKind},
     memory::PageRun,
     processor::{CpuState, ProcessorImage, Psw, TodEpoch},
@@ -320,7 +320,7 @@ fn subchannel() -> Content {
     image.schib.pmcw = image.schib.pmcw.with_enabled(true).with_interruption_subclass(3);
     image.schib.pmcw.interruption_parameter = 0x1122_3344;
     image.schib.scsw = Scsw {
-        flags: 0x5080,
+        flags: ScswFlags::from_bits_retain(0x5080),
         control: ScswControl::START_FUNCTION
             | ScswControl::ALERT_STATUS
             | ScswControl::STATUS_PENDING,

@@ -4,7 +4,7 @@
 //! calls hold themselves.
 
 use monitor_core::{
-    channel::{Orb, Pmcw, Schib, Scsw, SubchannelImage},
+    channel::{ChannelReportWord, Irb, Orb, Pmcw, Schib, Scsw, SubchannelImage},
     device::{
         Assignment, DescriptorError, DeviceDescriptor, DeviceEntry, DeviceKind, Lease, LeaseError,
         LeaseMove, Plan, ReassignError, Reassignment,
@@ -117,6 +117,8 @@ samples! {
     Orb = Self::default();
     Pmcw = Self::default();
     Schib = Self::default();
+    Irb = Self::default();
+    ChannelReportWord = Self::default();
     Scsw = Self::default();
     SubchannelImage = Self::idle(Sample::sample(), Sample::sample());
     Assignment = Self::Shared;

@@ -6,7 +6,8 @@
 use link_check::{any, bytes};
 use monitor_core::{
     channel::{
-        DeviceStatus, Orb, Pmcw, Schib, Scsw, ScswControl, SubchannelImage, SubchannelStatus,
+        ChannelReportWord, DeviceStatus, Irb, Orb, Pmcw, Schib, Scsw, ScswControl, ScswFlags,
+        SubchannelImage, SubchannelStatus,
     },
     device::{
         Assignment, DescriptorError, DeviceDescriptor, DeviceEntry, DeviceKind, Lease, LeaseError,
@@ -38,6 +39,12 @@ fn subchannel() {
         Orb::may_suspend(&any());
         Orb::is_format_1(&any());
         Orb::may_prefetch(&any());
+        Orb::wants_initial_status(&any());
+        Orb::suppresses_suspended(&any());
+        Orb::has_format_2_addresses(&any());
+        Orb::has_blocks_of_2k(&any());
+        Orb::suppresses_length(&any());
+        Orb::may_modify_addresses(&any());
         Orb::is_extended(&any());
         Orb::to_bytes(&any());
         Orb::from_bytes(&any());
@@ -47,19 +54,48 @@ fn subchannel() {
         Pmcw::has_device(&any());
         Pmcw::interruption_subclass(&any());
         Pmcw::with_interruption_subclass(any(), any());
+        Pmcw::has_concurrent_sense(&any());
+        Pmcw::with_concurrent_sense(any(), any());
         Pmcw::to_bytes(&any());
         Pmcw::from_bytes(&any());
         Schib::to_bytes(&any());
         Schib::from_bytes(&any());
         Scsw::deferred_condition_code(&any());
+        Scsw::with_deferred_condition_code(any(), any());
+        Scsw::is_suspended(&any());
         Scsw::is_status_pending(&any());
         Scsw::is_quiet(&any());
         Scsw::to_bytes(&any());
         Scsw::from_bytes(&any());
     }
+    presented();
+}
+
+fn presented() {
+    calls! {
+        Irb::of_status(any(), any());
+        Irb::with_sense(any(), &any());
+        Irb::last_used_path(&any());
+        Irb::concurrent_sense(&any());
+        Irb::to_bytes(&any());
+        Irb::from_bytes(&any());
+        ChannelReportWord::new(any());
+        ChannelReportWord::of(any(), any(), any());
+        ChannelReportWord::of_subchannel(any());
+        ChannelReportWord::with_overflow(any());
+        ChannelReportWord::get(any());
+        ChannelReportWord::is_solicited(any());
+        ChannelReportWord::has_overflow(any());
+        ChannelReportWord::is_chained(any());
+        ChannelReportWord::source(any());
+        ChannelReportWord::condition(any());
+        ChannelReportWord::identification(any());
+    }
 }
 
 fn flag_sets() {
+    flags!(ScswFlags);
+    operators!(ScswFlags);
     flags!(ScswControl);
     operators!(ScswControl);
     flags!(DeviceStatus);
