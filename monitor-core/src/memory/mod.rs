@@ -1,4 +1,5 @@
-//! Guest memory as a migration sees it: which pages the target lacks, runs of pages, storage keys.
+//! Guest memory as a migration sees it: which pages the target lacks, runs of pages, storage keys,
+//! page states.
 //!
 //! A bit in a [`DirtyBitmap`] means: the target does not have this page as it is now. Whoever
 //! writes guest storage marks; the migration takes runs for sending and puts them back when they
@@ -10,6 +11,8 @@
 
 mod bitmap;
 mod key;
+mod shadow;
+mod state;
 mod sweep;
 
 #[cfg(not(target_has_atomic = "64"))]
@@ -30,5 +33,7 @@ mod narrow;
 
 pub use bitmap::{BitmapError, DirtyBitmap, OutOfRange};
 pub use key::StorageKey;
+pub use shadow::{KeyShadow, Noted};
+pub use state::{PageState, StateOrder};
 pub use sweep::{PageRun, Sweep};
 pub use word::{AtomicWord, WORD_BITS};

@@ -21,11 +21,11 @@ use crate::{
 pub(super) struct Receiving {
     /// The frame that is being stored, which the source waits for.
     storing: Option<u64>,
-    processors: u16,
+    /// Processors that have come in earnest, and the machine behind the last one.
+    loaded: u16,
     subchannels: u16,
-    has_machine: bool,
+    /// The same in rehearsal.
     rehearsed: u16,
-    has_rehearsed_machine: bool,
     /// When the first processor of a rehearsal came.
     rehearsal_since: Option<Tick>,
 }
@@ -36,17 +36,23 @@ impl Receiving {
         Self { storing: self.storing, ..Self::new() }
     }
 
+    /// Counts a processor, or the machine behind the last one; whether it is the one that is due.
+    /// Each comes once, in order, so that their number says which came.
+    fn counts(&mut self, now: Tick, number: u16, rehearsal: bool) -> bool {
+        let count = if rehearsal {
+            self.rehearsal_since = self.rehearsal_since.or(Some(now));
+            &mut self.rehearsed
+        } else {
+            &mut self.loaded
+        };
+        let is_due = number == *count;
+        *count = count.saturating_add(1);
+        is_due
+    }
+
     /// A load of which nothing has arrived.
     pub(super) const fn new() -> Self {
-        Self {
-            storing: None,
-            processors: 0,
-            subchannels: 0,
-            has_machine: false,
-            rehearsed: 0,
-            has_rehearsed_machine: false,
-            rehearsal_since: None,
-        }
+        Self { storing: None, loaded: 0, subchannels: 0, rehearsed: 0, rehearsal_since: None }
     }
 }
 
@@ -105,25 +111,9 @@ impl Target {
         let fits = match arrival.frame {
             Frame::Pages(run) | Frame::Keys(run) => run.fits(known.pages),
             Frame::Processor { index, rehearsal } => {
-                // Each comes once, in order, so that their number says which came.
-                let count = if rehearsal {
-                    receiving.rehearsal_since = receiving.rehearsal_since.or(Some(now));
-                    &mut receiving.rehearsed
-                } else {
-                    &mut receiving.processors
-                };
-                let is_due = index.get() == *count;
-                *count = count.saturating_add(1);
-                is_due && index.get() < known.processors
+                index.get() < known.processors && receiving.counts(now, index.get(), rehearsal)
             }
-            Frame::Machine { rehearsal } => {
-                let has_come = if rehearsal {
-                    &mut receiving.has_rehearsed_machine
-                } else {
-                    &mut receiving.has_machine
-                };
-                !core::mem::replace(has_come, true)
-            }
+            Frame::Machine { rehearsal } => receiving.counts(now, known.processors, rehearsal),
             Frame::Subchannel(slot) => {
                 let is_due = slot.get() == receiving.subchannels;
                 receiving.subchannels = receiving.subchannels.saturating_add(1);
@@ -136,19 +126,18 @@ impl Target {
             }
             Frame::RehearsalEnd(count) => {
                 let since = receiving.rehearsal_since.take().unwrap_or(now);
-                let is_whole = receiving.has_rehearsed_machine && count == receiving.rehearsed;
-                if !is_whole || count != known.processors {
+                if count != known.processors || receiving.rehearsed != count.saturating_add(1) {
                     return Err(StepError::Mismatch);
                 }
-                (receiving.rehearsed, receiving.has_rehearsed_machine) = (0, false);
+                receiving.rehearsed = 0;
                 self.phase = Phase::Receiving(receiving);
                 self.out.send(Frame::Rehearsed(now.since(since)));
                 return Ok(());
             }
             Frame::LoadEnd { processors, subchannels } => {
                 let told = (processors, subchannels);
-                if !receiving.has_machine
-                    || told != (receiving.processors, receiving.subchannels)
+                let came = (receiving.loaded, receiving.subchannels);
+                if came != (processors.saturating_add(1), subchannels)
                     || told != (known.processors, known.devices)
                 {
                     return Err(StepError::Mismatch);

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Name and text of each golden file.
-const FILES: [(&str, &str); 27] = [
+const FILES: [(&str, &str); 28] = [
     ("ABORT", include_str!("../../../golden/abort.hex")),
     ("ABORTED", include_str!("../../../golden/aborted.hex")),
     ("ACK", include_str!("../../../golden/ack.hex")),
@@ -28,6 +28,7 @@ const FILES: [(&str, &str); 27] = [
     ("HELLO", include_str!("../../../golden/hello.hex")),
     ("KEYS", include_str!("../../../golden/keys.hex")),
     ("LOAD-END", include_str!("../../../golden/load-end.hex")),
+    ("MACHINE", include_str!("../../../golden/machine.hex")),
     ("PAGES", include_str!("../../../golden/pages.hex")),
     ("PASS-END", include_str!("../../../golden/pass-end.hex")),
     ("PROCESSOR", include_str!("../../../golden/processor.hex")),
