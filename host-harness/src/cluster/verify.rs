@@ -108,8 +108,8 @@ fn pages(machine: &Machine) -> impl Iterator<Item = PageNumber> {
     (0..machine.storage.page_count().get()).map(PageNumber::new)
 }
 
-/// All registers and the machine as a whole, without the interruption by which the target itself tells the guest of the
-/// move.
+/// All registers and the machine as a whole, without the interruption by which the target itself
+/// tells the guest of the move.
 fn same_processors(frozen: &Witness, restored: &Witness) -> bool {
     let told = |witness: &Witness| {
         let mut processors = witness.processors.clone();

@@ -5,7 +5,8 @@
 //!
 //! Invariants: all of it is in one image, so that a copy that lacks it is found out; a report is
 //! given once. The lock of a [`Floating`] is the last one that is taken. Deliberately not here:
-//! I/O interruptions, which follow from the subchannels, and service signals, which processor 0 has.
+//! I/O interruptions, which follow from the subchannels, and service signals, which processor 0
+//! has.
 
 use monitor_core::vm::{AdapterMasks, EventMasks, MachineImage, Measurement};
 

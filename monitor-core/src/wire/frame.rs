@@ -1,9 +1,9 @@
 //! Frames as the machines see them: every type with the values that decide something.
 //!
 //! Source of truth: PROTOCOL.md, "Frames". The bodies of the bulk types (definition, device,
-//! pages, keys, processor, machine, subchannel, findings) hold more than the value here; the driver fills
-//! and reads that part in place. Invariant: a parsed frame is complete, its counts and indices
-//! are within `limits`, and nothing trails.
+//! pages, keys, processor, machine, subchannel, findings) hold more than the value here; the
+//! driver fills and reads that part in place. Invariant: a parsed frame is complete, its counts
+//! and indices are within `limits`, and nothing trails.
 
 use super::error::{DecodeError, Fault, Field};
 use super::field::{Reader, Writer};

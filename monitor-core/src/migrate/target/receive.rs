@@ -2,7 +2,8 @@
 //!
 //! Source of truth: ARCHITECTURE.md, "Memory" and "The handover". Invariants: nothing is stored
 //! that does not fit the VM; a frame is acknowledged after it is stored; READY is said only when
-//! every processor, the machine and every subchannel of this load is stored; RECOPY begins a new load.
+//! every processor, the machine and every subchannel of this load is stored; RECOPY begins a new
+//! load.
 
 use super::{Phase, Step, StepError, Target, TargetLoan, claim::Claiming};
 use crate::{
