@@ -38,7 +38,7 @@ pub use floating::Floating;
 pub use monitor::{Journal, MemoryJournal, Monitor};
 pub use ports::{PortFailure, VmPorts};
 pub use processor::{Processor, Step};
-pub use storage::{AddressFault, Fill, Storage};
+pub use storage::{AddressFault, Fill, Storage, Tracking};
 pub use vm::{Fault, Machine, NoSuchProcessor};
 
 /// Locks `mutex`. What a panicking holder left behind is still the machine's state, and the

@@ -223,14 +223,15 @@ impl DirtyTracking for VmPorts {
         Ok(())
     }
 
-    /// Storage marks its own maps at the moment of each store, and these maps are the ones lent
-    /// to the driver: there is nothing that only the hardware knows.
+    /// The maps lent to the driver are those of storage, which marks them at the moment of each
+    /// store, or when it is told to look at the keys.
     fn collect(
         &mut self,
         _pages: &DirtyBitmap<'_>,
         _keys: &DirtyBitmap<'_>,
     ) -> Result<(), PortFailure> {
-        self.installed().map(drop)
+        self.installed()?.storage.collect();
+        Ok(())
     }
 }
 

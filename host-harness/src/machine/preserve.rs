@@ -4,7 +4,7 @@
 //!
 //! Invariants: a page's content is kept before the page is flagged, and a store goes ahead only
 //! after it has seen the flag, so the kept content is that of the moment at which preserving
-//! began; a key is kept before its first change. Beginning costs nothing, whatever the size of
+//! began; a key or state is kept before its first change. Beginning costs nothing, whatever the size of
 //! storage, since a guest waits for it. Deliberately not here: comparing.
 
 use super::{lock, storage::copy_words};
@@ -15,13 +15,13 @@ use std::{
     sync::{
         Mutex,
         atomic::{
-            AtomicBool, AtomicU8, AtomicU64,
+            AtomicBool, AtomicU64,
             Ordering::{Acquire, Relaxed, Release},
         },
     },
 };
 
-/// Pages and keys as they were when preserving began.
+/// Pages, keys and states as they were when preserving began.
 pub(super) struct Preserved {
     flags: Box<[AtomicBool]>,
     kept: Mutex<Kept>,
@@ -31,6 +31,7 @@ pub(super) struct Preserved {
 struct Kept {
     pages: BTreeMap<usize, Box<[u8; PAGE_BYTES]>>,
     keys: BTreeMap<usize, u8>,
+    states: BTreeMap<usize, u8>,
 }
 
 impl Preserved {
@@ -63,8 +64,13 @@ impl Preserved {
     }
 
     /// Keeps the key of `page`, which is about to change, unless it is kept already.
-    pub(super) fn keep_key(&self, page: usize, key: &AtomicU8) {
-        lock(&self.kept).keys.entry(page).or_insert_with(|| key.load(Relaxed));
+    pub(super) fn keep_key(&self, page: usize, key: impl FnOnce() -> u8) {
+        lock(&self.kept).keys.entry(page).or_insert_with(key);
+    }
+
+    /// Keeps the state of `page`, which may be about to change, unless it is kept already.
+    pub(super) fn keep_state(&self, page: usize, state: impl FnOnce() -> u8) {
+        lock(&self.kept).states.entry(page).or_insert_with(state);
     }
 
     /// Copies the kept content of `page`, or else its `words`: while the lock is held nobody
@@ -78,8 +84,13 @@ impl Preserved {
 
     /// The kept key of `page`, or else its `key` as it is: while the lock is held nobody makes
     /// the first change of it.
-    pub(super) fn key(&self, page: usize, key: &AtomicU8) -> u8 {
-        lock(&self.kept).keys.get(&page).copied().unwrap_or_else(|| key.load(Relaxed))
+    pub(super) fn key(&self, page: usize, key: impl FnOnce() -> u8) -> u8 {
+        lock(&self.kept).keys.get(&page).copied().unwrap_or_else(key)
+    }
+
+    /// The kept state of `page`, or else its `state` as it is.
+    pub(super) fn state(&self, page: usize, state: impl FnOnce() -> u8) -> u8 {
+        lock(&self.kept).states.get(&page).copied().unwrap_or_else(state)
     }
 }
 

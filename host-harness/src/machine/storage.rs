@@ -6,38 +6,56 @@
 //!
 //! Invariants: a guest's store writes, then sets reference and change in the key, then marks the
 //! page, so that who takes the mark and copies afterwards has the store. A load or SET STORAGE
-//! KEY that changes a key marks the page in the map of keys. While content is preserved, a page
-//! is kept before its first store. Deliberately not here: translation and key-controlled
+//! KEY that changes a key marks the page in the map of keys. Where changes are tracked by keys,
+//! stores and loads mark nothing, and [`Storage::collect`] finds what they have set in the keys.
+//! While content is preserved, a page is kept before its first store. Deliberately not here: translation and key-controlled
 //! protection.
 
+mod keys;
+mod states;
+
+use self::keys::{CHANGE, Keys, REFERENCE};
 use super::preserve::Preserved;
 use monitor_core::{
     limits::PAGE_BYTES,
-    memory::{AtomicWord, DirtyBitmap, PageRun},
+    memory::{AtomicWord, DirtyBitmap, KeyShadow, Noted, PageRun, StorageKey},
     units::{PageCount, PageNumber},
 };
 use std::{
     fmt, iter,
     sync::atomic::{
         AtomicU8, AtomicU32, AtomicU64,
-        Ordering::{AcqRel, Acquire, Relaxed, Release},
+        Ordering::{Acquire, Relaxed, Release},
     },
 };
 
 /// Doublewords of one page.
 const PAGE_WORDS: usize = PAGE_BYTES / 8;
 
-/// Reference bit of a storage key.
-const REFERENCE: u8 = 0x04;
-
-/// Change bit of a storage key.
-const CHANGE: u8 = 0x02;
-
 /// Mode bit: changes are noted in the maps.
 const TRACKING: u32 = 1;
 
 /// Mode bit: a page is kept before its first store.
 const PRESERVING: u32 = 2;
+
+/// Mode bit: accesses are noted in the keys alone.
+const COLLECTING: u32 = 4;
+
+/// Mode bit: there is, or was, a page whose content was dropped.
+const DISCARDED: u32 = 8;
+
+/// Mode bit: changes are to be tracked by keys.
+const BY_KEYS: u32 = 16;
+
+/// How changes are tracked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tracking {
+    /// Each store marks its page, at once.
+    #[default]
+    Marks,
+    /// The change bits of the hardware's keys are collected, as the architecture has them.
+    Keys,
+}
 
 /// An addressing exception: the address is outside of the guest's storage, or a doubleword is
 /// not on its boundary.
@@ -65,7 +83,8 @@ pub enum Fill {
 pub struct Storage {
     page_count: PageCount,
     words: Vec<AtomicU64>,
-    keys: Box<[AtomicU8]>,
+    keys: Keys,
+    states: Box<[AtomicU8]>,
     mode: AtomicU32,
     pages_map: Box<[AtomicWord]>,
     keys_map: Box<[AtomicWord]>,
@@ -97,7 +116,8 @@ impl Storage {
         let storage = Self {
             page_count: pages,
             words,
-            keys: iter::repeat_with(AtomicU8::default).take(page_count).collect(),
+            keys: Keys::new(page_count),
+            states: iter::repeat_with(AtomicU8::default).take(page_count).collect(),
             mode: AtomicU32::new(0),
             pages_map: map(),
             keys_map: map(),
@@ -204,7 +224,7 @@ impl Storage {
     /// Panics when there is no such page.
     #[must_use]
     pub fn key(&self, page: PageNumber) -> u8 {
-        self.keys[page_index(page)].load(Relaxed)
+        self.keys.guest(page_index(page))
     }
 
     /// SET STORAGE KEY EXTENDED.
@@ -212,9 +232,8 @@ impl Storage {
     /// # Panics
     /// Panics when there is no such page.
     pub fn set_key(&self, page: PageNumber, key: u8) {
-        self.prepare_key(page_index(page));
-        self.keys[page_index(page)].store(key & 0xFE, Relaxed);
-        self.note_key(page_index(page));
+        let key = StorageKey::new(key);
+        self.change_key(page_index(page), |shadow| shadow.set(key));
     }
 
     /// RESET REFERENCE BIT EXTENDED: gives the condition code, which is twice the former
@@ -223,9 +242,7 @@ impl Storage {
     /// # Panics
     /// Panics when there is no such page.
     pub fn reset_reference(&self, page: PageNumber) -> u8 {
-        self.prepare_key(page_index(page));
-        let former = self.keys[page_index(page)].fetch_and(!REFERENCE, AcqRel);
-        self.note_key(page_index(page));
+        let former = self.change_key(page_index(page), KeyShadow::reset_reference);
         (former & (REFERENCE | CHANGE)) >> 1
     }
 
@@ -256,13 +273,16 @@ impl Storage {
         Ok(())
     }
 
-    /// Whether a page has the same content in both, for who compares them.
+    /// Whether a page is at `other` as it is here, for who compares them: its state is the same,
+    /// and its content, which is zero there where it has none here.
     #[must_use]
     pub fn has_same_page(&self, other: &Self, page: PageNumber) -> bool {
         let (Ok(here), Ok(there)) = (self.page_words(page), other.page_words(page)) else {
             return false;
         };
-        here.iter().zip(there).all(|(here, there)| here.load(Relaxed) == there.load(Relaxed))
+        let state = self.state(page);
+        let here = here.iter().map(|word| if state.has_content() { word.load(Relaxed) } else { 0 });
+        state == other.state(page) && here.eq(there.iter().map(|word| word.load(Relaxed)))
     }
 
     /// Reads the keys of `run` for the monitor.
@@ -272,8 +292,8 @@ impl Storage {
     pub fn keys_out(&self, run: PageRun, target: &mut [u8]) -> Result<(), AddressFault> {
         let mut places = target.iter_mut();
         for page in run.pages() {
-            let key = self.keys.get(page_index(page)).ok_or(AddressFault)?;
-            *places.next().ok_or(AddressFault)? = key.load(Relaxed);
+            let page = self.page_of(page)?;
+            *places.next().ok_or(AddressFault)? = self.keys.guest(page);
         }
         Ok(())
     }
@@ -285,21 +305,55 @@ impl Storage {
     pub fn keys_in(&self, run: PageRun, source: &[u8]) -> Result<(), AddressFault> {
         let mut values = source.iter();
         for page in run.pages() {
-            let key = self.keys.get(page_index(page)).ok_or(AddressFault)?;
-            key.store(values.next().ok_or(AddressFault)? & 0xFE, Relaxed);
+            let page = self.page_of(page)?;
+            self.keys.load(page, *values.next().ok_or(AddressFault)?);
         }
         Ok(())
+    }
+
+    /// Changes are to be tracked in this way; to be said before tracking starts.
+    pub fn track_by(&self, tracking: Tracking) {
+        match tracking {
+            Tracking::Marks => self.mode.fetch_and(!BY_KEYS, Release),
+            Tracking::Keys => self.mode.fetch_or(BY_KEYS, Release),
+        };
     }
 
     /// Changes are noted from now on. A store that has begun may still escape: who owns the
     /// processors lets each of them end its step, as [`super::Machine::start_tracking`] does.
     pub fn start_tracking(&self) {
-        self.mode.fetch_or(TRACKING, Release);
+        let by_keys = self.mode.load(Acquire) & BY_KEYS != 0;
+        self.mode.fetch_or(if by_keys { COLLECTING } else { TRACKING }, Release);
+    }
+
+    /// Brings into the maps what the keys alone know. While stores and loads mark, there is
+    /// nothing of the kind.
+    pub fn collect(&self) {
+        if self.mode.load(Acquire) & COLLECTING == 0 {
+            return;
+        }
+        let (pages, keys) = (self.pages_map(), self.keys_map());
+        for page in 0..self.page_count.get() {
+            let map = match self.keys.collect(page_index(PageNumber::new(page))) {
+                Noted::Nothing => continue,
+                Noted::Key => &keys,
+                Noted::Content => &pages,
+            };
+            let marked = map.mark(PageNumber::new(page));
+            debug_assert!(marked.is_ok(), "the page has a key");
+        }
+    }
+
+    /// Forgets what the keys have noted so far, of which there is no need any more.
+    pub fn forget_noted(&self) {
+        if self.mode.load(Acquire) & COLLECTING != 0 {
+            (0..self.states.len()).for_each(|page| _ = self.keys.collect(page));
+        }
     }
 
     /// Changes are no longer noted.
     pub fn stop_tracking(&self) {
-        self.mode.fetch_and(!TRACKING, Release);
+        self.mode.fetch_and(!(TRACKING | COLLECTING), Release);
     }
 
     /// The map of changed pages.
@@ -342,13 +396,19 @@ impl Storage {
     /// Panics when there is no such page.
     #[must_use]
     pub fn key_as_preserved(&self, page: PageNumber) -> u8 {
-        self.preserved.key(page_index(page), &self.keys[page_index(page)])
+        let index = page_index(page);
+        self.preserved.key(index, || self.keys.guest(index))
     }
 
     /// Ends preserving and drops what was kept.
     pub fn stop_preserve(&self) {
         self.mode.fetch_and(!PRESERVING, Release);
         self.preserved.end();
+    }
+
+    /// The index of a page that exists.
+    fn page_of(&self, page: PageNumber) -> Result<usize, AddressFault> {
+        Some(page_index(page)).filter(|page| self.keys.has(*page)).ok_or(AddressFault)
     }
 
     fn page_words(&self, page: PageNumber) -> Result<&[AtomicU64], AddressFault> {
@@ -368,18 +428,43 @@ impl Storage {
     /// Keeps the key of a page, which is about to change, if it is wanted and not kept yet.
     fn prepare_key(&self, page: usize) {
         if self.mode.load(Acquire) & PRESERVING != 0 {
-            self.preserved.keep_key(page, &self.keys[page]);
+            self.preserved.keep_key(page, || self.keys.guest(page));
         }
+    }
+
+    /// Keeps the state of a page, which may be about to change, if it is wanted and not kept yet.
+    fn prepare_state(&self, page: usize) {
+        if self.mode.load(Acquire) & PRESERVING != 0 {
+            self.preserved.keep_state(page, || self.states[page].load(Acquire));
+        }
+    }
+
+    /// Makes a step of the guest with a key; gives the guest's former key.
+    fn change_key(&self, page: usize, step: impl Fn(KeyShadow) -> KeyShadow) -> u8 {
+        self.prepare_key(page);
+        let (before, after) = self.keys.change(page, step);
+        if before.loses_change(after) && self.mode.load(Relaxed) & COLLECTING != 0 {
+            self.note_content(page);
+        }
+        if before.guest() != after.guest() {
+            self.note_key(page);
+        }
+        before.guest().get()
     }
 
     #[inline]
     fn note_store(&self, page: usize) {
-        let key = &self.keys[page];
-        if key.load(Relaxed) & (REFERENCE | CHANGE) != REFERENCE | CHANGE {
+        let is_new = self.keys.guest(page) & (REFERENCE | CHANGE) != REFERENCE | CHANGE;
+        if is_new {
             self.prepare_key(page);
-            key.fetch_or(REFERENCE | CHANGE, AcqRel);
         }
-        if self.mode.load(Relaxed) & TRACKING != 0 {
+        let mode = self.mode.load(Relaxed);
+        // Who collects clears the bit: to test it first and skip one that is set would lose a
+        // store that lies between the clearing and the copy.
+        if is_new || mode & COLLECTING != 0 {
+            self.keys.note(page, REFERENCE | CHANGE);
+        }
+        if mode & TRACKING != 0 {
             let marked = self.pages_map().mark(PageNumber::new(page as u64));
             debug_assert!(marked.is_ok(), "the page was stored into");
         }
@@ -387,16 +472,25 @@ impl Storage {
 
     #[inline]
     fn note_load(&self, page: usize) {
-        let key = &self.keys[page];
-        if key.load(Relaxed) & REFERENCE == 0 {
+        if self.keys.guest(page) & REFERENCE == 0 {
             self.prepare_key(page);
-            key.fetch_or(REFERENCE, AcqRel);
-            self.note_key(page);
+            self.keys.note(page, REFERENCE);
+            if self.mode.load(Relaxed) & TRACKING != 0 {
+                self.note_key(page);
+            }
+        }
+    }
+
+    /// Marks a page for its content, beside any store.
+    fn note_content(&self, page: usize) {
+        if self.mode.load(Relaxed) & (TRACKING | COLLECTING) != 0 {
+            let marked = self.pages_map().mark(PageNumber::new(page as u64));
+            debug_assert!(marked.is_ok(), "the page has a state");
         }
     }
 
     fn note_key(&self, page: usize) {
-        if self.mode.load(Relaxed) & TRACKING != 0 {
+        if self.mode.load(Relaxed) & (TRACKING | COLLECTING) != 0 {
             let marked = self.keys_map().mark(PageNumber::new(page as u64));
             debug_assert!(marked.is_ok(), "the page has a key");
         }

@@ -171,6 +171,8 @@ impl Machine {
         self.storage.start_tracking();
         self.await_steps();
         drop(lock(&self.subsystem));
+        // What the keys have noted so far is of no interest: every page is marked after this.
+        self.storage.forget_noted();
     }
 
     /// Tells the guest of an event, unless the answer is known without it: posts a service-signal
