@@ -13,7 +13,7 @@ use std::{cell::Cell, sync::Arc};
 use host_harness::{
     cluster::{Directory, DirectoryPort},
     machine::{
-        AddressFault, AttachedDevice, Context, Crc32c, Disk, Fill, Machine, Path, Program, Step,
+        AttachedDevice, Context, Crc32c, Disk, Exception, Fill, Machine, Path, Program, Step,
     },
     sim::{Pipe, PipeEnd},
 };
@@ -164,7 +164,7 @@ pub struct Ended {
 struct Quiet;
 
 impl Program for Quiet {
-    fn run(&self, _context: &mut Context<'_>, _budget: u32) -> Result<Step, AddressFault> {
+    fn run(&self, _context: &mut Context<'_>, _budget: u32) -> Result<Step, Exception> {
         Ok(Step::default())
     }
 }

@@ -1,7 +1,8 @@
 //! The registers with which a processor of a guest begins.
 //!
 //! Source of truth: Principles of Operation for what each register is. Invariant: registers that
-//! no workload uses hold a pattern that follows from the seed, so that a lost one shows.
+//! no workload uses hold a pattern that follows from the seed, so that a lost one shows. Processor 0
+//! alone takes the interruptions that float.
 //! Deliberately not here: who looks.
 
 use monitor_core::processor::{CpuState, ProcessorImage, Psw};
@@ -59,8 +60,10 @@ pub fn initial_image(seed: u64, processor: u16) -> ProcessorImage {
             *register = value;
         }
     }
-    image.control[0] |= SERVICE_SIGNALS;
-    image.control[6] = ALL_SUBCLASSES;
+    if processor == 0 {
+        image.control[0] |= SERVICE_SIGNALS;
+        image.control[6] = ALL_SUBCLASSES;
+    }
     image.prefix = low_word(prefix(processor));
     image.psw = open_psw(CODE);
     image.state = CpuState::Operating;

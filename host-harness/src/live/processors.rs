@@ -136,12 +136,12 @@ mod tests {
     };
 
     use super::*;
-    use crate::machine::{AddressFault, Context, Program, Step};
+    use crate::machine::{Context, Exception, Program, Step};
 
     struct Quiet;
 
     impl Program for Quiet {
-        fn run(&self, _context: &mut Context<'_>, _budget: u32) -> Result<Step, AddressFault> {
+        fn run(&self, _context: &mut Context<'_>, _budget: u32) -> Result<Step, Exception> {
             Ok(Step::default())
         }
     }

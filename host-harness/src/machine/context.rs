@@ -6,7 +6,7 @@
 //! registers and the storage of its [`Context`], so that a copy of these goes on by itself.
 //! Deliberately not here: guest code, and the budget, which the processor keeps.
 
-use super::{AddressFault, Step, Storage, lock, processor::guest_time, vm::Machine};
+use super::{Exception, Step, Storage, lock, timing::guest_time, vm::Machine};
 use monitor_core::{
     channel::{Orb, Schib, Scsw},
     processor::ProcessorImage,
@@ -20,8 +20,8 @@ pub trait Program: Send + Sync {
     /// and nothing else.
     ///
     /// # Errors
-    /// Fails with an addressing exception, which stops the processor for good.
-    fn run(&self, context: &mut Context<'_>, budget: u32) -> Result<Step, AddressFault>;
+    /// Fails with a program exception, for which the processor takes a program interruption.
+    fn run(&self, context: &mut Context<'_>, budget: u32) -> Result<Step, Exception>;
 
     /// What the monitor answers for a guest that cannot be told of this event. Most can, and
     /// answer for themselves.
@@ -50,10 +50,15 @@ pub struct Context<'a> {
     pub processor: u16,
     /// The registers of this processor.
     pub state: &'a mut ProcessorImage,
-    /// The storage of the VM.
+    /// The storage of the VM, by absolute addresses and without protection.
     pub storage: &'a Storage,
     pub(super) machine: &'a Machine,
-    host_now: Tick,
+    pub(super) host_now: Tick,
+    /// The program has changed what interruptions are admitted, or given control elsewhere: it
+    /// returns, and the step goes on.
+    pub(super) is_open_anew: bool,
+    /// The program has signaled a processor, which may wait.
+    pub(super) has_signaled: bool,
 }
 
 impl<'a> Context<'a> {
@@ -63,7 +68,9 @@ impl<'a> Context<'a> {
         machine: &'a Machine,
         host_now: Tick,
     ) -> Self {
-        Self { processor, state, storage: &machine.storage, machine, host_now }
+        let storage = &machine.storage;
+        let (is_open_anew, has_signaled) = (false, false);
+        Self { processor, state, storage, machine, host_now, is_open_anew, has_signaled }
     }
 }
 

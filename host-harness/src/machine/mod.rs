@@ -12,18 +12,25 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+mod access;
 mod channel;
 mod checksum;
 mod context;
 mod device;
+mod exception;
 mod floating;
+mod instructions;
+mod interruption;
 mod monitor;
 mod ports;
 mod preserve;
 mod processor;
+mod signals;
 mod storage;
+mod timing;
 mod vm;
 
+pub use access::{AccessException, RealStorage, key_permits};
 pub use channel::{AttachedDevice, ChannelError, Subsystem};
 pub use checksum::Crc32c;
 pub use context::{ConditionCode, Context, Program};
@@ -34,12 +41,15 @@ pub use device::{
     SwitchCounts, TYPE_ARP, TYPE_LOCAL, Transfer, WRITE_END_OF_FILE, WRITE_ON, command, is_group,
     take_all,
 };
+pub use exception::{Exception, Protection, Use};
 pub use floating::Floating;
+pub use interruption::INSTRUCTION_BYTES;
 pub use monitor::{Journal, MemoryJournal, Monitor};
 pub use ports::{PortFailure, VmPorts};
 pub use processor::{Processor, Step};
+pub use signals::{Signaled, order, status};
 pub use storage::{AddressFault, Fill, Storage, Tracking};
-pub use vm::{Fault, Machine, NoSuchProcessor};
+pub use vm::{Fault, Machine, Model, NoSuchProcessor};
 
 /// Locks `mutex`. What a panicking holder left behind is still the machine's state, and the
 /// checkers judge it.

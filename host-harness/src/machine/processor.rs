@@ -1,37 +1,27 @@
-//! One virtual processor: registers, interruptions, and the step that runs guest code.
+//! One virtual processor: its registers, and the step that runs guest code.
 //!
-//! Source of truth: Principles of Operation, chapter "Interruptions" (masks, PSW swap, assigned
-//! storage locations).
+//! Source of truth: Principles of Operation, chapter "Control" (CPU states, resets).
 //!
-//! Invariants: every store of an interruption is a logged store, so that it marks the prefix
-//! area's page; only processor 0 takes external events and I/O. Deliberately not here: scheduling.
+//! Invariants: an order of another processor is carried out between two steps; the CPU timer is
+//! counted from the begin of an operating state to its end. What others see and change of the
+//! processor lies beside it ([`super::signals`]), and its registers hold none of that.
+//! Deliberately not here: scheduling, and interruptions ([`super::interruption`]).
 
-use super::{AddressFault, Context, lock, vm::Machine};
+use super::{
+    AddressFault, Context,
+    exception::Exception,
+    lock,
+    signals::{STATUS_AT, Signals, order, store_status},
+    timing,
+    vm::Machine,
+};
 use monitor_core::{
     processor::{CpuState, ProcessorImage, Psw},
     units::Tick,
 };
-use std::collections::VecDeque;
 
-/// External-interruption code of a service signal.
-const SERVICE_SIGNAL: u16 = 0x2401;
-
-/// Subclass mask of the service signal in control register 0.
-const SERVICE_SIGNAL_MASK: u64 = 0x200;
-
-/// Assigned storage locations in the prefix area.
-mod location {
-    pub(super) const EXTERNAL_PARAMETER: u64 = 0x80;
-    pub(super) const EXTERNAL_CPU_ADDRESS: u64 = 0x84;
-    pub(super) const EXTERNAL_CODE: u64 = 0x86;
-    pub(super) const SUBSYSTEM_ID: u64 = 0xB8;
-    pub(super) const IO_PARAMETER: u64 = 0xBC;
-    pub(super) const IO_WORD: u64 = 0xC0;
-    pub(super) const EXTERNAL_OLD: u64 = 0x130;
-    pub(super) const IO_OLD: u64 = 0x170;
-    pub(super) const EXTERNAL_NEW: u64 = 0x1B0;
-    pub(super) const IO_NEW: u64 = 0x1F0;
-}
+/// Bits of a PSW's mask that are zero in every PSW with which a processor goes on.
+const UNASSIGNED: u64 = 0xB808_00FE_7FFF_FFFF;
 
 /// What a processor did in one step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,116 +29,197 @@ pub struct Step {
     /// Units of work that were done.
     pub worked: u32,
     /// There is nothing to do before this moment. `None` with nothing worked means that only an
-    /// interruption wakes the processor. A program gives it in the guest's time, a processor
-    /// passes it on in the host's.
+    /// interruption from elsewhere wakes the processor. A program gives it in the guest's time, a
+    /// processor passes it on in the host's, or the moment of its next timer if that is earlier.
     pub next_due: Option<Tick>,
 }
 
 /// One virtual processor.
 #[derive(Debug)]
 pub struct Processor {
-    /// The architected registers.
-    pub state: ProcessorImage,
+    pub(super) state: ProcessorImage,
     index: u16,
-    /// Service signals behind the pending one, which is in the registers and moves with them.
-    waiting: VecDeque<u32>,
+    /// The host's time up to which the CPU timer is counted.
+    counted_to: Tick,
+    /// The program exception that came last.
+    exception: Option<Exception>,
 }
 
 impl Processor {
     /// A processor as it is after an initial reset, which is stopped.
     #[must_use]
     pub fn new(index: u16) -> Self {
-        Self { state: ProcessorImage::initial(), index, waiting: VecDeque::new() }
+        let state = ProcessorImage::initial();
+        Self { state, index, counted_to: Tick::new(0), exception: None }
     }
 
-    /// Makes a service signal pending; one that is pending already is taken before it.
-    pub fn post_service_signal(&mut self, parameter: u32) {
-        self.waiting.push_back(parameter);
-        if self.state.service_signal.is_none() {
-            self.state.service_signal = self.waiting.pop_front();
-        }
+    pub(super) const fn index(&self) -> u16 {
+        self.index
     }
 
-    /// Takes the pending interruptions that are admitted, then runs the guest's program for at
-    /// most `budget` units of work.
-    pub fn step(&mut self, now: Tick, budget: u32, vm: &Machine) -> Step {
-        if self.state.state != CpuState::Operating {
+    /// Loads the registers of `image`, without what others see and change.
+    pub(super) fn load(&mut self, image: &ProcessorImage) {
+        self.state.clone_from(image);
+        Signals::default().put(&mut self.state);
+        self.state.service_signal = None;
+    }
+
+    /// The processor operates from `now` on.
+    pub(super) const fn begin(&mut self, now: Tick) {
+        self.counted_to = now;
+    }
+
+    /// The processor has operated until `now`.
+    pub(super) fn count_to(&mut self, now: Tick) {
+        timing::count_down(&mut self.state, now.since(self.counted_to));
+        self.counted_to = self.counted_to.max(now);
+    }
+
+    /// Carries out what others have ordered, takes the pending interruptions that are admitted,
+    /// then runs the guest's program for at most `budget` units of work.
+    pub(super) fn step(&mut self, now: Tick, budget: u32, vm: &Machine) -> Step {
+        if !self.obey(now, vm) {
             return Step::default();
         }
-        self.advance(now, budget, vm).unwrap_or_else(|error| {
-            let psw = self.state.psw.with_wait(true).with_io(false);
-            self.state.psw = psw.with_external(false).with_machine_check(false);
-            vm.note_fault(self.index, error);
+        self.count_to(now);
+        self.advance(now, budget, vm).unwrap_or_else(|_| {
+            // The prefix area is outside of storage: nothing can be told to the program.
+            if let Some(signals) = vm.signals(self.index) {
+                lock(signals).state = CpuState::CheckStop;
+            }
+            vm.note_fault(self.index, Some(Exception::Addressing));
             Step::default()
         })
     }
 
     fn advance(&mut self, now: Tick, budget: u32, vm: &Machine) -> Result<Step, AddressFault> {
-        while self.take_external(vm)? || self.take_io(vm)? {}
-        if self.state.psw.wait() {
-            return Ok(Step::default());
+        let mut worked: u32 = 0;
+        loop {
+            self.take_interruptions(now, vm)?;
+            if self.stop_if_ordered(vm) {
+                return Ok(Step { worked, next_due: None });
+            }
+            if self.state.psw.wait() {
+                self.note_end(vm);
+                return Ok(Step { worked, next_due: self.next_timer(now) });
+            }
+            let (ran, goes_on, signaled) = self.run(now, budget - worked, vm);
+            match ran {
+                Ok(step) if !goes_on => {
+                    let due = step.next_due.map(|due| timing::host_time(&self.state, due));
+                    let due = if signaled { Some(now) } else { due };
+                    let next_due = due.into_iter().chain(self.next_timer(now)).min();
+                    return Ok(Step { worked: worked + step.worked, next_due });
+                }
+                Ok(step) => worked = worked.saturating_add(step.worked.max(1)),
+                Err(exception) => {
+                    worked += 1;
+                    self.exception = Some(exception);
+                    self.take_program(exception, vm)?;
+                    self.note_end(vm);
+                }
+            }
+            if worked >= budget {
+                return Ok(Step { worked, next_due: Some(now) });
+            }
+        }
+    }
+
+    /// Tells of a wait that no interruption ends.
+    fn note_end(&self, vm: &Machine) {
+        let psw = self.state.psw;
+        if psw.wait() && !psw.io() && !psw.external() && !psw.machine_check() {
+            vm.note_fault(self.index, self.exception);
+        }
+    }
+
+    /// Runs the program; tells whether the step goes on with what the program has let in, and
+    /// whether others have been signaled.
+    fn run(
+        &mut self,
+        now: Tick,
+        budget: u32,
+        vm: &Machine,
+    ) -> (Result<Step, Exception>, bool, bool) {
+        if !is_well_formed(self.state.psw) {
+            return (Err(Exception::Specification), false, false);
         }
         let mut context = Context::new(self.index, &mut self.state, vm, now);
-        let step = vm.program.run(&mut context, budget)?;
-        Ok(Step { next_due: step.next_due.map(|due| host_time(&self.state, due)), ..step })
+        let ran = vm.program.run(&mut context, budget);
+        (ran, context.is_open_anew, context.has_signaled)
     }
 
-    fn take_external(&mut self, vm: &Machine) -> Result<bool, AddressFault> {
-        let subclass = self.state.control[0] & SERVICE_SIGNAL_MASK != 0;
-        let admitted = self.state.psw.external() && subclass;
-        if self.index != 0 || !admitted {
-            return Ok(false);
-        }
-        let Some(parameter) = self.state.service_signal.take() else {
-            return Ok(false);
+    /// Carries out an order that does not wait for interruptions; says whether the processor
+    /// operates then.
+    fn obey(&mut self, now: Tick, vm: &Machine) -> bool {
+        let Some(signals) = vm.signals(self.index) else {
+            return false;
         };
-        self.state.service_signal = self.waiting.pop_front();
-        let prefix = u64::from(self.state.prefix);
-        let store = |at, bytes: &[u8]| vm.storage.store_bytes(prefix + at, bytes);
-        store(location::EXTERNAL_PARAMETER, &parameter.to_be_bytes())?;
-        store(location::EXTERNAL_CPU_ADDRESS, &[0; 2])?;
-        store(location::EXTERNAL_CODE, &SERVICE_SIGNAL.to_be_bytes())?;
-        self.swap_psw(vm, location::EXTERNAL_OLD, location::EXTERNAL_NEW)
-    }
-
-    fn take_io(&mut self, vm: &Machine) -> Result<bool, AddressFault> {
-        if self.index != 0 || !self.state.psw.io() {
-            return Ok(false);
+        let mut signals = lock(signals);
+        let is_stopped = signals.state == CpuState::Stopped;
+        match signals.order {
+            order::RESET | order::INITIAL_RESET => {
+                if signals.order == order::INITIAL_RESET {
+                    reset(&mut self.state);
+                }
+                *signals = Signals::default();
+            }
+            order::START if is_stopped => {
+                signals.state = CpuState::Operating;
+                signals.order = 0;
+            }
+            order::START => signals.order = 0,
+            order::STOP if is_stopped => signals.order = 0,
+            order::STOP_AND_STORE_STATUS if is_stopped => {
+                store_status(&self.state, &vm.storage, STATUS_AT);
+                signals.order = 0;
+            }
+            _ => {}
         }
-        let admitted = self.state.control[6].to_be_bytes()[4];
-        let Some(interruption) = lock(&vm.subsystem).take_interruption(admitted) else {
-            return Ok(false);
+        if signals.restart && signals.state == CpuState::Stopped {
+            signals.state = CpuState::Operating;
+        }
+        let operates = signals.state == CpuState::Operating;
+        if operates && is_stopped {
+            self.begin(now);
+        }
+        operates
+    }
+
+    /// Stops when that is ordered. All admitted interruptions have been taken before.
+    fn stop_if_ordered(&self, vm: &Machine) -> bool {
+        let Some(signals) = vm.signals(self.index) else {
+            return false;
         };
-        let prefix = u64::from(self.state.prefix);
-        let store = |at, word: u32| vm.storage.store_bytes(prefix + at, &word.to_be_bytes());
-        store(location::SUBSYSTEM_ID, 0x0001_0000 | u32::from(interruption.subchannel.get()))?;
-        store(location::IO_PARAMETER, interruption.parameter)?;
-        store(location::IO_WORD, u32::from(interruption.subclass) << 27)?;
-        self.swap_psw(vm, location::IO_OLD, location::IO_NEW)
-    }
-
-    /// Stores the old PSW and loads the new one; `true` says that an interruption was taken.
-    fn swap_psw(&mut self, vm: &Machine, old: u64, new: u64) -> Result<bool, AddressFault> {
-        let prefix = u64::from(self.state.prefix);
-        vm.storage.store_bytes(prefix + old, &self.state.psw.to_bytes())?;
-        let mut bytes = [0; 16];
-        vm.storage.load_bytes(prefix + new, &mut bytes)?;
-        self.state.psw = Psw::from_bytes(bytes);
-        Ok(true)
+        let mut signals = lock(signals);
+        let stops = matches!(signals.order, order::STOP | order::STOP_AND_STORE_STATUS);
+        if stops {
+            if signals.order == order::STOP_AND_STORE_STATUS {
+                store_status(&self.state, &vm.storage, STATUS_AT);
+            }
+            signals.state = CpuState::Stopped;
+            signals.order = 0;
+        }
+        stops
     }
 }
 
-/// The time that the guest's clock shows when the host's shows `host`.
-pub(super) const fn guest_time(state: &ProcessorImage, host: Tick) -> Tick {
-    Tick::new(host.get().wrapping_add_signed(epoch_us(state)))
+/// What an initial CPU reset sets in the registers: it leaves general, access, floating-point and
+/// vector registers, and the TOD clock.
+fn reset(state: &mut ProcessorImage) {
+    let initial = ProcessorImage::initial();
+    *state = ProcessorImage {
+        general: state.general,
+        access: state.access,
+        vector: state.vector,
+        tod_epoch: state.tod_epoch,
+        control_program: state.control_program,
+        ..initial
+    };
 }
 
-/// The time on the host's clock when the guest's shows `guest`.
-const fn host_time(state: &ProcessorImage, guest: Tick) -> Tick {
-    Tick::new(guest.get().wrapping_sub(epoch_us(state).cast_unsigned()))
-}
-
-/// The epoch of the guest's clock: a unit of the TOD clock is 1/4096 of a microsecond.
-const fn epoch_us(state: &ProcessorImage) -> i64 {
-    state.tod_epoch.difference.cast_signed() >> 12
+/// Whether a processor goes on with this PSW.
+const fn is_well_formed(psw: Psw) -> bool {
+    let is_mode = psw.basic_addressing() || !psw.extended_addressing();
+    psw.mask & UNASSIGNED == 0 && is_mode
 }

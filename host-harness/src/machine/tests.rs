@@ -11,29 +11,29 @@ use monitor_core::{
         Completion, Completions, DeviceControl, ErrorKind, GuestEvents, GuestProcessors,
         GuestStorage, Operation,
     },
-    processor::{CpuState, ProcessorImage, Psw},
+    processor::{CpuState, ProcessorImage, Psw, TodEpoch},
     units::{
         ConfigurationName, DeviceNumber, DeviceSlot, Epoch, Micros, Mnemonic, PageCount,
         ProcessorIndex, SubchannelNumber, Tick, VmIndex, VmName,
     },
     vm::{GuestAnswer, GuestEvent, VmBlock},
 };
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// Guest code that is a closure.
 struct Code<F>(F);
 
 impl<F> Program for Code<F>
 where
-    F: Fn(&mut Context<'_>, u32) -> Result<Step, AddressFault> + Send + Sync,
+    F: Fn(&mut Context<'_>, u32) -> Result<Step, Exception> + Send + Sync,
 {
-    fn run(&self, context: &mut Context<'_>, budget: u32) -> Result<Step, AddressFault> {
+    fn run(&self, context: &mut Context<'_>, budget: u32) -> Result<Step, Exception> {
         (self.0)(context, budget)
     }
 }
 
 /// Guest code that counts its steps in general register 1.
-fn count(context: &mut Context<'_>, _budget: u32) -> Result<Step, AddressFault> {
+fn count(context: &mut Context<'_>, _budget: u32) -> Result<Step, Exception> {
     context.state.general[1] += 1;
     Ok(Step { worked: 1, next_due: None })
 }
@@ -64,8 +64,29 @@ fn attached(device: Arc<dyn Device>) -> AttachedDevice {
     AttachedDevice::new(descriptor(), device, LATENCY, Path::default())
 }
 
+/// What guest code finds when it runs once on processor 0 with the registers of `image`.
+fn once<T: Send + 'static>(
+    image: &ProcessorImage,
+    code: impl Fn(&mut Context<'_>) -> T + Send + Sync + 'static,
+) -> (Machine, T) {
+    let found = Arc::new(Mutex::new(None));
+    let place = Arc::clone(&found);
+    let program = move |context: &mut Context<'_>, _: u32| {
+        *place.lock().unwrap() = Some(code(context));
+        Ok(Step { worked: 1, next_due: None })
+    };
+    let machine = machine_with(program, Arc::new(Disk::new()));
+    machine
+        .restore(PROCESSOR, &ProcessorImage { state: CpuState::Operating, ..image.clone() })
+        .unwrap();
+    machine.resume(at(0));
+    machine.step_processor(0, at(0), 1);
+    let found = found.lock().unwrap().take().unwrap();
+    (machine, found)
+}
+
 fn machine_with(
-    program: impl Fn(&mut Context<'_>, u32) -> Result<Step, AddressFault> + Send + Sync + 'static,
+    program: impl Fn(&mut Context<'_>, u32) -> Result<Step, Exception> + Send + Sync + 'static,
     device: Arc<dyn Device>,
 ) -> Machine {
     let name = VmName::new("VM12PROD").unwrap();
@@ -137,7 +158,11 @@ fn marked_pages(machine: &Machine) -> Vec<u64> {
     runs.flat_map(|run| run.pages().map(|page| page.get()).collect::<Vec<_>>()).collect()
 }
 
+mod access;
 mod channel;
+mod instructions;
 mod interruption;
 mod port;
 mod run;
+mod signals;
+mod timers;

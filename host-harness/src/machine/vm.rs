@@ -4,13 +4,15 @@
 //!
 //! Invariants: a processor steps only while the VM runs, and [`Machine::stop`] returns only after
 //! the last store of every processor has been made and noted; locks are taken in the order
-//! processor, subsystem, device. Deliberately not here: threads that step the machine.
+//! processor, subsystem, device, and those of signals last. Deliberately not here: threads that
+//! step the machine.
 
 use super::{
-    AddressFault, AttachedDevice, Floating, Processor, Program, Step, Storage, Subsystem, lock,
+    AttachedDevice, Exception, Floating, Processor, Program, Step, Storage, Subsystem, lock,
+    signals::Signals,
 };
 use monitor_core::{
-    processor::ProcessorImage,
+    processor::{CpuState, ProcessorImage},
     units::{ConfigurationName, ProcessorIndex, Tick},
     vm::{GuestAnswer, GuestEvent, VmBlock},
 };
@@ -26,13 +28,35 @@ use std::{
     },
 };
 
-/// An addressing exception that stopped a processor for good.
+/// A processor that does nothing more: no interruption ends its wait, or it is check-stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// The processor.
     pub processor: u16,
-    /// The address that it used.
-    pub error: AddressFault,
+    /// The program exception that it met last.
+    pub exception: Option<Exception>,
+}
+
+/// What a guest can ask of its model: STORE CPU ID and STORE FACILITY LIST EXTENDED.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Model {
+    /// The CPU identification, without the CPU address.
+    pub cpu_id: u64,
+    /// The facilities, bit 0 leftmost.
+    pub facilities: [u64; 4],
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self { cpu_id: 0x00A1_2345_8561_0000, facilities: [0; 4] }
+    }
+}
+
+/// A processor and what others see and change of it, which does not wait for the end of a step.
+#[derive(Debug)]
+struct Place {
+    processor: Mutex<Processor>,
+    signals: Mutex<Signals>,
 }
 
 /// The VM has no processor of this number.
@@ -55,8 +79,11 @@ pub struct Machine {
     pub(super) floating: Mutex<Floating>,
     pub(super) program: Arc<dyn Program>,
     pub(super) answers: Mutex<VecDeque<GuestAnswer>>,
-    processors: Vec<Mutex<Processor>>,
+    processors: Vec<Place>,
+    /// Service signals, the oldest first. The first one is in the image of processor 0.
+    service_signals: Mutex<VecDeque<u32>>,
     configuration: ConfigurationName,
+    model: Model,
     running: AtomicBool,
     /// Who waits for a processor between two of its steps; the steps let them in first.
     visitors: AtomicU32,
@@ -100,13 +127,27 @@ impl Machine {
             floating: Mutex::default(),
             program,
             answers: Mutex::default(),
-            processors: processors.map(|index| Mutex::new(Processor::new(index))).collect(),
+            processors: processors.map(Place::new).collect(),
+            service_signals: Mutex::default(),
             configuration,
+            model: Model::default(),
             running: AtomicBool::new(false),
             visitors: AtomicU32::new(0),
             moments: Mutex::default(),
             fault: Mutex::default(),
         }
+    }
+
+    /// The same as another model.
+    #[must_use]
+    pub fn with_model(self, model: Model) -> Self {
+        Self { model, ..self }
+    }
+
+    /// The model that the guest sees.
+    #[must_use]
+    pub const fn model(&self) -> Model {
+        self.model
     }
 
     /// The number of processors.
@@ -123,7 +164,7 @@ impl Machine {
 
     /// Steps one processor; `None` when the VM is stopped or there is no such processor.
     pub fn step_processor(&self, index: u16, now: Tick, budget: u32) -> Option<Step> {
-        let processor = self.processors.get(usize::from(index))?;
+        let processor = &self.processors.get(usize::from(index))?.processor;
         if self.visitors.load(Acquire) != 0 && self.running.load(Acquire) {
             return Some(Step { worked: 0, next_due: Some(now) });
         }
@@ -145,14 +186,27 @@ impl Machine {
         action(&mut lock(&self.subsystem))
     }
 
-    /// Stops the VM. On return no processor is in a step, and its last store has been noted.
+    /// Stops the VM. On return no processor is in a step, and its last store has been noted; CPU
+    /// timers are counted up to the last step of any processor.
     pub fn stop(&self) {
-        self.running.store(false, Release);
+        let ran = self.running.swap(false, AcqRel);
         self.await_steps();
+        let Some(last) = lock(&self.moments).last_step.filter(|_| ran) else {
+            return;
+        };
+        for place in &self.processors {
+            let mut processor = self.visit(place);
+            if lock(&place.signals).state == CpuState::Operating {
+                processor.count_to(last);
+            }
+        }
     }
 
     /// Lets the processors step from `now` on.
     pub fn resume(&self, now: Tick) {
+        for place in &self.processors {
+            self.visit(place).begin(now);
+        }
         let mut moments = lock(&self.moments);
         moments.resumed = now;
         moments.first_step = None;
@@ -175,8 +229,8 @@ impl Machine {
         self.storage.forget_noted();
     }
 
-    /// Tells the guest of an event, unless the answer is known without it: posts a service-signal
-    /// interruption to processor 0, with a parameter of 1 to 4 in the order of the events.
+    /// Tells the guest of an event, unless the answer is known without it: makes a service signal
+    /// pending, with a parameter of 1 to 4 in the order of the events.
     pub fn tell(&self, event: GuestEvent) {
         if let Some(answer) = self.program.answer(event) {
             lock(&self.answers).push_back(answer);
@@ -188,9 +242,7 @@ impl Machine {
             GuestEvent::Moved => 3,
             GuestEvent::NetworkUp => 4,
         };
-        if let Some(processor) = self.processors.first() {
-            self.visit(processor).post_service_signal(parameter);
-        }
+        lock(&self.service_signals).push_back(parameter);
     }
 
     /// The oldest answer of the guest that was not taken yet.
@@ -207,7 +259,13 @@ impl Machine {
         index: ProcessorIndex,
         image: &mut ProcessorImage,
     ) -> Result<(), NoSuchProcessor> {
-        image.clone_from(&self.visit(self.processor(index)?).state);
+        let place = self.place(index)?;
+        let processor = self.visit(place);
+        image.clone_from(&processor.state);
+        lock(&place.signals).put(image);
+        if index.get() == 0 {
+            image.service_signal = lock(&self.service_signals).front().copied();
+        }
         Ok(())
     }
 
@@ -220,7 +278,13 @@ impl Machine {
         index: ProcessorIndex,
         image: &ProcessorImage,
     ) -> Result<(), NoSuchProcessor> {
-        self.visit(self.processor(index)?).state.clone_from(image);
+        let place = self.place(index)?;
+        let mut processor = self.visit(place);
+        processor.load(image);
+        *lock(&place.signals) = Signals::of(image);
+        if index.get() == 0 {
+            *lock(&self.service_signals) = image.service_signal.into_iter().collect();
+        }
         Ok(())
     }
 
@@ -237,33 +301,48 @@ impl Machine {
         lock(&self.moments).last_step
     }
 
-    /// The first addressing exception that stopped a processor, if there was one.
+    /// The first processor that does nothing more, if there is one.
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {
         *lock(&self.fault)
     }
 
-    pub(super) fn note_fault(&self, processor: u16, error: AddressFault) {
-        lock(&self.fault).get_or_insert(Fault { processor, error });
+    pub(super) fn note_fault(&self, processor: u16, exception: Option<Exception>) {
+        lock(&self.fault).get_or_insert(Fault { processor, exception });
     }
 
-    fn processor(&self, index: ProcessorIndex) -> Result<&Mutex<Processor>, NoSuchProcessor> {
+    /// What others see and change of a processor.
+    pub(super) fn signals(&self, index: u16) -> Option<&Mutex<Signals>> {
+        self.processors.get(usize::from(index)).map(|place| &place.signals)
+    }
+
+    /// A processor that is in no step and that nobody looks at.
+    pub(super) fn try_processor(&self, index: u16) -> Option<MutexGuard<'_, Processor>> {
+        self.processors.get(usize::from(index))?.processor.try_lock().ok()
+    }
+
+    /// The oldest service signal, which is no longer pending then.
+    pub(super) fn take_service_signal(&self) -> Option<u32> {
+        lock(&self.service_signals).pop_front()
+    }
+
+    fn place(&self, index: ProcessorIndex) -> Result<&Place, NoSuchProcessor> {
         self.processors.get(usize::from(index.get())).ok_or(NoSuchProcessor)
     }
 
     /// Takes a processor between two of its steps. A processor that is stepped without a pause
     /// would otherwise be locked again before anybody else has woken up.
-    fn visit<'a>(&self, processor: &'a Mutex<Processor>) -> MutexGuard<'a, Processor> {
+    fn visit<'a>(&self, place: &'a Place) -> MutexGuard<'a, Processor> {
         self.visitors.fetch_add(1, AcqRel);
-        let guard = lock(processor);
+        let guard = lock(&place.processor);
         self.visitors.fetch_sub(1, AcqRel);
         guard
     }
 
     /// Waits until every step that is under way has ended.
     fn await_steps(&self) {
-        for processor in &self.processors {
-            drop(self.visit(processor));
+        for place in &self.processors {
+            drop(self.visit(place));
         }
     }
 
@@ -273,6 +352,12 @@ impl Machine {
         let now = now.max(moments.resumed);
         moments.first_step.get_or_insert(now);
         moments.last_step = moments.last_step.max(Some(now));
+    }
+}
+
+impl Place {
+    fn new(index: u16) -> Self {
+        Self { processor: Mutex::new(Processor::new(index)), signals: Mutex::default() }
     }
 }
 

@@ -33,7 +33,7 @@ use std::sync::Arc;
 
 use monitor_core::units::{ConfigurationName, PageCount, SubchannelNumber, Tick};
 
-use crate::machine::{AddressFault, Context, Fill, Program, ProtocolAddress, Step};
+use crate::machine::{Context, Exception, Fill, Program, ProtocolAddress, Step};
 use nucleus::{Block, BlockName, code};
 
 /// How fast a workload goes.
@@ -149,7 +149,7 @@ impl GuestPlan {
 pub struct Guest;
 
 impl Program for Guest {
-    fn run(&self, context: &mut Context<'_>, budget: u32) -> Result<Step, AddressFault> {
+    fn run(&self, context: &mut Context<'_>, budget: u32) -> Result<Step, Exception> {
         match context.state.psw.address {
             code::MAIN => main(context, budget),
             code::EXTERNAL => {
@@ -161,7 +161,7 @@ impl Program for Guest {
                 Ok(worked(1, context.now()))
             }
             // There is no code here: a PSW that went astray ends the guest.
-            _ => Err(AddressFault),
+            _ => Err(Exception::Operation),
         }
     }
 }
@@ -172,15 +172,15 @@ fn worked(count: u64, next: Tick) -> Step {
 }
 
 /// A workload's part of the dispatcher.
-type Run = fn(&mut Context<'_>, u32) -> Result<Step, AddressFault>;
+type Run = fn(&mut Context<'_>, u32) -> Result<Step, Exception>;
 
 /// All workloads; one that can be unpaced comes after those that cannot.
 const WORKLOADS: [(BlockName, Run); 5] = [
-    (BlockName::Idle, idle::run),
-    (BlockName::Journal, journal::run),
-    (BlockName::KeyValue, key_value::run),
+    (BlockName::Idle, |context, budget| Ok(idle::run(context, budget)?)),
+    (BlockName::Journal, |context, budget| Ok(journal::run(context, budget)?)),
+    (BlockName::KeyValue, |context, budget| Ok(key_value::run(context, budget)?)),
     (BlockName::Sweep, sweep::run),
-    (BlockName::HotSet, hot_set::run),
+    (BlockName::HotSet, |context, budget| Ok(hot_set::run(context, budget)?)),
 ];
 
 /// The processor that runs a workload.
@@ -196,7 +196,7 @@ fn processor_of(name: BlockName, processor_count: u16) -> u16 {
 }
 
 /// The dispatcher: the system first, then the workloads of this processor in turn.
-fn main(context: &mut Context<'_>, budget: u32) -> Result<Step, AddressFault> {
+fn main(context: &mut Context<'_>, budget: u32) -> Result<Step, Exception> {
     let system = if context.processor == 0 { system::run(context)? } else { Step::default() };
     let mut total = system.worked;
     let share = budget.div_ceil(8);

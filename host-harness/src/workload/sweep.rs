@@ -11,7 +11,7 @@ use monitor_core::{
 };
 
 use super::nucleus::{Area, BlockName, code, word_address};
-use crate::machine::{AddressFault, Context, Program, Step, Storage};
+use crate::machine::{AddressFault, Context, Exception, Program, Step, Storage};
 
 /// Writes the control block and clears the byte of each page.
 pub(super) fn define(mut storage: &Storage, area: Area) -> Result<(), AddressFault> {
@@ -20,21 +20,21 @@ pub(super) fn define(mut storage: &Storage, area: Area) -> Result<(), AddressFau
 }
 
 /// Counts on in the pages that are due.
-pub(super) fn run(context: &mut Context<'_>, budget: u32) -> Result<Step, AddressFault> {
+pub(super) fn run(context: &mut Context<'_>, budget: u32) -> Result<Step, Exception> {
     let now = context.now();
     let Work { count, next_us } = sweep::run(context, now.get(), budget)?;
     Ok(super::worked(count, Tick::new(next_us)))
 }
 
 impl guest::Storage for Context<'_> {
-    type Fault = AddressFault;
+    type Fault = Exception;
 
-    fn load(&self, address: u64) -> Result<u64, AddressFault> {
-        self.storage.load(address)
+    fn load(&self, address: u64) -> Result<u64, Exception> {
+        self.real().load(address)
     }
 
-    fn store(&mut self, address: u64, value: u64) -> Result<(), AddressFault> {
-        self.storage.store(address, value)
+    fn store(&mut self, address: u64, value: u64) -> Result<(), Exception> {
+        self.real().store(address, value)
     }
 }
 
@@ -53,10 +53,10 @@ impl guest::Processor for Context<'_> {
 pub(super) struct MemoryOnly;
 
 impl Program for MemoryOnly {
-    fn run(&self, context: &mut Context<'_>, budget: u32) -> Result<Step, AddressFault> {
+    fn run(&self, context: &mut Context<'_>, budget: u32) -> Result<Step, Exception> {
         match (context.processor, context.state.psw.address) {
             (0, code::MAIN) => run(context, budget),
-            (0, _) => Err(AddressFault),
+            (0, _) => Err(Exception::Operation),
             _ => Ok(Step::default()),
         }
     }

@@ -9,7 +9,6 @@
 
 use monitor_core::{
     channel::DeviceStatus,
-    processor::Psw,
     units::{SubchannelNumber, Tick},
     vm::GuestAnswer,
 };
@@ -20,7 +19,9 @@ use super::{
     request::{self, Command, Owner},
     script::{self, Action, Facts},
 };
-use crate::machine::{AddressFault, ConditionCode, Context, Frame, READ_ADDRESS, Step, Storage};
+use crate::machine::{
+    AddressFault, ConditionCode, Context, Exception, Frame, READ_ADDRESS, Step, Storage,
+};
 
 /// Not zero when the subchannels have been enabled after IPL.
 const STARTED: u64 = 0;
@@ -99,11 +100,10 @@ fn line_entry(storage: &Storage, number: u64) -> Block<'_> {
 const SERVICE_SIGNAL: [u8; 2] = [0x24, 0x01];
 
 /// The external-interruption handler: queues the event.
-pub(super) fn external_interruption(context: &mut Context<'_>) -> Result<(), AddressFault> {
+pub(super) fn external_interruption(context: &mut Context<'_>) -> Result<(), Exception> {
     let block = Block::new(context.storage, BlockName::System);
     let mut code = [0; 2];
-    let address = u64::from(context.state.prefix) + low_core::EXTERNAL_CODE;
-    context.storage.load_bytes(address, &mut code)?;
+    context.real().load_bytes(low_core::EXTERNAL_CODE, &mut code)?;
     let event = load_word(context, low_core::EXTERNAL_PARAMETER)?;
     let is_known = code == SERVICE_SIGNAL && script::event_of(event).is_some();
     let queue = block.get(QUEUE)?;
@@ -112,11 +112,11 @@ pub(super) fn external_interruption(context: &mut Context<'_>) -> Result<(), Add
         Some(entry) if is_known => block.set(QUEUE, queue | entry)?,
         Some(_) | None => block.add(STRAYS, 1)?,
     }
-    load_psw(context, low_core::EXTERNAL_OLD)
+    context.load_psw_from(low_core::EXTERNAL_OLD)
 }
 
 /// The I/O-interruption handler: takes the status and tells who waits.
-pub(super) fn io_interruption(context: &mut Context<'_>) -> Result<(), AddressFault> {
+pub(super) fn io_interruption(context: &mut Context<'_>) -> Result<(), Exception> {
     let block = Block::new(context.storage, BlockName::System);
     let number = load_word(context, low_core::SUBSYSTEM_ID)? as u16;
     let owner = load_word(context, low_core::IO_PARAMETER)?;
@@ -135,22 +135,14 @@ pub(super) fn io_interruption(context: &mut Context<'_>) -> Result<(), AddressFa
         false
     };
     block.add(STRAYS, u64::from(!expected))?;
-    load_psw(context, low_core::IO_OLD)
+    context.load_psw_from(low_core::IO_OLD)
 }
 
 /// The word (4 bytes) at an offset of the prefix area.
-fn load_word(context: &Context<'_>, offset: u64) -> Result<u64, AddressFault> {
+fn load_word(context: &Context<'_>, offset: u64) -> Result<u64, Exception> {
     let mut bytes = [0; 4];
-    context.storage.load_bytes(u64::from(context.state.prefix) + offset, &mut bytes)?;
+    context.real().load_bytes(offset, &mut bytes)?;
     Ok(u64::from(u32::from_be_bytes(bytes)))
-}
-
-/// LOAD PSW from an offset of the prefix area.
-fn load_psw(context: &mut Context<'_>, offset: u64) -> Result<(), AddressFault> {
-    let mut bytes = [0; 16];
-    context.storage.load_bytes(u64::from(context.state.prefix) + offset, &mut bytes)?;
-    context.state.psw = Psw::from_bytes(bytes);
-    Ok(())
 }
 
 /// Runs the system: what is left of its start after IPL, then one step of the script.

@@ -1,6 +1,6 @@
 //! Interruptions: when they are taken, what they store, and that they move exactly once.
 //!
-//! Source of truth: the head of `processor`.
+//! Source of truth: the head of `interruption`.
 
 use super::*;
 
@@ -69,16 +69,38 @@ fn interruption_waits_until_psw_and_control_registers_admit_it() {
 }
 
 #[test]
-fn only_processor_zero_takes_interruptions() {
+fn floating_interruption_is_taken_by_the_processor_that_admits_it() {
     let machine = machine(&Arc::new(Disk::new()));
     ready(&machine, 1);
-    let open = ProcessorImage { service_signal: Some(1), ..state(&machine) };
-    machine.restore(ProcessorIndex::new(1), &open).unwrap();
-    machine.resume(at(0));
-    machine.step_processor(1, at(0), 1);
-    let mut after = ProcessorImage::initial();
-    machine.capture(ProcessorIndex::new(1), &mut after).unwrap();
-    assert_eq!((after.psw, after.service_signal), (open.psw, Some(1)));
+    let other = ProcessorIndex::new(1);
+    let open = state(&machine);
+    let closed = ProcessorImage { psw: open.psw.with_io(false).with_external(false), ..open };
+    let elsewhere = ProcessorImage { prefix: 0x2000, ..open };
+    for address in [0x1B0, 0x1F0] {
+        let mut new = [0; 16];
+        machine.storage.load_bytes(address, &mut new).unwrap();
+        machine.storage.store_bytes(0x2000 + address, &new).unwrap();
+    }
+    machine.restore(PROCESSOR, &closed).unwrap();
+    machine.restore(other, &elsewhere).unwrap();
+    start(&machine, &put_program(&machine, 0x01), 0);
+    machine.step_channel(at(200));
+    machine.tell(GuestEvent::Moved);
+    machine.resume(at(200));
+    let address = |index| {
+        let mut image = ProcessorImage::initial();
+        machine.capture(index, &mut image).unwrap();
+        image.psw.address
+    };
+    machine.step_processor(0, at(200), 1);
+    assert_eq!((address(PROCESSOR), state(&machine).service_signal), (0x2000, Some(3)));
+    machine.step_processor(1, at(200), 1);
+    assert_eq!((address(other), state(&machine).service_signal), (0x3000, None));
+    assert_eq!(machine.storage.load(0x2080), Ok(3 << 32 | 0x2401));
+    machine.restore(other, &elsewhere).unwrap();
+    machine.step_processor(1, at(201), 1);
+    assert_eq!(address(other), 0x4000);
+    assert_eq!(machine.storage.load(0x20B8), Ok(0x0001_0010 << 32 | u64::from(PARAMETER)));
 }
 
 #[test]

@@ -71,7 +71,8 @@ fn addressing_exception_ends_in_a_disabled_wait() {
     machine.resume(at(0));
     assert_eq!(machine.fault(), None);
     machine.step_processor(0, at(0), 1);
-    assert_eq!(machine.fault(), Some(Fault { processor: 0, error: AddressFault }));
+    let exception = Some(Exception::Addressing);
+    assert_eq!(machine.fault(), Some(Fault { processor: 0, exception }));
     let psw = state(&machine).psw;
     assert!(psw.wait() && !psw.io() && !psw.external());
     machine.tell(GuestEvent::Moved);
@@ -91,7 +92,8 @@ fn guest_time_is_host_time_and_epoch_and_the_due_moment_comes_back_as_host_time(
     ready(&machine, 1);
     for (epoch_us, guest) in [(1_000_i64, 1_100), (-40, 60)] {
         let mut image = state(&machine);
-        image.tod_epoch.difference = (epoch_us << 12).cast_unsigned();
+        image.tod_epoch = TodEpoch::between(0, (epoch_us << 12).cast_unsigned());
+        image.tod_epoch.index = if epoch_us < 0 { -1 } else { 0 };
         machine.restore(PROCESSOR, &image).unwrap();
         machine.resume(at(100));
         let step = machine.step_processor(0, at(100), 1).unwrap();

@@ -120,7 +120,7 @@ fn lost_register_is_found() {
     let rig = stopped(&ALL);
     let lose: [fn(&mut ProcessorImage); 8] = [
         |image| image.access[3] = 0,
-        |image| image.control[6] = 0,
+        |image| image.control[6] ^= 1,
         |image| image.vector[31] ^= 1,
         |image| image.floating_control = 0,
         |image| image.prefix += 0x2000,
