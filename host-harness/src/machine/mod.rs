@@ -35,11 +35,11 @@ pub use channel::{AttachedDevice, ChannelError, Subsystem};
 pub use checksum::Crc32c;
 pub use context::{ConditionCode, Context, Program};
 pub use device::{
-    Access, BROADCAST, Buffer, Console, Ctc, Device, Disk, DiskWrite, Ending, Fence, Frame, Lan,
-    LanCounts, LineSink, MacAddress, Outcome, PREPARE, Path, Port, Position, ProtocolAddress,
-    READ_ADDRESS, READ_IF_ANY, READ_INQUIRY, Refusal, SENSE_COMMAND_BYTE, Sense, SenseId, Switch,
-    SwitchCounts, TYPE_ARP, TYPE_LOCAL, Transfer, WRITE_END_OF_FILE, WRITE_ON, command, is_group,
-    take_all,
+    Access, BROADCAST, Buffer, CkdDisk, Console, Ctc, Device, Disk, DiskWrite, Ending,
+    ExtentPosition, FbaDisk, Fence, Frame, Lan, LanCounts, LineSink, MacAddress, Outcome, PREPARE,
+    Path, Port, Position, ProtocolAddress, READ_ADDRESS, READ_IF_ANY, READ_INQUIRY, Refusal,
+    SENSE_COMMAND_BYTE, Sense, SenseId, Switch, SwitchCounts, TYPE_ARP, TYPE_LOCAL, TrackPosition,
+    Transfer, WRITE_END_OF_FILE, WRITE_ON, command, is_group, take_all,
 };
 pub use exception::{Exception, Protection, Use};
 pub use floating::Floating;

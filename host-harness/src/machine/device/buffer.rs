@@ -51,7 +51,7 @@ impl Transfer for Buffer {
     }
 
     fn give(&mut self, data: &[u8]) -> usize {
-        let length = data.len().min(self.room());
+        let length = data.len().min(self.input_room - self.input.len());
         self.input.extend_from_slice(&data[..length]);
         length
     }

@@ -129,7 +129,7 @@ impl Image {
 const fn selected(access: &Access) -> Result<u32, Refusal> {
     match access.position {
         Position::Block(number) => Ok(number),
-        Position::None => Err(Refusal::CommandReject),
+        _ => Err(Refusal::CommandReject),
     }
 }
 

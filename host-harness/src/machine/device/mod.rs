@@ -10,19 +10,26 @@
 //! only the [`Transfer`] of one command. Deliberately not here: the latency of the path to a
 //! device, and sense bytes, which the channel subsystem keeps for each subchannel.
 
+mod books;
 mod buffer;
+mod ckd;
 mod console;
 mod ctc;
 mod disk;
 mod ethernet;
+mod fba;
+mod image;
 mod lan;
+mod paths;
 mod switch;
 
 pub use buffer::Buffer;
+pub use ckd::{CkdDisk, TrackPosition};
 pub use console::{Console, LineSink, READ_INQUIRY, WRITE_ON};
 pub use ctc::{Ctc, PREPARE, SENSE_COMMAND_BYTE, WRITE_END_OF_FILE};
 pub use disk::{Disk, DiskWrite};
 pub use ethernet::{BROADCAST, Frame, MacAddress, ProtocolAddress, TYPE_ARP, TYPE_LOCAL, is_group};
+pub use fba::{ExtentPosition, FbaDisk};
 pub use lan::{Lan, LanCounts, READ_ADDRESS, READ_IF_ANY};
 pub use switch::{Port, Switch, SwitchCounts};
 
@@ -121,6 +128,10 @@ pub enum Position {
     None,
     /// At this block of a [`Disk`].
     Block(u32),
+    /// At this place of a track of a [`CkdDisk`].
+    Track(TrackPosition),
+    /// In this extent of an [`FbaDisk`].
+    Extent(ExtentPosition),
 }
 
 /// The data of one command, as the channel lets the device see it. A command during which a
@@ -260,12 +271,24 @@ pub trait Device: Send + Sync + fmt::Debug {
     /// halt, clear, detach, system reset.
     fn cancel(&self, _access: &Access) {}
 
+    /// The VM has moved: the paths of its new system take the place of those of its old one in
+    /// path groups and reservations. Is asked for at the target before its first channel program.
+    ///
+    /// # Errors
+    /// Fails when a higher epoch than the new one has been seen.
+    fn adopt(&self, _from: &Access, to: &Access) -> Result<(), Refusal> {
+        self.admit(to)
+    }
+
+    /// System reset: path groups and reservations of the VM's paths on this system are no more.
+    fn reset(&self, _access: &Access) {}
+
     /// How many accesses were refused because of a higher epoch.
     fn fenced_count(&self) -> u64;
 }
 
 /// The highest epoch of each VM that a device has seen.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fence {
     highest: BTreeMap<VmName, Epoch>,
     refused: u64,
