@@ -28,7 +28,7 @@ use integration_tests::worlds;
 use monitor_core::units::{Micros, PageCount, SuName};
 
 /// Moves at a time: most of them wait most of the time.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 24;
 
 #[derive(Default)]
 struct Listener {
