@@ -336,8 +336,16 @@ fn help_names_every_exit_status_workload_fault_and_moment() {
     for word in Fault::words().into_iter().chain(Moment::words()) {
         assert!(help.contains(&format!("\n  {word} ")), "no {word} in\n{help}");
     }
-    for name in ["idle", "hot-set", "sweep", "sweep-unpaced", "memory-only", "key-value", "journal"]
-    {
+    for name in [
+        "idle",
+        "hot-set",
+        "sweep",
+        "sweep-unpaced",
+        "memory-only",
+        "key-value",
+        "journal",
+        "network",
+    ] {
         assert!(help.contains(name), "no {name} in\n{help}");
     }
 }

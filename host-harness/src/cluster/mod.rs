@@ -22,15 +22,17 @@ use std::{collections::BTreeMap, sync::Arc};
 use monitor_core::{
     device::{DeviceDescriptor, DeviceEntry, DeviceKind},
     ports::{ErrorType, OperatorConsole},
-    units::{ConfigurationName, DeviceNumber, Epoch, Micros, Mnemonic, SuName, SubchannelNumber},
+    units::{
+        ConfigurationName, DeviceNumber, Epoch, Micros, Mnemonic, SuName, SubchannelNumber, Tick,
+    },
     vm::{Ownership, VmBlock, VmState},
 };
 
 use crate::{
-    config::Config,
+    config::{Config, WorkloadName},
     console::ConsoleName,
     machine::{AttachedDevice, Console, Device, Disk, Lan, LineSink, Machine, Path, Switch},
-    workload::{GuestPlan, IplError, LanLine, ipl},
+    workload::{GuestPlan, IplError, LanLine, Peer, Sight, ipl},
 };
 
 /// The epoch of a VM that is started for the first time.
@@ -96,6 +98,7 @@ pub struct Cluster {
     directory: Arc<Directory>,
     devices: Vec<ClusterDevice>,
     disks: BTreeMap<Mnemonic, Arc<Disk>>,
+    peers: Vec<Peer>,
     epoch: Epoch,
     /// The guest that the configured VM gets.
     pub plan: GuestPlan,
@@ -119,7 +122,8 @@ impl Cluster {
         let console: Arc<dyn LineSink> =
             Arc::new(HubConsole::new(Arc::clone(hub), ConsoleName::Guest));
         let console: Arc<dyn Device> = Arc::new(Console::new(console));
-        let mut devices = Vec::new();
+        let (mut devices, mut peers) = (Vec::new(), Vec::new());
+        let pings = config.workload.run.contains(&WorkloadName::Network);
         for (number, device) in (0_u16..).zip(&config.vm.devices) {
             let disk: Arc<Disk> = Arc::default();
             let switch = Switch::new();
@@ -144,10 +148,14 @@ impl Cluster {
                 held_on: device.held_on,
             });
             disks.insert(device.mnemonic, disk);
+            if pings && device.line.is_some() {
+                let interval = Micros::new(config.workload.ping_interval_us);
+                peers.push(Peer::new(&switch, peers.len() as u64, interval));
+            }
         }
         let sus = config.sus.iter().map(|su| Arc::new(Su::new(su))).collect();
         let plan = guest_plan(config);
-        Arc::new(Self { sus, directory: Arc::default(), devices, disks, epoch, plan })
+        Arc::new(Self { sus, directory: Arc::default(), devices, disks, peers, epoch, plan })
     }
 
     /// The SU of this name.
@@ -174,6 +182,17 @@ impl Cluster {
         let journal = self.plan.journal?;
         let device = self.devices.iter().find(|it| it.descriptor.subchannel == journal)?;
         self.disks.get(&device.descriptor.mnemonic)
+    }
+
+    /// Steps the stations on the LAN lines, and says when the next one has something to do.
+    pub fn step_network(&self, now: Tick) -> Option<Tick> {
+        self.peers.iter().map(|peer| peer.step(now)).min()
+    }
+
+    /// What the stations on the LAN lines have seen of the guest, if there are any.
+    #[must_use]
+    pub fn network(&self, now: Tick) -> Option<Sight> {
+        self.peers.iter().map(|peer| peer.sight(now)).reduce(Sight::joined)
     }
 
     /// The devices as the machine of the VM on an SU gets them: those that exist there.

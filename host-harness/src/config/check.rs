@@ -143,6 +143,9 @@ fn check_workload(config: &Config, overrides: &Overrides) -> Result<(), Problem>
     let disk = config.vm.devices.iter().any(|device| device.kind == DeviceKind::Disk);
     let message = "journal writes to a disk, and the VM has no device of kind \"disk\"";
     require(disk || !runs(WorkloadName::Journal), "workload.run".into(), message.into())?;
+    let line = config.vm.devices.iter().any(|device| device.kind == DeviceKind::Lan);
+    let message = "network answers on LAN lines, and the VM has no device of kind \"lan\"";
+    require(line || !runs(WorkloadName::Network), "workload.run".into(), message.into())?;
     let (window, memory) = (workload.hot_set_window, config.vm.memory);
     let message = format!(
         "a window of {} does not fit vm.memory of {}{}: it may be half of it at most",
@@ -155,6 +158,7 @@ fn check_workload(config: &Config, overrides: &Overrides) -> Result<(), Problem>
     for (key, value) in [
         ("journal-interval-us", workload.journal_interval_us),
         ("key-value-slots", workload.key_value_slots),
+        ("ping-interval-us", workload.ping_interval_us),
     ] {
         require(value > 0, format!("workload.{key}"), "must not be zero".into())?;
     }

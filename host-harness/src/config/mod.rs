@@ -267,6 +267,8 @@ pub enum WorkloadName {
     KeyValue,
     /// Writes numbered records to a disk.
     Journal,
+    /// Answers the pings of stations on the LAN lines.
+    Network,
 }
 
 /// What the guest does and how it behaves.
@@ -292,6 +294,8 @@ pub struct Workload {
     pub key_value_rate: Rate,
     /// Time from one record of the journal to the next.
     pub journal_interval_us: u64,
+    /// Time from one ping of a LAN line to the next.
+    pub ping_interval_us: u64,
     /// What the memory holds at first.
     #[serde(deserialize_with = "values::field")]
     pub fill: Fill,
@@ -312,6 +316,7 @@ impl Default for Workload {
             key_value_slots: 4096,
             key_value_rate: Rate::PerSecond(10_000),
             journal_interval_us: 1000,
+            ping_interval_us: 1000,
             fill: Fill::Random,
             manner: Manner::Accept,
             seed: 1,
@@ -335,6 +340,7 @@ impl Workload {
                 Kind::KeyValue { slots: self.key_value_slots, rate: self.key_value_rate }
             }
             WorkloadName::Journal => Kind::Journal { interval_us: self.journal_interval_us },
+            WorkloadName::Network => Kind::Network,
         };
         self.run.iter().map(kind).collect()
     }
@@ -429,6 +435,7 @@ choices! {
         "memory-only" => Self::MemoryOnly,
         "key-value" => Self::KeyValue,
         "journal" => Self::Journal,
+        "network" => Self::Network,
     }
     LinkKind {
         "tcp" => Self::Tcp,

@@ -13,7 +13,7 @@ mod terminal;
 mod transcript;
 
 pub use clock::Stamp;
-pub use report::{Guest, Inflicted, Outcome, Pass, Report, Verified};
+pub use report::{Guest, Inflicted, Network, Outcome, Pass, Report, Verified};
 pub use summary::write_summary;
 pub use terminal::Terminal;
 pub use transcript::Transcripts;

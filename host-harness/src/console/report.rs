@@ -13,6 +13,8 @@ use monitor_core::{
 };
 use serde::{Serialize, Serializer};
 
+use crate::workload::Sight;
+
 /// How a migration ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -115,6 +117,28 @@ impl Verified {
     }
 }
 
+/// What stations on the guest's LAN lines have seen of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Network {
+    /// Pings that were sent.
+    pub pings: u64,
+    /// Pings that were answered.
+    pub answered: u64,
+    /// Pings that went where the guest was not.
+    pub lost: u64,
+    /// Answers that came twice, or from a copy of the guest that was left behind: none may.
+    pub doubled: u64,
+    /// The longest time without an answer on a line.
+    pub outage_us: u64,
+}
+
+impl From<Sight> for Network {
+    fn from(sight: Sight) -> Self {
+        let Sight { sent, answered, lost, doubled, outage } = sight;
+        Self { pings: sent, answered, lost, doubled, outage_us: outage.get() }
+    }
+}
+
 /// What came of a migration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
@@ -145,6 +169,8 @@ pub struct Report {
     pub blackout_us: Option<u64>,
     /// The stop that was predicted when it was begun.
     pub predicted_blackout_us: Option<u64>,
+    /// What stations on the LAN lines have seen; none when there are none.
+    pub network: Option<Network>,
     /// The guest's memory.
     pub memory_bytes: u64,
     /// All that went over the link, in both directions.
@@ -186,6 +212,7 @@ impl Report {
             total_ms: 0,
             blackout_us: None,
             predicted_blackout_us: None,
+            network: None,
             memory_bytes: 0,
             bytes_on_wire: 0,
             passes: Vec::new(),
@@ -273,6 +300,8 @@ mod tests {
         report.total_ms = 2345;
         report.blackout_us = Some(12_345);
         report.predicted_blackout_us = Some(14_000);
+        report.network =
+            Some(Network { pings: 900, answered: 880, lost: 19, doubled: 0, outage_us: 4800 });
         report.memory_bytes = 1 << 30;
         report.bytes_on_wire = 1_100_000_000;
         report.passes = vec![Pass { page_count: 262_144, byte_count: 1_074_000_000, ms: 900 }];
@@ -287,7 +316,10 @@ mod tests {
                 "outcome": "completed", "vm": "VM12PROD (12)", "source": "ABGSE501",
                 "target": "ABGSE701", "guest": "ABGSE701", "reason": null, "detail": null,
                 "findings": [], "total_ms": 2345, "blackout_us": 12_345,
-                "predicted_blackout_us": 14_000, "memory_bytes": 1_073_741_824,
+                "predicted_blackout_us": 14_000,
+                "network": {"pings": 900, "answered": 880, "lost": 19, "doubled": 0,
+                    "outage_us": 4800},
+                "memory_bytes": 1_073_741_824,
                 "bytes_on_wire": 1_100_000_000,
                 "passes": [{"pages": 262_144, "bytes": 1_074_000_000, "ms": 900}],
                 "verified": {"memory": true, "keys": false, "processors": true,
@@ -312,7 +344,7 @@ mod tests {
         assert_eq!(json["findings"], json!(["VMS4011", "VMS4034,FAA5"]));
         assert_eq!(json["reason"], "rejected by the check");
         assert_eq!(json["blackout_us"], Value::Null);
-        assert_eq!(json["verified"], Value::Null);
+        assert_eq!((&json["verified"], &json["network"]), (&Value::Null, &Value::Null));
     }
 
     #[test]

@@ -83,11 +83,26 @@ fn write_completed(out: &mut dyn Write, report: &Report, budget_us: u64) -> io::
         out,
         "  blackout     {on}{measured}{on:#}{off}; predicted {predicted}, budget {budget}"
     )?;
+    write_network(out, report)?;
     if !report.faults.is_empty() || report.reconnects > 0 || report.ran_twice {
         writeln!(out)?;
         write_faults(out, report)?;
     }
     write_verified(out, report)
+}
+
+/// What the guest's network has felt of the move.
+fn write_network(out: &mut dyn Write, report: &Report) -> io::Result<()> {
+    let Some(network) = report.network else {
+        return Ok(());
+    };
+    let (pings, lost) = (count(network.pings), count(network.lost));
+    let outage = span_us(network.outage_us);
+    write!(out, "  outage       {outage} on the LAN; {pings} pings, {lost} lost")?;
+    match network.doubled {
+        0 => writeln!(out),
+        doubled => writeln!(out, ", {BAD}{} answered twice{BAD:#}", count(doubled)),
+    }
 }
 
 fn write_passes(out: &mut dyn Write, report: &Report) -> io::Result<()> {
@@ -215,7 +230,7 @@ mod tests {
     };
 
     use super::{
-        super::{Guest, Inflicted, Pass, Verified},
+        super::{Guest, Inflicted, Network, Pass, Verified},
         *,
     };
 
@@ -263,6 +278,23 @@ mod tests {
             assert!(shown.contains(part), "no {part:?} in\n{shown}");
         }
         assert!(!shown.contains("FAILED"), "{shown}");
+    }
+
+    #[test]
+    fn outage_of_the_network_is_told_and_doubled_answers_stand_out() {
+        let mut report = completed();
+        assert!(!text(&report).contains("outage"));
+        let mut network =
+            Network { pings: 1234, answered: 1230, lost: 3, doubled: 0, outage_us: 4800 };
+        report.network = Some(network);
+        let shown = text(&report);
+        assert!(
+            shown.contains("  outage       4.8 ms on the LAN; 1,234 pings, 3 lost\n"),
+            "{shown}"
+        );
+        network.doubled = 2;
+        report.network = Some(network);
+        assert!(text(&report).contains("3 lost, 2 answered twice"), "{shown}");
     }
 
     #[test]

@@ -231,6 +231,7 @@ fn run(
     let shape = Shape::of(&config.link);
     let processors = Arc::new(Processors::new(clock));
     processors.drive(machine);
+    processors.drive_network(cluster);
     if block.state().activity() == monitor_core::vm::Activity::Running {
         machine.resume(clock.now());
     }

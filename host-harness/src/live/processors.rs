@@ -1,4 +1,4 @@
-//! Threads that step the virtual processors of the machines of a live run.
+//! Threads that step the virtual processors of the machines of a live run, and its network.
 //!
 //! Invariants: a processor is stepped by its own thread alone; a thread sleeps while its machine
 //! does not run, and is woken when it does; two machines that run at the same time are noticed;
@@ -17,14 +17,19 @@ use std::{
     time::Duration,
 };
 
+use monitor_core::units::Tick;
+
 use super::clock::Clock;
-use crate::machine::Machine;
+use crate::{cluster::Cluster, machine::Machine};
 
 /// Work of one step: pages written, at most.
 const STEP_BUDGET: u32 = 64;
 
 /// The longest sleep of a thread: what it waits for may come from another thread.
 const SLEEP_MAX: Duration = Duration::from_micros(500);
+
+/// The pause between two steps of the network: how exactly it measures.
+const NETWORK_PAUSE: Duration = Duration::from_micros(100);
 
 /// The threads of all machines.
 #[derive(Debug)]
@@ -68,6 +73,25 @@ impl Processors {
                 }
             }));
         }
+    }
+
+    /// Starts the thread of the stations on the LAN lines, if there are any.
+    pub(super) fn drive_network(&self, cluster: &Arc<Cluster>) {
+        let (cluster, clock) = (Arc::clone(cluster), self.clock);
+        let ended = Arc::clone(&self.ended);
+        if cluster.network(clock.now()).is_some() {
+            self.spawn(Box::new(move || {
+                while !ended.load(Acquire) {
+                    cluster.step_network(clock.now());
+                    thread::park_timeout(NETWORK_PAUSE);
+                }
+            }));
+        }
+    }
+
+    /// The moment that the processors have now.
+    pub(super) fn now(&self) -> Tick {
+        self.clock.now()
     }
 
     /// Whether two machines ran at the same time.

@@ -19,7 +19,7 @@ use super::{directory::Records, is_at_target, monitor::End, processors::Processo
 use crate::{
     cluster::{Cluster, Judgement, Witness, judge},
     config::{Config, Request},
-    console::{Guest, Outcome, Pass, Report},
+    console::{Guest, Network, Outcome, Pass, Report},
     machine::Machine,
 };
 
@@ -46,6 +46,7 @@ pub(super) fn finish(
     ends: Ends,
 ) -> Report {
     thread::sleep(AFTERGLOW);
+    let network = cluster.network(processors.now());
     let (source, target) = match (ends.source, ends.target) {
         (Ok(source), Ok(target)) => (source, target),
         (Err(panic), _) | (_, Err(panic)) => {
@@ -69,6 +70,7 @@ pub(super) fn finish(
     report.held_for_epoch = source.held_for.map(Epoch::get);
     report.decision.clone_from(&source.decision);
     report.ran_twice = processors.ran_twice();
+    report.network = network.map(Network::from);
     let copies = [(config.vm.on, Some(machine)), (request.target, target.machine.as_ref())];
     let running = copies.iter().filter(|(_, copy)| copy.is_some_and(|copy| copy.is_running()));
     report.runs_on = running.map(|(su, _)| *su).collect();

@@ -24,7 +24,7 @@ use crate::{
     console::{ConsoleLine, ConsoleName, Stamp, Verified},
     machine::{Crc32c, Machine, VmPorts},
     plan,
-    workload::IplError,
+    workload::{IplError, Sight},
 };
 
 /// Virtual time of one round.
@@ -190,10 +190,17 @@ impl World {
         &self.cluster
     }
 
+    /// What the stations on the LAN lines have seen of the guest, if there are any.
+    #[must_use]
+    pub fn network(&self) -> Option<Sight> {
+        self.cluster.network(self.now)
+    }
+
     /// Lets the guest run for so many rounds.
     pub fn run(&mut self, rounds: u64) {
         for _ in 0..rounds {
             self.now = self.now.after(ROUND);
+            self.cluster.step_network(self.now);
             step_machine(&self.machine, self.now);
         }
     }
@@ -394,6 +401,7 @@ impl<'w> Attempt<'w> {
             self.is_stalled |= self.scenario.stall == Some(source.machine().phase());
             self.pipe.refill(if self.is_stalled { 0 } else { self.scenario.bytes_per_round });
             self.inflict(source, receiver);
+            self.world.cluster.step_network(self.now);
             step_machine(machine, self.now);
             source.ports().vm.set_now(self.now);
             let waits = source.step(self.now);

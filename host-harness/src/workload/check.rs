@@ -19,6 +19,7 @@ use super::{
     ipl::{block_of, initial_image},
     journal,
     key_value::{self, Slot},
+    network,
     nucleus::{
         Area, BlockName, Layout, PAGE, RANDOM_STEP, RECORD_OUT, mix, register, word, word_address,
     },
@@ -179,6 +180,7 @@ fn judge(
                 case.journal(disk)?;
                 case.verdict.journal_fault_count = case.verdict.fault_count - others;
             }
+            Kind::Network => case.network(layout.network)?,
         }
     }
     Ok(())
@@ -311,6 +313,15 @@ impl Case<'_> {
         self.verdict.counts.puts = after.puts;
         self.verdict.counts.gets = after.gets;
         self.reported(BlockName::KeyValue, key_value::FAULTS, "broken slots met by the store")
+    }
+
+    fn network(&mut self, area: Area) -> Looked {
+        for address in network::answered_addresses(area) {
+            self.view.page = None;
+            self.verdict.counts.answers += self.view.word(address)?;
+        }
+        self.verdict.counts.io_faults += self.view.own(BlockName::Network, network::IO_FAULTS)?;
+        self.reported(BlockName::Network, network::FAULTS, "wrong frames on the lines")
     }
 
     fn journal(&mut self, disk: Option<&Disk>) -> Looked {

@@ -14,7 +14,7 @@ use monitor_core::{
 };
 
 use super::{
-    GuestPlan, Kind, Rate, hot_set, idle, journal, key_value,
+    GuestPlan, Kind, Rate, hot_set, idle, journal, key_value, network,
     nucleus::{Block, BlockName, LINE_NAME_BYTES, LINES_MAX, Layout, PAGE, code, low_core, prefix},
     sweep, system,
 };
@@ -34,6 +34,8 @@ pub enum IplError {
     NotAlone,
     /// A journal is wanted, but there is no disk for it.
     NoJournalDisk,
+    /// Pings are to be answered, but there is no LAN line.
+    NoLine,
     /// There are too many LAN lines, or one has too long a name.
     LinesTooLong,
     /// The machine does not take the storage or a processor of the guest.
@@ -49,6 +51,7 @@ impl fmt::Display for IplError {
             Self::KindTwice => formatter.write_str("a workload is named twice"),
             Self::NotAlone => formatter.write_str("memory-only goes with no other workload"),
             Self::NoJournalDisk => formatter.write_str("no disk for the journal"),
+            Self::NoLine => formatter.write_str("no LAN line for the network workload"),
             Self::LinesTooLong => formatter.write_str("too many LAN lines, or too long a name"),
             Self::MachineRefuses => formatter.write_str("the machine refuses the guest"),
         }
@@ -108,6 +111,9 @@ fn refuse_contradictions(plan: &GuestPlan) -> Result<(), IplError> {
         if matches!(kind, Kind::Journal { .. }) && plan.journal.is_none() {
             return Err(IplError::NoJournalDisk);
         }
+        if matches!(kind, Kind::Network) && plan.lines.is_empty() {
+            return Err(IplError::NoLine);
+        }
     }
     let is_long = |line: &super::LanLine| line.name.len() > LINE_NAME_BYTES;
     if plan.lines.len() > LINES_MAX || plan.lines.iter().any(is_long) {
@@ -124,6 +130,7 @@ pub(super) fn block_of(kind: Kind) -> BlockName {
         Kind::Sweep { .. } | Kind::MemoryOnly { .. } => BlockName::Sweep,
         Kind::KeyValue { .. } => BlockName::KeyValue,
         Kind::Journal { .. } => BlockName::Journal,
+        Kind::Network => BlockName::Network,
     }
 }
 
@@ -151,6 +158,10 @@ fn define_workload(
         Kind::Journal { interval_us } => {
             journal::define(block, plan.journal.ok_or(IplError::NoJournalDisk)?)?;
             block.define(1, interval_us.max(1))?;
+        }
+        Kind::Network => {
+            network::define(block, storage, layout.network)?;
+            block.define(1, 1)?;
         }
     }
     Ok(())

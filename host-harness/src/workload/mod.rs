@@ -16,7 +16,9 @@ mod idle;
 mod ipl;
 mod journal;
 mod key_value;
+mod network;
 mod nucleus;
+mod peer;
 mod request;
 mod script;
 mod sweep;
@@ -27,6 +29,7 @@ mod verdict;
 
 pub use check::check;
 pub use ipl::{IplError, ipl};
+pub use peer::{Peer, Sight};
 pub use verdict::{Counts, Fault, Verdict};
 
 use std::sync::Arc;
@@ -79,6 +82,8 @@ pub enum Kind {
         /// Time from one record to the next.
         interval_us: u64,
     },
+    /// Pings on the LAN lines are answered.
+    Network,
 }
 
 /// How the guest answers when it is told of a coming move.
@@ -175,8 +180,9 @@ fn worked(count: u64, next: Tick) -> Step {
 type Run = fn(&mut Context<'_>, u32) -> Result<Step, Exception>;
 
 /// All workloads; one that can be unpaced comes after those that cannot.
-const WORKLOADS: [(BlockName, Run); 5] = [
+const WORKLOADS: [(BlockName, Run); 6] = [
     (BlockName::Idle, |context, budget| Ok(idle::run(context, budget)?)),
+    (BlockName::Network, |context, budget| Ok(network::run(context, budget)?)),
     (BlockName::Journal, |context, budget| Ok(journal::run(context, budget)?)),
     (BlockName::KeyValue, |context, budget| Ok(key_value::run(context, budget)?)),
     (BlockName::Sweep, sweep::run),
@@ -191,7 +197,8 @@ fn processor_of(name: BlockName, processor_count: u16) -> u16 {
         | BlockName::Idle
         | BlockName::Sweep
         | BlockName::KeyValue
-        | BlockName::Journal => 0,
+        | BlockName::Journal
+        | BlockName::Network => 0,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Where the guest keeps what it remembers: the nucleus and the areas of the workloads.
 //!
 //! The first pages of guest storage have fixed places; behind the prefix areas follow the areas
-//! of hot set, key-value store and sweep. Parameters and state are doublewords in control blocks
+//! of hot set, key-value store, network and sweep. Parameters and state are doublewords in control blocks
 //! of the nucleus page, so that they move with the pages and with nothing else.
 //!
 //! Source of truth: this file and the package `guest` for the layout; Principles of Operation,
@@ -61,6 +61,7 @@ pub(super) enum BlockName {
     Sweep,
     KeyValue,
     Journal,
+    Network,
 }
 
 /// Where a word of a control block is.
@@ -158,10 +159,11 @@ impl guest::Storage for &Storage {
 }
 
 /// The areas of the workloads in a guest of a given size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Layout {
     pub(super) hot_set: Area,
     pub(super) key_value: Area,
+    pub(super) network: Area,
     pub(super) sweep: Area,
 }
 
@@ -172,8 +174,7 @@ impl Layout {
         memory: PageCount,
         processor_count: u16,
     ) -> Result<Self, IplError> {
-        let mut layout =
-            Self { hot_set: Area::default(), key_value: Area::default(), sweep: Area::default() };
+        let mut layout = Self::default();
         for kind in &plan.kinds {
             match *kind {
                 Kind::HotSet { window, .. } => layout.hot_set.pages = window.get().max(1),
@@ -181,12 +182,16 @@ impl Layout {
                     layout.key_value.pages = slots.max(1).div_ceil(super::key_value::PAGE_SLOTS);
                 }
                 Kind::Sweep { .. } | Kind::MemoryOnly { .. } => layout.sweep.pages = 1,
+                Kind::Network => {
+                    layout.network.pages = super::network::page_count(plan.lines.len());
+                }
                 Kind::Idle | Kind::Journal { .. } => {}
             }
         }
         layout.hot_set.origin = prefix(processor_count);
         layout.key_value.origin = end_of(layout.hot_set)?;
-        layout.sweep.origin = end_of(layout.key_value)?;
+        layout.network.origin = end_of(layout.key_value)?;
+        layout.sweep.origin = end_of(layout.network)?;
         let needed = end_of(layout.sweep)? / PAGE;
         let spare = memory
             .get()

@@ -33,6 +33,8 @@ pub(super) enum Owner {
     Script = 1,
     /// The journal.
     Journal = 2,
+    /// The network workload.
+    Network = 3,
 }
 
 /// One command of a channel program.

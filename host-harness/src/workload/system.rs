@@ -14,7 +14,7 @@ use monitor_core::{
 };
 
 use super::{
-    GuestPlan, Manner, journal, line_address,
+    GuestPlan, Manner, journal, line_address, network,
     nucleus::{Block, BlockName, CONSOLE_PAGE, LAN_PAGE, LINE_NAME_BYTES, LINE_TABLE, low_core},
     request::{self, Command, Owner},
     script::{self, Action, Facts},
@@ -118,9 +118,14 @@ pub(super) fn external_interruption(context: &mut Context<'_>) -> Result<(), Exc
 /// The I/O-interruption handler: takes the status and tells who waits.
 pub(super) fn io_interruption(context: &mut Context<'_>) -> Result<(), Exception> {
     let block = Block::new(context.storage, BlockName::System);
-    let number = load_word(context, low_core::SUBSYSTEM_ID)? as u16;
+    let number = load_word(context, low_core::SUBSYSTEM_ID)? & 0xFFFF;
     let owner = load_word(context, low_core::IO_PARAMETER)?;
-    let (condition, status) = context.test_subchannel(SubchannelNumber::new(number));
+    let (condition, status) = context.test_subchannel(SubchannelNumber::new(number as u16));
+    if status.device_status.contains(DeviceStatus::ATTENTION) {
+        // A device calls, whoever has used it last.
+        network::called(context, number)?;
+        return context.load_psw_from(low_core::IO_OLD);
+    }
     let good = condition == ConditionCode::Done
         && !status.device_status.contains(DeviceStatus::UNIT_CHECK)
         && status.subchannel_status.is_empty();
@@ -131,6 +136,8 @@ pub(super) fn io_interruption(context: &mut Context<'_>) -> Result<(), Exception
         waited
     } else if owner == Owner::Journal as u64 {
         journal::ended(context, good)?
+    } else if owner == Owner::Network as u64 {
+        network::ended(context, number, good)?
     } else {
         false
     };
@@ -298,7 +305,10 @@ fn announce(context: &mut Context<'_>, number: u64) -> Result<ConditionCode, Add
 }
 
 /// The subchannel of a line.
-fn line_subchannel(storage: &Storage, number: u64) -> Result<SubchannelNumber, AddressFault> {
+pub(super) fn line_subchannel(
+    storage: &Storage,
+    number: u64,
+) -> Result<SubchannelNumber, AddressFault> {
     let subchannel = line_entry(storage, number).get(LINE_SUBCHANNEL)?;
     Ok(SubchannelNumber::new(subchannel as u16))
 }

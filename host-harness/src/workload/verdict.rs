@@ -101,6 +101,8 @@ pub struct Counts {
     pub records: u64,
     /// Records read back.
     pub read_back: u64,
+    /// Pings answered on the LAN lines.
+    pub answers: u64,
     /// Requests to devices that failed; the guest has repeated them or done without.
     pub io_faults: u64,
 }
