@@ -5,6 +5,7 @@
 
 mod broken;
 mod course;
+mod network;
 mod scripts;
 
 use std::sync::{Arc, Mutex};
@@ -46,6 +47,7 @@ const SWEEP: Kind = Kind::Sweep { rate: Rate::PerSecond(5_000) };
 const MEMORY_ONLY: Kind = Kind::MemoryOnly { rate: Rate::PerSecond(5_000) };
 const KEY_VALUE: Kind = Kind::KeyValue { slots: 300, rate: Rate::PerSecond(10_000) };
 const JOURNAL: Kind = Kind::Journal { interval_us: 5_000 };
+const ALL_AND_NETWORK: [Kind; 6] = [Kind::Idle, HOT_SET, SWEEP, KEY_VALUE, JOURNAL, Kind::Network];
 const ALL: [Kind; 5] = [Kind::Idle, HOT_SET, SWEEP, KEY_VALUE, JOURNAL];
 
 fn plan(kinds: &[Kind]) -> GuestPlan {
@@ -84,6 +86,8 @@ struct Rig {
     console: Arc<Console>,
     lines: Arc<Lines>,
     lans: Vec<Arc<Lan>>,
+    /// The stations on the lines, if there are any.
+    peers: Arc<Vec<Peer>>,
     now: u64,
 }
 
@@ -113,8 +117,11 @@ impl Rig {
             shared.map_or_else(|| Arc::new(Console::new(sink)), |rig| rig.console.clone());
         let disk = shared.map_or_else(Arc::default, |rig| rig.disk.clone());
         let mac: MacAddress = [2, 0, 0, 0, 0, u8::from(shared.is_some())];
+        let switch = |number: usize| {
+            shared.map_or_else(Switch::new, |rig| Arc::clone(rig.lans[number].port().switch()))
+        };
         let lans: Vec<_> =
-            plan.lines.iter().map(|_| Arc::new(Lan::new(mac, &Switch::new()))).collect();
+            (0..plan.lines.len()).map(|line| Arc::new(Lan::new(mac, &switch(line)))).collect();
         let attached = |subchannel, kind, device: Arc<dyn Device>, latency_us| {
             let (descriptor, latency) = (descriptor(subchannel, kind), Micros::new(latency_us));
             AttachedDevice::new(descriptor, device, latency, Path::default())
@@ -132,7 +139,8 @@ impl Rig {
         let configuration = ConfigurationName::new(configuration).unwrap();
         let machine = Machine::new(&block, configuration, plan.program(), devices);
         let now = shared.map_or(1000, |rig| rig.now);
-        Self { machine, plan, disk, console, lines, lans, now }
+        let peers = shared.map_or_else(Arc::default, |rig| Arc::clone(&rig.peers));
+        Self { machine, plan, disk, console, lines, lans, peers, now }
     }
 
     /// A guest that is loaded and ready to run.
@@ -164,6 +172,9 @@ impl Rig {
         while self.now < end {
             let now = Tick::new(self.now);
             let mut next = end;
+            for peer in &*self.peers {
+                next = next.min(peer.step(now).get());
+            }
             self.machine.step_channel(now);
             for index in 0..self.machine.processor_count() {
                 let step = self.machine.step_processor(index, now, 256).unwrap_or_default();

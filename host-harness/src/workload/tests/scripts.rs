@@ -29,7 +29,7 @@ impl Rig {
     }
 
     /// Tells the guest and gives its answers and the lines it has written since.
-    fn tell(&mut self, event: GuestEvent) -> (Vec<GuestAnswer>, Vec<String>) {
+    pub(super) fn tell(&mut self, event: GuestEvent) -> (Vec<GuestAnswer>, Vec<String>) {
         self.machine.tell(event);
         self.hear(100_000)
     }
