@@ -4,15 +4,16 @@
 //! "Assigned Storage Locations".
 //!
 //! Invariants: every store of an interruption is a logged store at its absolute address, so that it
-//! marks the prefix area's page; a condition that is not admitted stays as it is. I/O and service
-//! signals float: any processor that admits them takes them. Deliberately not here: where
-//! conditions come from.
+//! marks the prefix area's page; a condition that is not admitted stays as it is. I/O, service
+//! signals and channel reports float: any processor that admits them takes them. A channel report
+//! interrupts until the program has stored all reports. Deliberately not here: where conditions
+//! come from.
 
 use super::{
     AddressFault, Storage, exception::Exception, lock, processor::Processor, timing, vm::Machine,
 };
 use monitor_core::{
-    processor::{ProcessorImage, Psw},
+    processor::{ProcessorImage, Psw, STATUS_BYTES},
     units::Tick,
 };
 
@@ -39,7 +40,9 @@ mod location {
     pub(super) const SUBSYSTEM_ID: u64 = 0xB8;
     pub(super) const IO_PARAMETER: u64 = 0xBC;
     pub(super) const IO_WORD: u64 = 0xC0;
+    pub(super) const MACHINE_CHECK_CODE: u64 = 0xE8;
     pub(super) const BREAKING_EVENT: u64 = 0x110;
+    pub(super) const REGISTERS: u64 = 0x1200;
 }
 
 /// The old and the new PSW of a class in the prefix area.
@@ -53,6 +56,7 @@ const RESTART: Class = Class { old: 0x120, new: 0x1A0 };
 const EXTERNAL: Class = Class { old: 0x130, new: 0x1B0 };
 const SUPERVISOR: Class = Class { old: 0x140, new: 0x1C0 };
 const PROGRAM: Class = Class { old: 0x150, new: 0x1D0 };
+const MACHINE_CHECK: Class = Class { old: 0x160, new: 0x1E0 };
 const IO: Class = Class { old: 0x170, new: 0x1F0 };
 
 /// External-interruption codes.
@@ -73,6 +77,15 @@ mod subclass {
     pub(super) const SERVICE_SIGNAL: u64 = 0x200;
 }
 
+/// Subclass mask of channel reports in control register 14.
+const CHANNEL_REPORTS: u64 = 0x1000_0000;
+
+/// Machine-check-interruption code: a channel report is pending, and all that is stored is valid.
+const CHANNEL_REPORT_PENDING: u64 = 0x0040_0F0F_4033_0000;
+
+/// Where PSW and prefix are in a stored status, which a machine check does not store.
+const PSW_AND_PREFIX: std::ops::Range<usize> = 0x100..0x11C;
+
 /// An external interruption, as it is stored.
 #[derive(Default)]
 struct External {
@@ -90,7 +103,11 @@ impl Processor {
         vm: &Machine,
     ) -> Result<(), AddressFault> {
         for _ in 0..INTERRUPTIONS_MAX {
-            if !(self.take_external(now, vm)? || self.take_io(vm)? || self.take_restart(vm)?) {
+            let taken = self.take_machine_check(vm)?
+                || self.take_external(now, vm)?
+                || self.take_io(vm)?
+                || self.take_restart(vm)?;
+            if !taken {
                 break;
             }
         }
@@ -129,6 +146,24 @@ impl Processor {
             self.state.psw = self.state.psw.with_wait(true);
         }
         Ok(())
+    }
+
+    fn take_machine_check(&mut self, vm: &Machine) -> Result<bool, AddressFault> {
+        let is_open =
+            self.state.psw.machine_check() && self.state.control[14] & CHANNEL_REPORTS != 0;
+        if !is_open || !vm.with_floating(|floating| floating.has_report()) {
+            return Ok(false);
+        }
+        let area = self.area(&vm.storage);
+        area.store(location::MACHINE_CHECK_CODE, &CHANNEL_REPORT_PENDING.to_be_bytes())?;
+        let mut status = [0; STATUS_BYTES];
+        area.load(location::REGISTERS, &mut status)?;
+        let kept = status;
+        self.state.store_status(&mut status);
+        status[PSW_AND_PREFIX].copy_from_slice(&kept[PSW_AND_PREFIX]);
+        area.store(location::REGISTERS, &status)?;
+        swap_psw(&mut self.state, &vm.storage, MACHINE_CHECK)?;
+        Ok(true)
     }
 
     fn take_external(&mut self, now: Tick, vm: &Machine) -> Result<bool, AddressFault> {
@@ -236,6 +271,10 @@ struct PrefixArea<'a> {
 }
 
 impl PrefixArea<'_> {
+    fn load(&self, at: u64, bytes: &mut [u8]) -> Result<(), AddressFault> {
+        self.storage.load_bytes(self.prefix + at, bytes)
+    }
+
     fn store(&self, at: u64, bytes: &[u8]) -> Result<(), AddressFault> {
         self.storage.store_bytes(self.prefix + at, bytes)
     }

@@ -174,3 +174,37 @@ fn events_are_told_in_order() {
     step(&machine, 1);
     assert_eq!(machine.storage.load(0x80).map(|word| word >> 32), Ok(2));
 }
+
+#[test]
+fn channel_report_is_a_machine_check_until_all_reports_are_stored() {
+    let machine = machine(&Arc::new(Disk::new()));
+    ready(&machine, 1);
+    machine.storage.store(0x1E0, 0x0000_0001_8000_0000).unwrap();
+    machine.storage.store(0x1E8, 0x5000).unwrap();
+    machine.storage.store(0x1300, 0x7777).unwrap();
+    let mut open = state(&machine);
+    open.psw = open.psw.with_machine_check(true);
+    open.general[15] = 0xABCD;
+    let mut admitting = open.clone();
+    admitting.control[14] |= 0x1000_0000;
+    machine.with_floating(|floating| floating.push_report(0x4083_0001));
+    machine.tell(GuestEvent::Moved);
+    machine.resume(at(0));
+    let closed =
+        ProcessorImage { psw: admitting.psw.with_machine_check(false), ..admitting.clone() };
+    for (image, address) in [(&open, 0x3000), (&closed, 0x3000), (&admitting, 0x5000)] {
+        machine
+            .restore(PROCESSOR, &ProcessorImage { service_signal: Some(3), ..image.clone() })
+            .unwrap();
+        step(&machine, 1);
+        assert_eq!(state(&machine).psw.address, address);
+    }
+    assert_eq!(machine.storage.load(0xE8), Ok(0x0040_0F0F_4033_0000));
+    assert_eq!(machine.storage.load(0x168), Ok(0x2000));
+    assert_eq!(machine.storage.load(0x12F8), Ok(0xABCD), "the registers are stored");
+    assert_eq!(machine.storage.load(0x1300), Ok(0x7777), "and the place of the PSW is left");
+    machine.with_floating(|floating| floating.take_report());
+    machine.restore(PROCESSOR, &admitting).unwrap();
+    step(&machine, 2);
+    assert_eq!(state(&machine).psw.address, 0x2000);
+}
