@@ -19,10 +19,11 @@ pub const GROUP_BYTES: usize = PAGE_BYTES * GROUP_PAGES;
 /// Bytes of the frame header (PROTOCOL.md, "Header").
 pub const HEADER_BYTES: usize = 48;
 
-/// Bytes that a body of pages carries before the first page: group, mask, one key per page.
-pub const PAGES_PREFIX_BYTES: usize = 16 + GROUP_PAGES;
+/// Bytes that a body of pages carries before the first page: group, mask, a key and a state per
+/// page.
+pub const PAGES_PREFIX_BYTES: usize = 16 + 2 * GROUP_PAGES;
 
-/// The longest body of a frame: one full group with its keys.
+/// The longest body of a frame: one full group with its keys and states.
 pub const BODY_BYTES_MAX: usize = PAGES_PREFIX_BYTES + GROUP_BYTES;
 
 /// The longest frame.

@@ -419,13 +419,21 @@ pub fn has(guest: &Machine, number: u64, place: usize, bytes: &[u8]) -> bool {
     page(guest, number)[place..].starts_with(bytes)
 }
 
-/// The pages whose content or key is not the same in two guests; both are looked at as they were
+/// The pages whose content, key or state is not the same in two guests, with zero for what has no
+/// content here; both are looked at as they were
 /// before their first step, if they keep it.
 #[must_use]
 pub fn differences(here: &Machine, there: &Machine) -> Vec<u64> {
     let key = |guest: &Machine, page| guest.storage.key_as_preserved(PageNumber::new(page));
+    let state = |guest: &Machine, page| guest.storage.state_as_preserved(PageNumber::new(page));
+    let content = |number| match state(here, number).has_content() {
+        true => page(here, number),
+        false => Box::new([0; PAGE_BYTES]),
+    };
     let same = |number: &u64| {
-        key(here, *number) == key(there, *number) && page(here, *number) == page(there, *number)
+        key(here, *number) == key(there, *number)
+            && state(here, *number) == state(there, *number)
+            && content(*number) == page(there, *number)
     };
     (0..here.storage.page_count().get()).filter(|number| !same(number)).collect()
 }

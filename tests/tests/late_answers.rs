@@ -36,7 +36,7 @@ fn hello() -> Frame {
     Frame::Hello(Hello {
         version_min: 1,
         version_max: 1,
-        frame_bytes_max: 262_272,
+        frame_bytes_max: 262_336,
         window: 4,
         pages: PAGES,
         vm: vm(),

@@ -28,7 +28,7 @@ fn course() -> [Input; 9] {
     let hello = Hello {
         version_min: 1,
         version_max: 1,
-        frame_bytes_max: 262_272,
+        frame_bytes_max: 262_336,
         window: 4,
         pages: PAGES,
         vm: VmName::new("VM2").unwrap(),

@@ -57,7 +57,7 @@ const PREFIX: u64 = PREFIX_PAGE * PAGE_BYTES as u64;
 const INPUT_PAGE: u64 = 20;
 
 /// Longest frame with one page.
-const ONE_PAGE: usize = 4224;
+const ONE_PAGE: usize = 4288;
 
 const PROCESSOR: ProcessorIndex = ProcessorIndex::new(0);
 
@@ -223,7 +223,7 @@ fn attempt_after_a_failed_one_moves_everything() {
     let at_a_copy: fn(Moment) -> bool = |moment| moment.copies(PAGE + 64);
     let stopped: fn(Moment) -> bool = |moment| moment == Moment::Stopped;
     let tracked: fn(Moment) -> bool = |moment| moment == Moment::Tracked;
-    for frame_bytes_max in [ONE_PAGE, 16_000, 262_272] {
+    for frame_bytes_max in [ONE_PAGE, 16_000, 262_336] {
         for (when, end) in [
             (at_a_copy, cancel),
             (at_a_copy, cut),
@@ -261,7 +261,7 @@ fn attempt_after_a_failed_one_moves_everything() {
 #[test]
 fn frames_under_way_at_an_abort_are_marked_again() {
     // With short frames the rest of the group was taken from the map too, and waits.
-    for frame_bytes_max in [ONE_PAGE, 262_272] {
+    for frame_bytes_max in [ONE_PAGE, 262_336] {
         let mut rig = Rig::new(PAGES);
         rig.frame_bytes_max = frame_bytes_max;
         let mut copies = 0;
@@ -319,7 +319,7 @@ fn acknowledged_pages_are_not_marked_again() {
 /// runs again, and what was taken from the maps and not sent belongs to the next pass.
 #[test]
 fn rollback_of_a_stop_forgets_neither_pages_nor_keys() {
-    for frame_bytes_max in [ONE_PAGE, 12_000, 262_272] {
+    for frame_bytes_max in [ONE_PAGE, 12_000, 262_336] {
         let mut rig = Rig::new(PAGES);
         rig.frame_bytes_max = frame_bytes_max;
         let (mut is_stopped, mut resumes) = (false, 0);
@@ -353,7 +353,7 @@ fn rollback_of_a_stop_forgets_neither_pages_nor_keys() {
 /// is by then.
 #[test]
 fn frames_under_way_at_a_loss_of_the_link_are_sent_again() {
-    for frame_bytes_max in [ONE_PAGE, 12_000, 262_272] {
+    for frame_bytes_max in [ONE_PAGE, 12_000, 262_336] {
         let mut rig = Rig::new(PAGES);
         rig.frame_bytes_max = frame_bytes_max;
         let mut drops = 0;

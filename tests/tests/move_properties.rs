@@ -323,7 +323,7 @@ proptest! {
     #[test]
     fn no_write_is_lost_whatever_happens(
         pages in prop_oneof![1..200_u64, select(vec![63, 64, 65, 128])],
-        frame_bytes_max in select(vec![4_224_usize, 9_000, 40_000, 262_272]),
+        frame_bytes_max in select(vec![4_288_usize, 9_000, 40_000, 262_336]),
         acts in prop::collection::vec((0..200_usize, act()), 0..60),
         fault in link_fault(),
         between in prop::collection::vec(write(), 0..10),

@@ -195,8 +195,8 @@ type Wrong = (&'static str, usize, &'static [u8], Fault, Field);
 const WRONG_CONTROL: [Wrong; 30] = [
     ("HELLO", 0, &[0, 0], Fault::OutOfRange, Field::VersionMin),
     ("HELLO", 0, &[0, 2], Fault::OutOfRange, Field::VersionMin),
-    ("HELLO", 4, &[0, 0, 0x10, 0x7F], Fault::OutOfRange, Field::FrameBytes),
-    ("HELLO", 4, &[0, 4, 0, 0x81], Fault::OutOfRange, Field::FrameBytes),
+    ("HELLO", 4, &[0, 0, 0x10, 0xBF], Fault::OutOfRange, Field::FrameBytes),
+    ("HELLO", 4, &[0, 4, 0, 0xC1], Fault::OutOfRange, Field::FrameBytes),
     ("HELLO", 8, &[0, 0, 0, 0], Fault::OutOfRange, Field::Window),
     ("HELLO", 12, &[0, 0, 0, 1, 0, 0, 0, 1], Fault::OutOfRange, Field::PageCount),
     ("HELLO", 20, &[9], Fault::Unknown, Field::VmName),
@@ -225,7 +225,7 @@ const WRONG_CONTROL: [Wrong; 30] = [
     ("FINDINGS", 11, &[1], Fault::NotZero, Field::Reserved),
 ];
 
-const WRONG_BULK: [Wrong; 33] = [
+const WRONG_BULK: [Wrong; 39] = [
     ("DEFINITION", 0, &[0], Fault::OutOfRange, Field::VmIndex),
     ("DEFINITION", 0, &[100], Fault::OutOfRange, Field::VmIndex),
     ("DEFINITION", 1, &[0], Fault::Unknown, Field::VmState),
@@ -246,12 +246,18 @@ const WRONG_BULK: [Wrong; 33] = [
     ("DEVICE", 6, &[6], Fault::Unknown, Field::Device),
     ("PAGES", 0, &[0, 0, 0, 0, 4, 0, 0, 0], Fault::OutOfRange, Field::Group),
     ("PAGES", 8, &[0; 8], Fault::OutOfRange, Field::Mask),
-    ("PAGES", 15, &[0b1011], Fault::Truncated, Field::PageBody),
+    ("PAGES", 15, &[0b1111], Fault::Truncated, Field::PageBody),
     ("PAGES", 15, &[0b1000], Fault::Trailing, Field::PageBody),
     ("PAGES", 79, &[0x10], Fault::NotZero, Field::Keys),
+    ("PAGES", 81, &[0], Fault::Truncated, Field::PageBody),
+    ("PAGES", 82, &[4], Fault::Trailing, Field::PageBody),
+    ("PAGES", 82, &[5], Fault::Unknown, Field::States),
+    ("PAGES", 143, &[1], Fault::NotZero, Field::States),
     ("KEYS", 0, &[0xFF], Fault::OutOfRange, Field::Group),
     ("KEYS", 15, &[0], Fault::OutOfRange, Field::Mask),
-    ("KEYS", 18, &[0x10], Fault::NotZero, Field::Keys),
+    ("KEYS", 19, &[0x10], Fault::NotZero, Field::Keys),
+    ("KEYS", 80, &[0xFF], Fault::Unknown, Field::States),
+    ("KEYS", 83, &[2], Fault::NotZero, Field::States),
     ("PROCESSOR", 0, &[0, 64], Fault::OutOfRange, Field::ProcessorIndex),
     ("PROCESSOR", 2, &[0, 2], Fault::Unknown, Field::Rehearsal),
     ("PROCESSOR", 28, &[0], Fault::Unknown, Field::ProcessorImage),
@@ -275,7 +281,7 @@ fn each_wrong_body_field_is_named_and_stands_in_the_protocol() {
 #[test]
 fn each_greatest_value_is_accepted() {
     let accepted: [(&str, usize, &[u8]); 8] = [
-        ("HELLO", 4, &[0, 0, 0x10, 0x80]),
+        ("HELLO", 4, &[0, 0, 0x10, 0xC0]),
         ("HELLO", 12, &[0, 0, 0, 1, 0, 0, 0, 0]),
         ("CHECK", 0, &[0x10, 0]),
         ("PASS-END", 0, &[0, 64]),

@@ -31,7 +31,9 @@ use monitor_core::{
 use crate::{
     config::{Config, WorkloadName},
     console::ConsoleName,
-    machine::{AttachedDevice, Console, Device, Disk, Lan, LineSink, Machine, Path, Switch},
+    machine::{
+        AttachedDevice, Console, Device, Disk, Lan, LineSink, Machine, Path, Switch, Tracking,
+    },
     workload::{GuestPlan, IplError, LanLine, Peer, Sight, ipl},
 };
 
@@ -100,6 +102,7 @@ pub struct Cluster {
     disks: BTreeMap<Mnemonic, Arc<Disk>>,
     peers: Vec<Peer>,
     epoch: Epoch,
+    tracking: Tracking,
     /// The guest that the configured VM gets.
     pub plan: GuestPlan,
 }
@@ -155,7 +158,9 @@ impl Cluster {
         }
         let sus = config.sus.iter().map(|su| Arc::new(Su::new(su))).collect();
         let plan = guest_plan(config);
-        Arc::new(Self { sus, directory: Arc::default(), devices, disks, peers, epoch, plan })
+        let tracking = config.tracking.by;
+        let directory = Arc::default();
+        Arc::new(Self { sus, directory, devices, disks, peers, epoch, tracking, plan })
     }
 
     /// The SU of this name.
@@ -233,6 +238,7 @@ impl Cluster {
         });
         let devices = self.attached_devices(&config.vm.on);
         let machine = Arc::new(Machine::new(&block, configuration, self.plan.program(), devices));
+        machine.storage.track_by(self.tracking);
         machine.with_subsystem(|subsystem| {
             for (slot, device) in (0..).zip(&self.devices) {
                 if device.on.contains_key(&config.vm.on) {

@@ -266,11 +266,12 @@ impl Monitor for SuMonitor {
         self.vm = Some(moved);
         let (definition, configuration) = (*definition, self.su.configuration);
         let devices = self.cluster.attached_devices(&self.su.name);
-        let program = self.cluster.plan.program();
+        let (program, tracking) = (self.cluster.plan.program(), self.cluster.tracking);
         let (sender, receiver) = mpsc::channel();
         self.built = Some(receiver);
         self.workshop.build(Box::new(move || {
             let machine = Machine::new(&definition, configuration, program, devices);
+            machine.storage.track_by(tracking);
             // Nobody takes the machine any more only when the whole run is over.
             drop(sender.send(Arc::new(machine)));
         }));

@@ -97,17 +97,28 @@ fn has_worked(plan: &GuestPlan, before: &Counts, after: &Counts) -> bool {
     })
 }
 
+/// Each page has the same content, and is zero at the target where it has none at the source.
 fn same_memory(source: &Machine, target: &Machine) -> bool {
     let (mut here, mut there) = ([0; PAGE_BYTES], [0; PAGE_BYTES]);
     pages(source).all(|page| {
         let run = PageRun { group: page.group(), mask: 1 << (page.get() % 64) };
         target.storage.page_as_preserved(page, &mut there);
-        source.storage.copy_out(run, &mut here).is_ok() && here == there
+        let is_read = source.storage.copy_out(run, &mut here).is_ok();
+        if !source.storage.state(page).has_content() {
+            here.fill(0);
+        }
+        is_read && here == there
     }) && source.storage.page_count() == target.storage.page_count()
 }
 
+/// Keys and states.
 fn same_keys(source: &Machine, target: &Machine) -> bool {
-    pages(source).all(|page| source.storage.key(page) == target.storage.key_as_preserved(page))
+    let mut pages = pages(source);
+    let (source, target) = (&source.storage, &target.storage);
+    pages.all(|page| {
+        source.key(page) == target.key_as_preserved(page)
+            && source.state(page) == target.state_as_preserved(page)
+    })
 }
 
 fn pages(machine: &Machine) -> impl Iterator<Item = PageNumber> {

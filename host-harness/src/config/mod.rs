@@ -25,7 +25,7 @@ use monitor_core::{
 use serde::Deserialize;
 
 use crate::{
-    machine::Fill,
+    machine::{Fill, Tracking},
     workload::{Kind, Manner, Rate},
 };
 
@@ -91,12 +91,24 @@ pub struct Config {
     /// The connection between the monitors.
     #[serde(default)]
     pub link: Link,
+    /// How the monitor of the source notes what the guest changes.
+    #[serde(default)]
+    pub tracking: NotedBy,
     /// What a migration may take.
     #[serde(default)]
     pub limits: Limits,
     /// What befalls the run; no key of the file, since it belongs to one run alone.
     #[serde(skip)]
     pub trial: Trial,
+}
+
+/// How changes of guest storage are noted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct NotedBy {
+    /// By whom.
+    #[serde(deserialize_with = "values::field")]
+    pub by: Tracking,
 }
 
 /// What the server units share.
@@ -444,6 +456,10 @@ choices! {
     Coordination {
         "required" => Self::Required,
         "if-possible" => Self::IfPossible,
+    }
+    Tracking {
+        "marks" => Self::Marks,
+        "keys" => Self::Keys,
     }
     Fill {
         "random" => Self::Random,

@@ -175,6 +175,10 @@ pub struct Report {
     pub memory_bytes: u64,
     /// All that went over the link, in both directions.
     pub bytes_on_wire: u64,
+    /// What was not sent, since the guest does not need the content of its pages.
+    pub saved_bytes: u64,
+    /// Keys and states that were sent without their pages while the guest was stopped.
+    pub keys_in_blackout: u64,
     /// The passes over memory; the last one with the guest stopped.
     pub passes: Vec<Pass>,
     /// What was compared; none when nothing was moved.
@@ -215,6 +219,8 @@ impl Report {
             network: None,
             memory_bytes: 0,
             bytes_on_wire: 0,
+            saved_bytes: 0,
+            keys_in_blackout: 0,
             passes: Vec::new(),
             verified: None,
             faults: Vec::new(),
@@ -304,6 +310,7 @@ mod tests {
             Some(Network { pings: 900, answered: 880, lost: 19, doubled: 0, outage_us: 4800 });
         report.memory_bytes = 1 << 30;
         report.bytes_on_wire = 1_100_000_000;
+        (report.saved_bytes, report.keys_in_blackout) = (81_920, 17);
         report.passes = vec![Pass { page_count: 262_144, byte_count: 1_074_000_000, ms: 900 }];
         report.verified = Some(Verified { keys: false, ..Verified::ALL });
         let point = "cut-link@precopy".to_owned();
@@ -320,7 +327,7 @@ mod tests {
                 "network": {"pings": 900, "answered": 880, "lost": 19, "doubled": 0,
                     "outage_us": 4800},
                 "memory_bytes": 1_073_741_824,
-                "bytes_on_wire": 1_100_000_000,
+                "bytes_on_wire": 1_100_000_000, "saved_bytes": 81_920, "keys_in_blackout": 17,
                 "passes": [{"pages": 262_144, "bytes": 1_074_000_000, "ms": 900}],
                 "verified": {"memory": true, "keys": false, "processors": true,
                     "devices": true, "io": true, "guest": true},

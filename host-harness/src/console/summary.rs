@@ -73,6 +73,10 @@ fn write_completed(out: &mut dyn Write, report: &Report, budget_us: u64) -> io::
     writeln!(out, "  total time   {}", span_us(report.total_ms.saturating_mul(1000)))?;
     let (wire, memory) = (bytes(report.bytes_on_wire), bytes(report.memory_bytes));
     writeln!(out, "  on the wire  {wire} for {memory} of memory")?;
+    if report.saved_bytes > 0 {
+        let saved = bytes(report.saved_bytes);
+        writeln!(out, "  not sent     {saved} of pages that the guest does not need")?;
+    }
     let budget = span_us(budget_us);
     let (on, off) = if report.blackout_us.is_some_and(|blackout_us| blackout_us > budget_us) {
         (BAD, " (over budget)")
@@ -254,6 +258,7 @@ mod tests {
         report.predicted_blackout_us = Some(14_000);
         report.memory_bytes = 1 << 30;
         report.bytes_on_wire = 1_127_428_915;
+        report.saved_bytes = 3 << 20;
         report.passes = vec![
             Pass { page_count: 262_144, byte_count: 1 << 30, ms: 1900 },
             Pass { page_count: 812, byte_count: 3_330_000, ms: 9 },
@@ -271,6 +276,7 @@ mod tests {
             "     2           812     3.18 MiB         9 ms",
             "total time   2.35 s",
             "1.05 GiB for 1 GiB of memory",
+            "not sent     3 MiB of pages that the guest does not need",
             "blackout     12.3 ms; predicted 14 ms, budget 300 ms",
             "ok      memory",
             "ok      guest",

@@ -62,6 +62,8 @@ pub(super) fn finish(
     report.total_ms = source.ended.since(source.began).get() / 1000;
     report.memory_bytes = block.memory().bytes().get();
     report.bytes_on_wire = source.bytes;
+    report.saved_bytes = source.statistics.saved.get();
+    report.keys_in_blackout = source.statistics.stopped_keys.keys.get();
     report.predicted_blackout_us = source.statistics.predicted.map(Micros::get);
     report.passes = passes(&source);
     report.detail = detail(&source);

@@ -16,7 +16,11 @@ use super::{
     signals::{PREFIX_MASK, Signaled, is_in_storage},
     timing,
 };
-use monitor_core::{processor::Psw, units::PageNumber};
+use monitor_core::{
+    memory::{PageState, StateOrder},
+    processor::Psw,
+    units::PageNumber,
+};
 use std::cmp::Ordering;
 
 /// The bits of SET STORAGE KEY EXTENDED that are the key.
@@ -301,6 +305,18 @@ impl Context<'_> {
         let code = self.storage.reset_reference(self.page(address)?);
         self.set_condition_code(code);
         Ok(())
+    }
+
+    /// EXTRACT AND SET STORAGE ATTRIBUTES: gives the former state of the page at a real address.
+    ///
+    /// # Errors
+    /// Fails in the problem state, and outside of storage.
+    pub fn set_page_state(
+        &mut self,
+        address: u64,
+        order: StateOrder,
+    ) -> Result<PageState, Exception> {
+        Ok(self.storage.set_state(self.page(address)?, order))
     }
 
     /// STORE CPU ID.

@@ -14,7 +14,7 @@ use monitor_core::{
     memory::{DirtyBitmap, PageRun},
     ports::{
         Completion, Completions, DeviceControl, DirtyTracking, ErrorKind, ErrorType, GuestEvent,
-        GuestEvents, GuestProcessors, GuestStorage, Operation, PortError, StorageKeys,
+        GuestEvents, GuestProcessors, GuestStorage, Operation, PageStates, PortError, StorageKeys,
     },
     processor::ProcessorImage,
     units::{DeviceSlot, Epoch, PageCount, ProcessorIndex, Tick},
@@ -209,6 +209,16 @@ impl StorageKeys for VmPorts {
 
     fn keys_in(&mut self, run: PageRun, source: &[u8]) -> Result<(), PortFailure> {
         Ok(self.installed()?.storage.keys_in(run, source)?)
+    }
+}
+
+impl PageStates for VmPorts {
+    fn states_out(&mut self, run: PageRun, target: &mut [u8]) -> Result<(), PortFailure> {
+        Ok(self.installed()?.storage.states_out(run, target)?)
+    }
+
+    fn states_in(&mut self, run: PageRun, source: &[u8]) -> Result<(), PortFailure> {
+        Ok(self.installed()?.storage.states_in(run, source)?)
     }
 }
 

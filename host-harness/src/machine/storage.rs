@@ -590,3 +590,6 @@ const fn split_mix(state: &mut u64) -> u64 {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod attribute_tests;

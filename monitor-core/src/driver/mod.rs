@@ -9,6 +9,7 @@
 //! into the frame buffer, checked there, and sent; a frame is handed to the machine only when it
 //! is whole, undamaged and in its place. Deliberately not here: decisions.
 
+mod fill;
 mod remote;
 mod serial;
 mod source;
@@ -28,8 +29,8 @@ use crate::{
     migrate::Input,
     ports::{
         Checksum, ClusterDirectory, Completion, Completions, DeviceControl, DirtyTracking,
-        GuestEvents, GuestProcessors, GuestStorage, MonitorJournal, OperatorConsole, StorageKeys,
-        VmHost,
+        GuestEvents, GuestProcessors, GuestStorage, MonitorJournal, OperatorConsole, PageStates,
+        StorageKeys, VmHost,
     },
     units::{Micros, Sequence, Tick},
     vm::Operation,
@@ -56,6 +57,7 @@ const FRAMES_PER_STEP: usize = 64;
 pub trait VmPorts:
     GuestStorage
     + StorageKeys
+    + PageStates
     + DirtyTracking
     + GuestProcessors
     + GuestEvents
@@ -69,6 +71,7 @@ pub trait VmPorts:
 impl<T> VmPorts for T where
     T: GuestStorage
         + StorageKeys
+        + PageStates
         + DirtyTracking
         + GuestProcessors
         + GuestEvents

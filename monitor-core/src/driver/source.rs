@@ -4,29 +4,24 @@
 //! completions, frames, deadline, and effects behind each, so that the machine's queue has room.
 
 use super::{
-    EFFECTS_PER_STEP, FRAMES_PER_STEP, Ports, VmPorts, Wait, Waiting, has_said, next_completion,
-    save_journal, say,
+    EFFECTS_PER_STEP, FRAMES_PER_STEP, Ports, VmPorts, Wait, Waiting, fill, has_said,
+    next_completion, save_journal, say,
     stream::{Identity, Stream},
 };
 use crate::{
-    channel::SubchannelImage,
     device::DeviceEntry,
     fmt::warning,
     limits::{CONTROL_BYTES_MAX, FINDINGS_MAX, JOURNAL_BYTES_MAX},
-    memory::{DirtyBitmap, PageRun},
+    memory::DirtyBitmap,
     message::{Notice, Parties},
     migrate::{
         Arrival, Attempt, Effect, Input, Limits, LinkFault, SentRun, Source, SourceJournal,
         SourceLoan, SourcePhase, Stage, StepError, Verdict,
     },
     ports::{Checksum, ClusterDirectory, ErrorKind, Link, OperatorConsole, PortError},
-    processor::ProcessorImage,
-    units::{DeviceNumber, DeviceSlot, ProcessorIndex, Sequence, SubchannelNumber, Tick},
-    vm::{DirectoryAnswer, Findings, MachineImage, Operation, VmBlock},
-    wire::{
-        Frame, Header, emit_definition, emit_device, emit_machine, emit_processor, emit_subchannel,
-        pages, parse_findings,
-    },
+    units::{ByteCount, Sequence, Tick},
+    vm::{DirectoryAnswer, Findings, Operation, VmBlock},
+    wire::{Frame, Header, emit_definition, emit_device, pages, parse_findings},
 };
 
 /// The memory that is lent to a source driver.
@@ -475,13 +470,13 @@ where
             return false;
         };
         let filled = match frame {
-            Frame::Pages(run) => fill_pages(&mut self.ports.vm, run, body),
-            Frame::Keys(run) => fill_keys(&mut self.ports.vm, run, body),
+            Frame::Pages(run) => fill::pages(&mut self.ports.vm, run, body),
+            Frame::Keys(run) => fill::keys(&mut self.ports.vm, run, body),
             Frame::Processor { index, rehearsal } => {
-                fill_processor(&mut self.ports.vm, index, rehearsal, body)
+                fill::processor(&mut self.ports.vm, index, rehearsal, body)
             }
-            Frame::Subchannel(slot) => fill_subchannel(&mut self.ports.vm, slot, body),
-            Frame::Machine { rehearsal } => fill_machine(&mut self.ports.vm, rehearsal, body),
+            Frame::Subchannel(slot) => fill::subchannel(&mut self.ports.vm, slot, body),
+            Frame::Machine { rehearsal } => fill::machine(&mut self.ports.vm, rehearsal, body),
             Frame::Definition => emit_definition(&self.definition, body),
             Frame::Device(slot) => self
                 .devices
@@ -491,13 +486,25 @@ where
         };
         let checksum = &mut self.ports.checksum;
         match filled {
-            Some(length) => self.stream.finish(identity, sequence, &frame, length, checksum),
+            Some(length) => {
+                self.stream.finish(identity, sequence, &frame, length, checksum);
+                let saved = body_bytes.saturating_sub(length);
+                if matches!(frame, Frame::Pages(_)) && saved != 0 {
+                    self.note_saved(sequence, saved);
+                }
+            }
             None => {
                 self.stream.fill(identity, sequence, checksum);
                 self.feed(now, Input::Failed(Operation::MoveState));
             }
         }
         true
+    }
+
+    /// A frame of pages was shorter than it was named, since some of them have no content.
+    fn note_saved(&mut self, sequence: Sequence, bytes: usize) {
+        let bytes = ByteCount::new(u64::try_from(bytes).unwrap_or(u64::MAX));
+        self.with_machine(|machine, loan| machine.note_saved(sequence, bytes, loan));
     }
 
     /// Frames carry the epoch with which the attempt began, also after a revocation.
@@ -509,44 +516,4 @@ where
 /// The input of an operation that could not be started, which has no completion.
 pub(super) fn failed(operation: Operation, started: Result<(), ErrorKind>) -> Option<Input> {
     started.is_err().then_some(Input::Failed(operation))
-}
-
-fn fill_pages<V: VmPorts>(vm: &mut V, run: PageRun, body: &mut [u8]) -> Option<usize> {
-    let parts = pages::begin_pages(run, body)?;
-    // Order: pages, then keys; a store in between marks its page again.
-    vm.copy_out(run, parts.pages).ok()?;
-    vm.keys_out(run, parts.keys).ok()?;
-    Some(pages::pages_body_bytes(run))
-}
-
-fn fill_keys<V: VmPorts>(vm: &mut V, run: PageRun, body: &mut [u8]) -> Option<usize> {
-    let keys = pages::begin_keys(run, body)?;
-    vm.keys_out(run, keys).ok()?;
-    Some(pages::keys_body_bytes())
-}
-
-fn fill_processor<V: VmPorts>(
-    vm: &mut V,
-    index: ProcessorIndex,
-    rehearsal: bool,
-    body: &mut [u8],
-) -> Option<usize> {
-    let mut image = ProcessorImage::initial();
-    vm.capture(index, &mut image).ok()?;
-    let blocks = emit_processor(index, rehearsal, body)?;
-    image.emit(blocks).ok()?.checked_add(4)
-}
-
-fn fill_machine<V: VmPorts>(vm: &mut V, rehearsal: bool, body: &mut [u8]) -> Option<usize> {
-    let mut image = MachineImage::initial();
-    vm.capture_machine(&mut image).ok()?;
-    let blocks = emit_machine(rehearsal, body)?;
-    image.emit(blocks).ok()?.checked_add(2)
-}
-
-fn fill_subchannel<V: VmPorts>(vm: &mut V, slot: DeviceSlot, body: &mut [u8]) -> Option<usize> {
-    let mut image = SubchannelImage::idle(SubchannelNumber::new(0), DeviceNumber::new(0));
-    vm.capture_subchannel(slot, &mut image).ok()?;
-    let blocks = emit_subchannel(slot, body)?;
-    image.emit(blocks).ok()?.checked_add(2)
 }

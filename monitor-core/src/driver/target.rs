@@ -14,6 +14,7 @@ use crate::{
     device::{DeviceDescriptor, DeviceEntry},
     fmt::warning,
     limits::{CONTROL_BYTES_MAX, JOURNAL_BYTES_MAX},
+    memory::PageRun,
     message::{Notice, Parties},
     migrate::{
         Arrival, Effect, Input, LinkFault, Reception, Stage, StepError, Target, TargetJournal,
@@ -431,11 +432,8 @@ where
         let vm = &mut self.ports.vm;
         let body = self.stream.body();
         let stored = match frame {
-            Frame::Pages(run) => vm
-                .copy_in(run, pages::pages_of(body))
-                .and_then(|()| vm.keys_in(run, pages::keys_of(run, body)))
-                .is_ok(),
-            Frame::Keys(run) => vm.keys_in(run, pages::keys_of(run, body)).is_ok(),
+            Frame::Pages(run) => store_pages(vm, run, body).is_some(),
+            Frame::Keys(run) => store_keys(vm, run, body).is_some(),
             Frame::Processor { index, .. } => processor_body(body)
                 .ok()
                 .and_then(|(_, _, blocks)| ProcessorImage::parse(blocks).ok())
@@ -475,4 +473,19 @@ where
         }
         true
     }
+}
+
+fn store_pages<V: VmPorts>(vm: &mut V, run: PageRun, body: &[u8]) -> Option<()> {
+    let content = pages::with_content(run, pages::states_of(run, body))?;
+    store_keys(vm, run, body)?;
+    if content.is_empty() {
+        return Some(());
+    }
+    vm.copy_in(content, pages::pages_of(body)).ok()
+}
+
+/// Stores keys and states; what a page has held that has no content any more is dropped by that.
+fn store_keys<V: VmPorts>(vm: &mut V, run: PageRun, body: &[u8]) -> Option<()> {
+    vm.states_in(run, pages::states_of(run, body)).ok()?;
+    if vm.has_keys() { vm.keys_in(run, pages::keys_of(run, body)).ok() } else { Some(()) }
 }

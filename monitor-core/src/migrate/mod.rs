@@ -48,5 +48,5 @@ pub use attempt::{Attempt, Coordination, Limits, Reception, SourceLoan, TargetLo
 pub use effect::{Effect, STEP_EFFECTS};
 pub use input::{Arrival, Input, InputKind, LinkFault, StepError};
 pub use journal::{SourceJournal, Stage, TargetJournal};
-pub use source::{SentRun, Source, SourcePhase, Statistics, Verdict};
+pub use source::{KeysSent, SentRun, Source, SourcePhase, Statistics, Verdict};
 pub use target::{Announcement, Target, TargetPhase};

@@ -5,8 +5,8 @@
 
 use super::{
     Checksum, ClusterDirectory, Completion, Completions, DeviceControl, DirtyTracking, GuestEvent,
-    GuestEvents, GuestProcessors, GuestStorage, Link, MonitorJournal, OperatorConsole, StorageKeys,
-    VmHost,
+    GuestEvents, GuestProcessors, GuestStorage, Link, MonitorJournal, OperatorConsole, PageStates,
+    StorageKeys, VmHost,
 };
 use crate::{
     channel::SubchannelImage,
@@ -49,8 +49,14 @@ forward! { GuestStorage:
 }
 
 forward! { StorageKeys:
+    fn has_keys(&self) -> bool;
     fn keys_out(&mut self, run: PageRun, target: &mut [u8]) -> Done<(), Self>;
     fn keys_in(&mut self, run: PageRun, source: &[u8]) -> Done<(), Self>;
+}
+
+forward! { PageStates:
+    fn states_out(&mut self, run: PageRun, target: &mut [u8]) -> Done<(), Self>;
+    fn states_in(&mut self, run: PageRun, source: &[u8]) -> Done<(), Self>;
 }
 
 forward! { DirtyTracking:

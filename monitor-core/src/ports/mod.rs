@@ -24,7 +24,7 @@ pub use machine::{
     Completion, Completions, DeviceControl, GuestAnswer, GuestEvent, GuestEvents, GuestProcessors,
     Operation,
 };
-pub use storage::{DirtyTracking, GuestStorage, StorageKeys};
+pub use storage::{DirtyTracking, GuestStorage, PageStates, StorageKeys};
 
 /// What kind of failure a port reports; the driver decides on this alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,8 +1,8 @@
-//! Ports of guest storage: page contents, storage keys, and the noting of changes.
+//! Ports of guest storage: page contents, storage keys, page states, and the noting of changes.
 //!
 //! Source of truth: Principles of Operation, chapter "Storage" (storage key: access-control
 //! bits, fetch protection, reference, change). Invariants: a run lies inside the guest, the
-//! driver has checked it; buffers hold 4096 bytes (or one key) for each page of the run, in
+//! driver has checked it; buffers hold 4096 bytes (or one key or state) for each page of the run, in
 //! ascending order of pages. Deliberately not here: bitmaps, which are lent to the driver.
 
 use super::ErrorType;
@@ -31,6 +31,12 @@ pub trait GuestStorage: ErrorType {
 
 /// Data path of the storage keys: one byte a page, bits ACC 0xF0, F 0x08, R 0x04, C 0x02.
 pub trait StorageKeys: ErrorType {
+    /// Whether the guest has storage keys. A guest with the storage-key-removal facility (169) has
+    /// none: they are then neither read nor set.
+    fn has_keys(&self) -> bool {
+        true
+    }
+
     /// Reads the keys of `run` into `target`, one byte a page.
     ///
     /// # Errors
@@ -42,6 +48,26 @@ pub trait StorageKeys: ErrorType {
     /// # Errors
     /// Fails when a key cannot be set.
     fn keys_in(&mut self, run: PageRun, source: &[u8]) -> Result<(), Self::Error>;
+}
+
+/// Data path of the page states: one byte a page, [`PageState::code`](crate::memory::PageState).
+///
+/// A change of a state is noted like a change of a key; one by which a page has content again,
+/// like a store. It is noted after it is made.
+pub trait PageStates: ErrorType {
+    /// Reads the states of `run` into `target`, one byte a page. Without page states all pages are
+    /// stable, which is 0.
+    ///
+    /// # Errors
+    /// Fails when a state cannot be read.
+    fn states_out(&mut self, run: PageRun, target: &mut [u8]) -> Result<(), Self::Error>;
+
+    /// Sets the states of `run` from `source`, one byte a page. A page without content reads as
+    /// zero from then on, or is not read: nothing of what it has held may come back.
+    ///
+    /// # Errors
+    /// Fails when a state cannot be set, as any but stable where there are no page states.
+    fn states_in(&mut self, run: PageRun, source: &[u8]) -> Result<(), Self::Error>;
 }
 
 /// Control path of change tracking.

@@ -53,6 +53,7 @@ pub enum Field {
     Group,
     Mask,
     Keys,
+    States,
     PageBody,
     Pass,
     ProcessorIndex,

@@ -36,7 +36,7 @@ pub(super) fn definition() -> VmBlock {
 
 /// The greeting of both ends.
 pub(super) fn greeting() -> Hello {
-    hello(48 + 16 + 64 + 64 * 4096, 2)
+    hello(48 + 16 + 2 * 64 + 64 * 4096, 2)
 }
 
 /// Where a load stands that has stored what it has heard.
@@ -59,8 +59,10 @@ fn well_formed(kind: FrameType, said: Said) -> Vec<u8> {
         Frame::Device(_) if said.is_second => Content::Device(second, device(1)),
         Frame::Definition => Content::Definition(definition()),
         Frame::Device(slot) => Content::Device(slot, device(slot.get())),
-        Frame::Pages(run) => Content::Pages { run, keys: vec![0x16], pages: vec![0xC1; 4096] },
-        Frame::Keys(run) => Content::Keys { run, keys: vec![0x16] },
+        Frame::Pages(run) => {
+            Content::Pages { run, keys: vec![0x16], states: vec![0], pages: vec![0xC1; 4096] }
+        }
+        Frame::Keys(run) => Content::Keys { run, keys: vec![0x16], states: vec![0] },
         Frame::Processor { index, .. } => {
             let rehearsal = said.is_second;
             Content::Processor { index, rehearsal, image: Box::new(ProcessorImage::initial()) }

@@ -13,8 +13,8 @@ use monitor_core::{
     memory::{DirtyBitmap, PageRun},
     ports::{
         Completion, Completions, DeviceControl, DirtyTracking, ErrorType, GuestAnswer, GuestEvent,
-        GuestEvents, GuestProcessors, GuestStorage, MonitorJournal, OperatorConsole, StorageKeys,
-        VmHost,
+        GuestEvents, GuestProcessors, GuestStorage, MonitorJournal, OperatorConsole, PageStates,
+        StorageKeys, VmHost,
     },
     processor::ProcessorImage,
     units::{DeviceSlot, Epoch, PageCount, ProcessorIndex, Tick},
@@ -186,6 +186,16 @@ impl StorageKeys for MovedPorts<'_> {
 
     fn keys_in(&mut self, run: PageRun, source: &[u8]) -> Result<(), PortFailure> {
         self.vm.keys_in(run, source)
+    }
+}
+
+impl PageStates for MovedPorts<'_> {
+    fn states_out(&mut self, run: PageRun, target: &mut [u8]) -> Result<(), PortFailure> {
+        self.vm.states_out(run, target)
+    }
+
+    fn states_in(&mut self, run: PageRun, source: &[u8]) -> Result<(), PortFailure> {
+        self.vm.states_in(run, source)
     }
 }
 

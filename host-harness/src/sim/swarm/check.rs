@@ -164,7 +164,10 @@ pub(super) fn before_untracking(spot: &Spot<'_>) {
     let (source, target) = (&shared.machine(copy).storage, &shared.machine(peer).storage);
     let (pages, keys) = (source.pages_map(), source.keys_map());
     for page in (0..source.page_count().get()).map(PageNumber::new) {
-        if !pages.is_marked(page) && !source.has_same_page(target, page) {
+        // A page that has lost its content or changed its state is marked like a key.
+        let is_of_state = source.state(page) != target.state(page) && keys.is_marked(page);
+        let is_marked = pages.is_marked(page) || is_of_state;
+        if !is_marked && !source.has_same_page(target, page) {
             let name = shared.vms[spot.vm].block.name();
             shared.violate(format!("{name}: the change of page {page} was forgotten"));
             return;

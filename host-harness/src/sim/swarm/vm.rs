@@ -12,7 +12,8 @@ use monitor_core::{
     memory::{DirtyBitmap, PageRun, Sweep},
     ports::{
         Completion, Completions, DeviceControl, DirtyTracking, ErrorKind, ErrorType, GuestEvent,
-        GuestEvents, GuestProcessors, GuestStorage, MonitorJournal, Operation, StorageKeys, VmHost,
+        GuestEvents, GuestProcessors, GuestStorage, MonitorJournal, Operation, PageStates,
+        StorageKeys, VmHost,
     },
     processor::ProcessorImage,
     units::{DeviceSlot, Epoch, Micros, PageCount, ProcessorIndex, Tick},
@@ -320,6 +321,16 @@ impl StorageKeys for VmPort<'_> {
             return Ok(());
         }
         self.inner.keys_in(run, source)
+    }
+}
+
+impl PageStates for VmPort<'_> {
+    fn states_out(&mut self, run: PageRun, target: &mut [u8]) -> Result<(), PortFailure> {
+        self.inner.states_out(run, target)
+    }
+
+    fn states_in(&mut self, run: PageRun, source: &[u8]) -> Result<(), PortFailure> {
+        self.inner.states_in(run, source)
     }
 }
 

@@ -5,12 +5,12 @@
 //! sent once for a load, after READY of the same incarnation, while the budget still holds.
 
 use super::{
-    Debts, Phase, Said, Source, SourceLoan, SourcePhase, Step, StepError, offer::Offered,
+    Debts, KeysSent, Phase, Said, Source, SourceLoan, SourcePhase, Step, StepError, offer::Offered,
     precopy::Precopy,
 };
 use crate::{
     device::{Plan, Progress},
-    memory::Sweep,
+    memory::{PageRun, Sweep},
     message::Notice,
     migrate::{attempt::Limits, effect::Effect, input::Input, journal::Stage},
     units::{DeviceSlot, Incarnation, Micros, PageCount, ProcessorIndex, Tick},
@@ -98,6 +98,7 @@ impl Source {
     /// Stops the guest, if it runs, and then its I/O.
     pub(super) fn suspend(&mut self, now: Tick, suspended: Suspended) {
         self.enter(Phase::Suspended(suspended));
+        self.statistics.stopped_keys = KeysSent::default();
         if self.guest_runs() {
             self.debts.insert(Debts::PROCESSORS_STOPPED);
             self.statistics.stopped_at = Some(now);
@@ -385,7 +386,8 @@ impl Source {
                         return None;
                     }
                     match self.send_keys(&mut sweep, loan) {
-                        Some((effect, _)) => {
+                        Some((effect, run, _)) => {
+                            self.count_keys(run);
                             suspended.step = StopStep::Keys(sweep);
                             effect
                         }
@@ -410,6 +412,12 @@ impl Source {
         };
         self.phase = Phase::Suspended(suspended);
         effect
+    }
+
+    fn count_keys(&mut self, run: PageRun) {
+        let sent = &mut self.statistics.stopped_keys;
+        sent.frames = sent.frames.saturating_add(1);
+        sent.keys = PageCount::new(sent.keys.get().saturating_add(run.page_count().get()));
     }
 
     fn begin_quiesce(

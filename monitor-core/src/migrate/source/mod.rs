@@ -15,10 +15,12 @@ mod offer;
 mod precopy;
 mod recover;
 mod release;
+mod statistics;
 mod undo;
 mod window;
 
 pub use offer::Verdict;
+pub use statistics::{KeysSent, Statistics};
 pub use window::SentRun;
 
 use bitflags::bitflags;
@@ -38,16 +40,16 @@ use super::{
     input::{Input, InputKind, StepError},
     journal::Stage,
     line::Line,
-    policy::{Bandwidth, Forecast, Passes, Prediction},
+    policy::Prediction,
 };
 use crate::{
     device::Reassignment,
     fmt::info,
     memory::PageRun,
     message::Notice,
-    units::{Epoch, Micros, PageCount, StreamId, Tick},
+    units::{Epoch, PageCount, StreamId, Tick},
     vm::{Activity, Disposition, Operation, Ownership, Reason},
-    wire::{Frame, LoadState},
+    wire::Frame,
 };
 
 bitflags! {
@@ -133,37 +135,6 @@ impl Phase {
             Self::RolledBack(_) => SourcePhase::RolledBack,
         }
     }
-}
-
-/// What was measured in the course of the attempt.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Statistics {
-    /// The passes, oldest first.
-    pub passes: Passes,
-    /// Bandwidth, of acknowledged bytes.
-    pub bandwidth: Bandwidth,
-    /// One round trip.
-    pub round_trip: Micros,
-    /// One access to the ownership record.
-    pub claim: Micros,
-    /// Saving, sending and restoring the state, the longest rehearsal so far.
-    pub state: Micros,
-    /// What was predicted when the guest was stopped last.
-    pub predicted: Option<Micros>,
-    /// Forecast after the last pass.
-    pub forecast: Option<Forecast>,
-    /// When the guest was stopped last.
-    pub stopped_at: Option<Tick>,
-    /// From the stop of the guest to RUNNING, on this end's clock.
-    pub blackout: Option<Micros>,
-    /// Blackouts that were rolled back for their budget.
-    pub overruns: u8,
-    /// How often a lost link came back.
-    pub reconnects: u32,
-    /// Pages that were sent once more because their acknowledgement was lost.
-    pub repeated: PageCount,
-    /// What the target has said last of its load, on a new connection.
-    pub peer_state: Option<LoadState>,
 }
 
 /// The machine of the source end.

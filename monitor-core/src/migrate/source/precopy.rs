@@ -193,7 +193,7 @@ impl Source {
                     if self.window.is_full() {
                         return None;
                     }
-                    if let Some((effect, bytes)) = self.send_keys(&mut sweep, loan) {
+                    if let Some((effect, _, bytes)) = self.send_keys(&mut sweep, loan) {
                         precopy.bytes = precopy.bytes.saturating_add(bytes);
                         precopy.step = PassStep::Keys(sweep);
                         effect
@@ -218,6 +218,22 @@ impl Source {
         };
         self.phase = Phase::Precopy(precopy);
         effect
+    }
+
+    /// The frame of pages with this number was shorter by so many bytes than if all its pages had
+    /// had content: neither the pass nor the bandwidth has them.
+    pub fn note_saved(
+        &mut self,
+        sequence: Sequence,
+        bytes: ByteCount,
+        loan: &mut SourceLoan<'_, '_>,
+    ) {
+        let saved = self.statistics.saved.get().saturating_add(bytes.get());
+        self.statistics.saved = ByteCount::new(saved);
+        self.window.shorten(sequence, bytes.get(), loan.window);
+        if let Phase::Precopy(precopy) = &mut self.phase {
+            precopy.bytes = precopy.bytes.saturating_sub(bytes.get());
+        }
     }
 
     fn rehearse(&self, next: u16, since: Tick) -> (Frame, PassStep) {
@@ -253,13 +269,13 @@ impl Source {
         &mut self,
         sweep: &mut Sweep,
         loan: &mut SourceLoan<'_, '_>,
-    ) -> Option<(Option<Effect>, u64)> {
+    ) -> Option<(Option<Effect>, PageRun, u64)> {
         let run = loan.keys.take_next(sweep)?;
         let bytes = frame_bytes(keys_body_bytes());
         let effect = self.out.number(Frame::Keys(run));
         let sequence = self.out.last_sequence();
         self.window.push(SentRun { sequence, run, with_pages: false, bytes }, loan.window);
-        Some((effect, bytes))
+        Some((effect, run, bytes))
     }
 
     /// The line is up again, and everything up to `stored` has arrived. What has not is dirty

@@ -52,6 +52,15 @@ impl Window {
         }
     }
 
+    /// A frame was shorter than it was noted.
+    pub(super) fn shorten(&self, sequence: Sequence, bytes: u64, slots: &mut [Option<SentRun>]) {
+        // It is the last one, but for a few that wait for room on the link.
+        let sent = slots.iter_mut().flatten().find(|sent| sent.sequence == sequence);
+        if let Some(sent) = sent {
+            sent.bytes = sent.bytes.saturating_sub(bytes);
+        }
+    }
+
     /// Takes out every frame up to `sequence`; gives their bytes.
     pub(super) fn acknowledge(&mut self, sequence: u64, slots: &mut [Option<SentRun>]) -> u64 {
         let mut bytes = 0_u64;

@@ -37,7 +37,9 @@ pub enum Content {
         run: PageRun,
         /// Their keys.
         keys: Vec<u8>,
-        /// Their contents.
+        /// Their states.
+        states: Vec<u8>,
+        /// The contents of those that have any.
         pages: Vec<u8>,
     },
     /// Keys of pages of one group.
@@ -46,6 +48,8 @@ pub enum Content {
         run: PageRun,
         /// Their keys.
         keys: Vec<u8>,
+        /// Their states.
+        states: Vec<u8>,
     },
     /// The state of one processor.
     Processor {
@@ -107,16 +111,19 @@ impl Content {
             Self::Device(slot, device) => {
                 emit_device(*slot, &device.emit(), &mut body).expect("a device fits")
             }
-            Self::Pages { run, keys, pages } => {
+            Self::Pages { run, keys, states, pages } => {
                 body.resize(pages::pages_body_bytes(*run), 0);
                 let parts = pages::begin_pages(*run, &mut body).expect("the body has this size");
                 parts.keys.copy_from_slice(keys);
-                parts.pages.copy_from_slice(pages);
-                body.len()
+                parts.states.copy_from_slice(states);
+                parts.pages[..pages.len()].copy_from_slice(pages);
+                let content = pages::with_content(*run, states).expect("states of all pages");
+                pages::pages_body_bytes(content)
             }
-            Self::Keys { run, keys } => {
-                let place = pages::begin_keys(*run, &mut body).expect("keys fit");
-                place.copy_from_slice(keys);
+            Self::Keys { run, keys, states } => {
+                let parts = pages::begin_keys(*run, &mut body).expect("keys fit");
+                parts.keys.copy_from_slice(keys);
+                parts.states.copy_from_slice(states);
                 pages::keys_body_bytes()
             }
             Self::Processor { index, rehearsal, image } => {
@@ -197,9 +204,14 @@ fn bulk(frame: Frame, body: &[u8]) -> Result<Content, DecodeError> {
         Frame::Pages(run) => Content::Pages {
             run,
             keys: pages::keys_of(run, body).to_vec(),
+            states: pages::states_of(run, body).to_vec(),
             pages: pages::pages_of(body).to_vec(),
         },
-        Frame::Keys(run) => Content::Keys { run, keys: pages::keys_of(run, body).to_vec() },
+        Frame::Keys(run) => Content::Keys {
+            run,
+            keys: pages::keys_of(run, body).to_vec(),
+            states: pages::states_of(run, body).to_vec(),
+        },
         Frame::Processor { index, rehearsal } => {
             let (_, _, blocks) = processor_body(body)?;
             let image = ProcessorImage::parse(blocks).map_err(|_| wrong(Field::ProcessorImage))?;

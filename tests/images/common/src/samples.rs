@@ -50,8 +50,9 @@ pub fn samples() -> Vec<Sample> {
     let aborted = Frame::Aborted { incarnation: INCARNATION, reason: Reason::BuildFailed };
     let status = Status { state: LoadState::Loaded, incarnation: INCARNATION, stored: 23 };
     let status = Frame::Status(status);
-    let run = PageRun { group: GroupNumber::new(3), mask: 0b1001 };
-    let keys = vec![0x16, 0x38];
+    let run = PageRun { group: GroupNumber::new(3), mask: 0b1011 };
+    let keys = vec![0x16, 0x00, 0x38];
+    let states = vec![0, 1, 3];
     let pages = [[0; 4096], [0xC1; 4096]].concat();
     vec![
         of(1, Content::Plain(hello()), hello_layout()),
@@ -66,8 +67,12 @@ pub fn samples() -> Vec<Sample> {
         of(3, Content::Device(DeviceSlot::new(0), device()), device_layout()),
         plain(15, Frame::Check(12), &[(2, "number of devices")]),
         plain(16, Frame::Build, &[]),
-        of(17, Content::Pages { run, keys: keys.clone(), pages }, pages_layout(true)),
-        of(18, Content::Keys { run, keys }, pages_layout(false)),
+        of(
+            17,
+            Content::Pages { run, keys: keys.clone(), states: states.clone(), pages },
+            pages_layout(true),
+        ),
+        of(18, Content::Keys { run, keys, states }, pages_layout(false)),
         plain(19, Frame::PassEnd(1), &[(2, "number of the pass")]),
         of(20, processor(), processor_layout()),
         of(21, subchannel(), subchannel_layout()),
@@ -93,7 +98,7 @@ fn hello() -> Frame {
     Frame::Hello(Hello {
         version_min: 1,
         version_max: 1,
-        frame_bytes_max: 262_272,
+        frame_bytes_max: 262_336,
         window: 64,
         pages: PageCount::new(0x1_0000),
         vm: VmName::new("VM12PROD").unwrap(),
@@ -182,10 +187,15 @@ fn device_layout() -> Layout {
 fn pages_layout(with_pages: bool) -> Layout {
     let mut layout = vec![
         (8, "group: pages 192 to 255"),
-        (8, "mask: pages 192 and 195"),
+        (8, "mask: pages 192, 193 and 195"),
         (1, "key of page 192"),
+        (1, "key of page 193"),
         (1, "key of page 195"),
-        (62, "keys of no page"),
+        (61, "keys of no page"),
+        (1, "state of page 192: stable"),
+        (1, "state of page 193: unused"),
+        (1, "state of page 195: volatile"),
+        (61, "states of no page"),
     ];
     if with_pages {
         layout.extend([(4096, "page 192"), (4096, "page 195")]);

@@ -15,7 +15,7 @@ use monitor_core::{
     ports::{
         Completion, Completions, DeviceControl, DirtyTracking, ErrorKind, ErrorType, GuestAnswer,
         GuestEvent, GuestEvents, GuestProcessors, GuestStorage, MonitorJournal, Operation,
-        StorageKeys, VmHost,
+        PageStates, StorageKeys, VmHost,
     },
     processor::{CpuState, ProcessorImage},
     units::{DeviceSlot, Epoch, PageCount, ProcessorIndex},
@@ -97,6 +97,18 @@ impl StorageKeys for VmPorts {
             self.guest.key(page)?.store(*byte, Relaxed);
         }
         Ok(())
+    }
+}
+
+/// The guest has no page states: all its pages are stable.
+impl PageStates for VmPorts {
+    fn states_out(&mut self, _run: PageRun, target: &mut [u8]) -> Result<(), ErrorKind> {
+        target.fill(0);
+        Ok(())
+    }
+
+    fn states_in(&mut self, _run: PageRun, source: &[u8]) -> Result<(), ErrorKind> {
+        if source.iter().all(|code| *code == 0) { Ok(()) } else { Err(ErrorKind::Refused) }
     }
 }
 

@@ -12,7 +12,7 @@ use monitor_core::{
     ports::{
         Checksum, ClusterDirectory, Completion, Completions, DeviceControl, DirtyTracking,
         ErrorKind, ErrorType, GuestEvent, GuestEvents, GuestProcessors, GuestStorage, Link,
-        MonitorJournal, OperatorConsole, StorageKeys, VmHost,
+        MonitorJournal, OperatorConsole, PageStates, StorageKeys, VmHost,
     },
     processor::ProcessorImage,
     units::{DeviceSlot, Epoch, PageCount, ProcessorIndex, VmName},
@@ -57,6 +57,11 @@ impl GuestStorage for Opaque {
 
 impl StorageKeys for Opaque {
     #[inline(never)]
+    fn has_keys(&self) -> bool {
+        any()
+    }
+
+    #[inline(never)]
     fn keys_out(&mut self, run: PageRun, target: &mut [u8]) -> Answer {
         black_box((run, target));
         answer()
@@ -64,6 +69,20 @@ impl StorageKeys for Opaque {
 
     #[inline(never)]
     fn keys_in(&mut self, run: PageRun, source: &[u8]) -> Answer {
+        black_box((run, source));
+        answer()
+    }
+}
+
+impl PageStates for Opaque {
+    #[inline(never)]
+    fn states_out(&mut self, run: PageRun, target: &mut [u8]) -> Answer {
+        black_box((run, target));
+        answer()
+    }
+
+    #[inline(never)]
+    fn states_in(&mut self, run: PageRun, source: &[u8]) -> Answer {
         black_box((run, source));
         answer()
     }

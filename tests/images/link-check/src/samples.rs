@@ -9,7 +9,9 @@ use monitor_core::{
         Assignment, DescriptorError, DeviceDescriptor, DeviceEntry, DeviceKind, Lease, LeaseError,
         LeaseMove, Plan, ReassignError, Reassignment,
     },
-    memory::{BitmapError, OutOfRange, PageRun, StorageKey, Sweep},
+    memory::{
+        BitmapError, KeyShadow, OutOfRange, PageRun, PageState, StateOrder, StorageKey, Sweep,
+    },
     message::{
         Notice, Parties,
         command::{CommandError, Operand},
@@ -107,6 +109,9 @@ samples! {
     BitmapError = Self::TooManyPages;
     OutOfRange = Self;
     PageRun = Self { group: Sample::sample(), mask: 1 };
+    KeyShadow = Self::default();
+    PageState = Self::Unused;
+    StateOrder = Self::SetUnused;
     Sweep = Self::new();
     AddressSpace = Self::Home;
     CpuState = Self::Stopped;

@@ -13,7 +13,7 @@ use monitor_core::{
     migrate::{SourceJournal, Stage, TargetJournal},
     ports::{
         Completion, Completions, DeviceControl, DirtyTracking, ErrorKind, ErrorType, GuestEvents,
-        GuestProcessors, GuestStorage, MonitorJournal, StorageKeys, VmHost,
+        GuestProcessors, GuestStorage, MonitorJournal, PageStates, StorageKeys, VmHost,
     },
     processor::ProcessorImage,
     units::{DeviceSlot, Epoch, PageCount, ProcessorIndex},
@@ -186,6 +186,20 @@ impl StorageKeys for Vm {
         assert!(!self.is_source && !self.runs, "keys come only into a copy that does not run");
         self.assert_inside(run, source.len(), 1);
         self.call()
+    }
+}
+
+impl PageStates for Vm {
+    fn states_out(&mut self, run: PageRun, target: &mut [u8]) -> Result<(), ErrorKind> {
+        self.assert_inside(run, target.len(), 1);
+        target.fill(0);
+        Ok(())
+    }
+
+    fn states_in(&mut self, run: PageRun, source: &[u8]) -> Result<(), ErrorKind> {
+        assert!(!self.is_source && !self.runs, "states come only into a copy that does not run");
+        self.assert_inside(run, source.len(), 1);
+        Ok(())
     }
 }
 

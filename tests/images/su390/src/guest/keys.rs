@@ -3,19 +3,19 @@
 //! Whoever tracks changes by change bits clears them; what the guest had of its own is saved. Thus
 //! the logical key has the reference and change bits that were saved *or* are set in the real key.
 //!
-//! Source of truth: Principles of Operation, "Storage Key". Invariants: access control and fetch
+//! Source of truth: `monitor_core::memory::KeyShadow`. Invariants: access control and fetch
 //! protection are in the real key alone; nobody but this file sets a real key of guest storage.
 //! Deliberately not here: that the monitor's own reading sets reference bits, which it does.
 
-use monitor_core::{memory::StorageKey, units::PageCount};
+use monitor_core::{
+    memory::{KeyShadow, Noted, StorageKey},
+    units::PageCount,
+};
 
 use crate::arch::{
     keys,
     storage::{PAGE_BYTES, Region},
 };
-
-/// The bits that the processor sets.
-const NOTED: u8 = 0x06;
 
 /// The keys of one guest.
 #[derive(Clone, Copy, Debug)]
@@ -35,60 +35,61 @@ impl Keys {
     /// Gives all pages of a new guest key 0, whose reference and change bits may be on.
     pub(super) fn clear(self, pages: PageCount) {
         for page in 0..pages.get() as usize {
+            let real = keys::get(self.address(page));
+            let fresh = real.with_referenced(false).with_changed(false);
             self.saved.write(page, 0_u8);
-            let real = self.real(page);
-            if real.get() & !NOTED != 0 {
-                self.set_real(page, StorageKey::new(0));
+            if fresh != StorageKey::new(0) {
+                keys::set(self.address(page), StorageKey::new(0));
             }
         }
     }
 
     /// The logical key of a page.
     pub(super) fn get(self, page: usize) -> StorageKey {
-        StorageKey::new(self.real(page).get() | self.saved.read::<u8>(page))
+        self.shadow(page).guest()
     }
 
     /// Sets the logical key of a page. The real change bit may be cleared by that, and is told.
     pub(super) fn set(self, page: usize, key: StorageKey) -> bool {
-        let real = self.real(page);
-        let is_covered = real.get() & !key.get() == 0 && (real.get() ^ key.get()) & !NOTED == 0;
-        self.saved.write(page, key.get() & NOTED);
-        if is_covered {
-            return false;
-        }
-        self.set_real(page, StorageKey::new(key.get() & !NOTED));
-        real.changed()
+        let before = self.shadow(page);
+        let after = before.set(key);
+        self.change(page, before, after);
+        before.loses_change(after)
     }
 
     /// Clears the logical reference bit, and gives the logical key before.
     pub(super) fn reset_reference(self, page: usize) -> StorageKey {
-        let before = self.get(page);
-        let saved: u8 = self.saved.read(page);
-        self.saved.write(page, StorageKey::new(saved).with_referenced(false).get());
-        if self.real(page).referenced() {
+        let before = self.shadow(page);
+        let after = before.reset_reference();
+        self.saved.write(page, after.saved().get());
+        // Not by setting the key, which would lose the real change bit.
+        if before.real() != after.real() {
             keys::reset_reference(self.address(page));
         }
-        before
+        before.guest()
     }
 
-    /// Takes the real change bit of a page: true when it was on. The logical key stays.
+    /// Takes the real change bit of a page: true when it was on. The logical key stays. That a
+    /// page was referenced alone is not noted, since the monitor's own reading does that as well.
     pub(super) fn take_change(self, page: usize) -> bool {
-        let real = self.real(page);
-        if !real.changed() {
-            return false;
+        let before = self.shadow(page);
+        let (after, noted) = before.collect();
+        if noted == Noted::Content {
+            self.change(page, before, after);
         }
-        let saved: u8 = self.saved.read(page);
-        self.saved.write(page, saved | real.get() & NOTED);
-        self.set_real(page, StorageKey::new(real.get() & !NOTED));
-        true
+        noted == Noted::Content
     }
 
-    fn real(self, page: usize) -> StorageKey {
-        keys::get(self.address(page))
+    fn shadow(self, page: usize) -> KeyShadow {
+        let saved = StorageKey::new(self.saved.read::<u8>(page));
+        KeyShadow::new(keys::get(self.address(page)), saved)
     }
 
-    fn set_real(self, page: usize, key: StorageKey) {
-        keys::set(self.address(page), key);
+    fn change(self, page: usize, before: KeyShadow, after: KeyShadow) {
+        self.saved.write(page, after.saved().get());
+        if before.real() != after.real() {
+            keys::set(self.address(page), after.real());
+        }
     }
 
     fn address(self, page: usize) -> usize {

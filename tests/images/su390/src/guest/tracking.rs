@@ -148,6 +148,14 @@ impl Guest {
         self.storage.copy_in(run, source)
     }
 
+    /// Whether the pages of `run` are the guest's.
+    ///
+    /// # Errors
+    /// Fails when the run does not lie within the guest.
+    pub fn check(&self, run: PageRun) -> Result<(), ErrorKind> {
+        self.storage.check(run)
+    }
+
     /// Reads the logical keys of `run`, one byte a page.
     ///
     /// # Errors

@@ -11,7 +11,8 @@ use monitor_core::{
     memory::{DirtyBitmap, PageRun},
     ports::{
         Completion, Completions, DeviceControl, DirtyTracking, ErrorKind, ErrorType, GuestEvent,
-        GuestEvents, GuestProcessors, GuestStorage, MonitorJournal, Operation, StorageKeys, VmHost,
+        GuestEvents, GuestProcessors, GuestStorage, MonitorJournal, Operation, PageStates,
+        StorageKeys, VmHost,
     },
     processor::ProcessorImage,
     units::{ConfigurationName, DeviceSlot, Epoch, PageCount, ProcessorIndex, Tick},
@@ -252,6 +253,19 @@ impl StorageKeys for Vm {
 
     fn keys_in(&mut self, run: PageRun, source: &[u8]) -> Result<(), ErrorKind> {
         self.guest.keys_in(run, source)
+    }
+}
+
+/// The guest has no page states: all its pages are stable.
+impl PageStates for Vm {
+    fn states_out(&mut self, run: PageRun, target: &mut [u8]) -> Result<(), ErrorKind> {
+        target.fill(0);
+        self.guest.check(run)
+    }
+
+    fn states_in(&mut self, run: PageRun, source: &[u8]) -> Result<(), ErrorKind> {
+        self.guest.check(run)?;
+        if source.iter().all(|code| *code == 0) { Ok(()) } else { Err(ErrorKind::Refused) }
     }
 }
 

@@ -87,6 +87,7 @@ fn source() {
         Source::set_limits(&mut source, any());
         Source::handle(&mut source, any(), any(), &mut loan);
         Source::poll_effect(&mut source, any(), &mut loan);
+        Source::note_saved(&mut source, any(), any(), &mut loan);
         Source::poll_deadline(&source);
         Source::phase(&source);
         Source::reason(&source);

@@ -5,7 +5,10 @@
 
 use link_check::{any, bytes, consume, text};
 use monitor_core::{
-    memory::{AtomicWord, BitmapError, DirtyBitmap, OutOfRange, PageRun, StorageKey, Sweep},
+    memory::{
+        AtomicWord, BitmapError, DirtyBitmap, KeyShadow, OutOfRange, PageRun, PageState,
+        StateOrder, StorageKey, Sweep,
+    },
     units::{
         ByteCount, DeviceNumber, DeviceSlot, Epoch, GroupNumber, Incarnation, Micros, PageCount,
         PageNumber, ProcessorIndex, Sequence, StreamId, SuName, SubchannelNumber, Text, Tick,
@@ -21,6 +24,7 @@ pub(crate) fn calls() {
     bitmap();
     runs();
     keys();
+    states();
 }
 
 fn units() {
@@ -119,5 +123,24 @@ fn keys() {
         StorageKey::with_fetch_protected(any(), any());
         StorageKey::with_referenced(any(), any());
         StorageKey::with_changed(any(), any());
+        KeyShadow::new(any(), any());
+        KeyShadow::real(any());
+        KeyShadow::saved(any());
+        KeyShadow::guest(any());
+        KeyShadow::set(any(), any());
+        KeyShadow::reset_reference(any());
+        KeyShadow::collect(any());
+        KeyShadow::loses_change(any(), any());
+    }
+}
+
+fn states() {
+    calls! {
+        StateOrder::from_code(any());
+        PageState::code(any());
+        PageState::from_code(any());
+        PageState::has_content(any());
+        PageState::after(any(), any());
+        PageState::dropped(any(), any());
     }
 }

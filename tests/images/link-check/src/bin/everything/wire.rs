@@ -76,6 +76,8 @@ fn page_bodies() {
         pages::begin_keys(any(), &mut buffer[..]);
         pages::parse_run(bytes(), any());
         pages::keys_of(any(), bytes());
+        pages::states_of(any(), bytes());
+        pages::with_content(any(), bytes());
         pages::pages_of(bytes());
     }
 }

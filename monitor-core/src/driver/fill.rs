@@ -1,0 +1,79 @@
+//! Bodies of bulk frames, filled from the ports of the VM.
+//!
+//! Source of truth: PROTOCOL.md, "Bodies"; `wire` says where each part lies. Invariants: a page is
+//! copied once; a body that cannot be filled is none. Deliberately not here: bodies that a machine
+//! knows as a whole.
+
+use super::VmPorts;
+use crate::{
+    channel::SubchannelImage,
+    memory::PageRun,
+    processor::ProcessorImage,
+    units::{DeviceNumber, DeviceSlot, ProcessorIndex, SubchannelNumber},
+    vm::MachineImage,
+    wire::{
+        emit_machine, emit_processor, emit_subchannel,
+        pages::{begin_keys, begin_pages, keys_body_bytes, pages_body_bytes, with_content},
+    },
+};
+
+/// Pages with their keys and states; those without content have no body.
+pub(super) fn pages<V: VmPorts>(vm: &mut V, run: PageRun, body: &mut [u8]) -> Option<usize> {
+    let parts = begin_pages(run, body)?;
+    // Order: states, then pages, then keys; a store or a change of a state in between marks its
+    // page again.
+    vm.states_out(run, parts.states).ok()?;
+    let content = with_content(run, parts.states)?;
+    if !content.is_empty() {
+        let bytes = usize::try_from(content.page_count().bytes().get()).ok()?;
+        vm.copy_out(content, parts.pages.get_mut(..bytes)?).ok()?;
+    }
+    key_bytes(vm, run, parts.keys)?;
+    Some(pages_body_bytes(content))
+}
+
+/// Keys and states alone.
+pub(super) fn keys<V: VmPorts>(vm: &mut V, run: PageRun, body: &mut [u8]) -> Option<usize> {
+    let parts = begin_keys(run, body)?;
+    vm.states_out(run, parts.states).ok()?;
+    key_bytes(vm, run, parts.keys)?;
+    Some(keys_body_bytes())
+}
+
+/// Reads keys into a body, which has zeros without them.
+fn key_bytes<V: VmPorts>(vm: &mut V, run: PageRun, keys: &mut [u8]) -> Option<()> {
+    if vm.has_keys() { vm.keys_out(run, keys).ok() } else { Some(()) }
+}
+
+/// One processor.
+pub(super) fn processor<V: VmPorts>(
+    vm: &mut V,
+    index: ProcessorIndex,
+    rehearsal: bool,
+    body: &mut [u8],
+) -> Option<usize> {
+    let mut image = ProcessorImage::initial();
+    vm.capture(index, &mut image).ok()?;
+    let blocks = emit_processor(index, rehearsal, body)?;
+    image.emit(blocks).ok()?.checked_add(4)
+}
+
+/// The machine as a whole.
+pub(super) fn machine<V: VmPorts>(vm: &mut V, rehearsal: bool, body: &mut [u8]) -> Option<usize> {
+    let mut image = MachineImage::initial();
+    vm.capture_machine(&mut image).ok()?;
+    let blocks = emit_machine(rehearsal, body)?;
+    image.emit(blocks).ok()?.checked_add(2)
+}
+
+/// One subchannel.
+pub(super) fn subchannel<V: VmPorts>(
+    vm: &mut V,
+    slot: DeviceSlot,
+    body: &mut [u8],
+) -> Option<usize> {
+    let mut image = SubchannelImage::idle(SubchannelNumber::new(0), DeviceNumber::new(0));
+    vm.capture_subchannel(slot, &mut image).ok()?;
+    let blocks = emit_subchannel(slot, body)?;
+    image.emit(blocks).ok()?.checked_add(2)
+}
