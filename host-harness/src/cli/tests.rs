@@ -345,6 +345,7 @@ fn help_names_every_exit_status_workload_fault_and_moment() {
         "key-value",
         "journal",
         "network",
+        "processors",
     ] {
         assert!(help.contains(name), "no {name} in\n{help}");
     }

@@ -87,6 +87,9 @@ fn has_worked(plan: &GuestPlan, before: &Counts, after: &Counts) -> bool {
             Kind::KeyValue { rate, .. } => {
                 (before.puts + before.gets, after.puts + after.gets, is_quick(rate))
             }
+            Kind::Processors { interval_us } => {
+                (before.rounds, after.rounds, *interval_us <= 10_000)
+            }
             Kind::Journal { interval_us } => {
                 (before.records, after.records, *interval_us <= 10_000)
             }

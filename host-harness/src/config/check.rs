@@ -157,6 +157,7 @@ fn check_workload(config: &Config, overrides: &Overrides) -> Result<(), Problem>
     require(fits || !runs(WorkloadName::HotSet), "workload.hot-set-window".into(), message)?;
     for (key, value) in [
         ("journal-interval-us", workload.journal_interval_us),
+        ("processors-interval-us", workload.processors_interval_us),
         ("key-value-slots", workload.key_value_slots),
         ("ping-interval-us", workload.ping_interval_us),
     ] {

@@ -281,6 +281,8 @@ pub enum WorkloadName {
     Journal,
     /// Answers the pings of stations on the LAN lines.
     Network,
+    /// Uses timers and signals on every processor.
+    Processors,
 }
 
 /// What the guest does and how it behaves.
@@ -308,6 +310,8 @@ pub struct Workload {
     pub journal_interval_us: u64,
     /// Time from one ping of a LAN line to the next.
     pub ping_interval_us: u64,
+    /// Time from one round of a processor to the next.
+    pub processors_interval_us: u64,
     /// What the memory holds at first.
     #[serde(deserialize_with = "values::field")]
     pub fill: Fill,
@@ -329,6 +333,7 @@ impl Default for Workload {
             key_value_rate: Rate::PerSecond(10_000),
             journal_interval_us: 1000,
             ping_interval_us: 1000,
+            processors_interval_us: 1000,
             fill: Fill::Random,
             manner: Manner::Accept,
             seed: 1,
@@ -353,6 +358,9 @@ impl Workload {
             }
             WorkloadName::Journal => Kind::Journal { interval_us: self.journal_interval_us },
             WorkloadName::Network => Kind::Network,
+            WorkloadName::Processors => {
+                Kind::Processors { interval_us: self.processors_interval_us }
+            }
         };
         self.run.iter().map(kind).collect()
     }
@@ -448,6 +456,7 @@ choices! {
         "key-value" => Self::KeyValue,
         "journal" => Self::Journal,
         "network" => Self::Network,
+        "processors" => Self::Processors,
     }
     LinkKind {
         "tcp" => Self::Tcp,

@@ -15,18 +15,20 @@ use monitor_core::{
 };
 
 use super::{
-    GuestPlan, Kind, hot_set, idle,
-    ipl::{block_of, initial_image},
+    GuestPlan, Kind, hot_set, hot_set_processor, idle,
+    ipl::{block_of, has_tasks, initial_image},
     journal,
     key_value::{self, Slot},
     network,
     nucleus::{
         Area, BlockName, Layout, PAGE, RANDOM_STEP, RECORD_OUT, mix, register, word, word_address,
     },
-    processor_of, system,
+    system,
     verdict::{Fault, Verdict},
 };
 use crate::machine::{AddressFault, Disk, Machine, Storage};
+
+mod processors;
 
 /// Judges the guest of `plan` in `machine`, stopped or running. `journal` is the disk that the
 /// guest's journal is on; without it, the journal is judged by what is in the guest alone.
@@ -104,7 +106,7 @@ fn registers(machine: &Machine, processor: u16) -> Result<ProcessorImage, Addres
 impl Snapshot {
     fn take(machine: &Machine) -> Result<Self, AddressFault> {
         let mut view = View::new(&machine.storage);
-        let hot = processor_of(BlockName::HotSet, machine.processor_count());
+        let hot = hot_set_processor(machine.processor_count());
         Ok(Self {
             store: registers(machine, 0)?,
             hot: registers(machine, hot)?,
@@ -174,6 +176,7 @@ fn judge(
             Kind::Idle => case.idle()?,
             Kind::HotSet { .. } => case.hot_set(layout.hot_set)?,
             Kind::Sweep { .. } | Kind::MemoryOnly { .. } => case.sweep(layout.sweep)?,
+            Kind::Processors { interval_us } => case.processors(plan.seed, interval_us)?,
             Kind::KeyValue { slots, .. } => case.key_value(layout.key_value, slots.max(1))?,
             Kind::Journal { .. } => {
                 let others = case.verdict.fault_count;
@@ -198,7 +201,7 @@ impl Case<'_> {
         for processor in 0..self.machine.processor_count() {
             let image = registers(self.machine, processor)?;
             let right = initial_image(plan, processor);
-            self.registers(processor, plan.seed, &image, &right);
+            self.registers(processor, plan, &image, &right);
         }
         Ok(())
     }
@@ -206,27 +209,32 @@ impl Case<'_> {
     fn registers(
         &mut self,
         processor: u16,
-        seed: u64,
+        plan: &GuestPlan,
         image: &ProcessorImage,
         right: &ProcessorImage,
     ) {
         let state = register::SWEEP_POSITION..=register::HOT_COUNT;
+        let tasks = has_tasks(plan);
+        let is_used = |n: &usize| state.contains(n) || tasks && super::processors::USED.contains(n);
         let others = |image: &ProcessorImage| {
-            let kept = image.general.iter().zip(0..).filter(|(_, n)| !state.contains(n));
+            let kept = image.general.iter().zip(0..).filter(|(_, n)| !is_used(n));
             kept.map(|(value, _)| *value).collect::<Vec<_>>()
         };
         let random = |state: usize, count: usize| {
             let steps = image.general[count].wrapping_mul(RANDOM_STEP);
-            image.general[state] == seed.wrapping_add(steps)
+            image.general[state] == plan.seed.wrapping_add(steps)
         };
         for (name, holds) in [
             ("a general register", others(image) == others(right)),
             ("the store's random state", random(register::STORE_RANDOM, register::STORE_COUNT)),
             ("the hot set's random state", random(register::HOT_RANDOM, register::HOT_COUNT)),
-            ("an access register", image.access == right.access),
+            ("an access register", tasks || image.access == right.access),
             ("a control register", image.control == right.control),
-            ("a vector register", image.vector == right.vector),
-            ("the floating-point control", image.floating_control == right.floating_control),
+            ("a vector register", tasks || image.vector == right.vector),
+            (
+                "the floating-point control",
+                tasks || image.floating_control == right.floating_control,
+            ),
             ("the prefix", image.prefix == right.prefix),
             ("the TOD programmable register", image.tod_programmable == right.tod_programmable),
             ("the program parameter", image.program_parameter == right.program_parameter),

@@ -16,7 +16,7 @@ use monitor_core::{
 use super::{
     GuestPlan, Kind, Rate, hot_set, idle, journal, key_value, network,
     nucleus::{Block, BlockName, LINE_NAME_BYTES, LINES_MAX, Layout, PAGE, code, low_core, prefix},
-    sweep, system,
+    processors, sweep, system,
 };
 use crate::machine::{AddressFault, Machine, Storage};
 
@@ -92,6 +92,9 @@ pub fn ipl(machine: &Machine, plan: &GuestPlan) -> Result<(), IplError> {
             let psw = new.with_address(address);
             storage.store_bytes(prefix(processor) + offset, &psw.to_bytes())?;
         }
+        if has_tasks(plan) {
+            processors::define(storage, processor)?;
+        }
         machine
             .restore(ProcessorIndex::new(processor), &initial_image(plan, processor))
             .map_err(|_| IplError::MachineRefuses)?;
@@ -131,6 +134,7 @@ pub(super) fn block_of(kind: Kind) -> BlockName {
         Kind::KeyValue { .. } => BlockName::KeyValue,
         Kind::Journal { .. } => BlockName::Journal,
         Kind::Network => BlockName::Network,
+        Kind::Processors { .. } => BlockName::Processors,
     }
 }
 
@@ -163,6 +167,7 @@ fn define_workload(
             network::define(block, storage, layout.network)?;
             block.define(1, 1)?;
         }
+        Kind::Processors { interval_us } => block.define(1, interval_us.max(1))?,
     }
     Ok(())
 }
@@ -176,7 +181,16 @@ fn define_rate(block: Block<'_>, rate: Rate) -> Result<(), AddressFault> {
     }
 }
 
+/// Whether each processor has a task.
+pub(super) fn has_tasks(plan: &GuestPlan) -> bool {
+    plan.kinds.iter().any(|kind| matches!(kind, Kind::Processors { .. }))
+}
+
 /// The registers at IPL. [`super::check()`] compares what the guest does not change.
 pub(super) fn initial_image(plan: &GuestPlan, processor: u16) -> ProcessorImage {
-    guest::initial_image(plan.seed, processor)
+    let mut image = guest::initial_image(plan.seed, processor);
+    if has_tasks(plan) {
+        processors::begin(&mut image, plan.seed, processor);
+    }
+    image
 }

@@ -7,7 +7,7 @@
 //!
 //! Source of truth: `nucleus` for where things are; the file of each workload for what it does.
 //! Invariants: processor 0 runs the system and all workloads but the hot set; the hot set runs
-//! on processor 1 if there is one, else on processor 0. Deliberately not here: threads and
+//! on processor 1 if there is one, else on processor 0; the processors workload runs on each. Deliberately not here: threads and
 //! clocks; a guest is stepped by its machine.
 
 mod check;
@@ -19,7 +19,9 @@ mod key_value;
 mod network;
 mod nucleus;
 mod peer;
+mod processors;
 mod request;
+mod routine;
 mod script;
 mod sweep;
 mod system;
@@ -38,6 +40,7 @@ use monitor_core::units::{ConfigurationName, PageCount, SubchannelNumber, Tick};
 
 use crate::machine::{Context, Exception, Fill, Program, ProtocolAddress, Step};
 use nucleus::{Block, BlockName, code};
+use routine::Routine;
 
 /// How fast a workload goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +87,11 @@ pub enum Kind {
     },
     /// Pings on the LAN lines are answered.
     Network,
+    /// Every processor uses its timers and signals the others.
+    Processors {
+        /// Time from one round of a processor to the next.
+        interval_us: u64,
+    },
 }
 
 /// How the guest answers when it is told of a coming move.
@@ -157,18 +165,25 @@ impl Program for Guest {
     fn run(&self, context: &mut Context<'_>, budget: u32) -> Result<Step, Exception> {
         match context.state.psw.address {
             code::MAIN => main(context, budget),
-            code::EXTERNAL => {
-                system::external_interruption(context)?;
-                Ok(worked(1, context.now()))
-            }
-            code::IO => {
-                system::io_interruption(context)?;
-                Ok(worked(1, context.now()))
-            }
-            // There is no code here: a PSW that went astray ends the guest.
-            _ => Err(Exception::Operation),
+            code::EXTERNAL => handle(context, system::external_interruption),
+            code::IO => handle(context, system::io_interruption),
+            code::SUPERVISOR => handle(context, processors::supervisor_call),
+            code::PROGRAM => handle(context, processors::program_interruption),
+            _ => routine::run(context, budget, &ROUTINES),
         }
     }
+}
+
+/// The routines of all workloads.
+const ROUTINES: [Routine; 1] = [processors::TASK];
+
+/// Runs a handler, which ends by loading a PSW.
+fn handle(
+    context: &mut Context<'_>,
+    handler: fn(&mut Context<'_>) -> Result<(), Exception>,
+) -> Result<Step, Exception> {
+    handler(context)?;
+    Ok(worked(1, context.now()))
 }
 
 /// A step that did `count` units of work and has nothing else to do before `next`.
@@ -180,25 +195,32 @@ fn worked(count: u64, next: Tick) -> Step {
 type Run = fn(&mut Context<'_>, u32) -> Result<Step, Exception>;
 
 /// All workloads; one that can be unpaced comes after those that cannot.
-const WORKLOADS: [(BlockName, Run); 6] = [
+const WORKLOADS: [(BlockName, Run); 7] = [
     (BlockName::Idle, |context, budget| Ok(idle::run(context, budget)?)),
     (BlockName::Network, |context, budget| Ok(network::run(context, budget)?)),
     (BlockName::Journal, |context, budget| Ok(journal::run(context, budget)?)),
+    (BlockName::Processors, processors::run),
     (BlockName::KeyValue, |context, budget| Ok(key_value::run(context, budget)?)),
     (BlockName::Sweep, sweep::run),
     (BlockName::HotSet, |context, budget| Ok(hot_set::run(context, budget)?)),
 ];
 
-/// The processor that runs a workload.
-fn processor_of(name: BlockName, processor_count: u16) -> u16 {
+/// The processor of the hot set.
+fn hot_set_processor(processor_count: u16) -> u16 {
+    u16::from(processor_count > 1)
+}
+
+/// Whether a processor runs a workload.
+fn runs_on(name: BlockName, processor: u16, processor_count: u16) -> bool {
     match name {
-        BlockName::HotSet => u16::from(processor_count > 1),
+        BlockName::HotSet => processor == hot_set_processor(processor_count),
+        BlockName::Processors => true,
         BlockName::System
         | BlockName::Idle
         | BlockName::Sweep
         | BlockName::KeyValue
         | BlockName::Journal
-        | BlockName::Network => 0,
+        | BlockName::Network => processor == 0,
     }
 }
 
@@ -210,7 +232,7 @@ fn main(context: &mut Context<'_>, budget: u32) -> Result<Step, Exception> {
     loop {
         let mut round = Step::default();
         for (name, run) in WORKLOADS {
-            let is_mine = processor_of(name, context.processor_count()) == context.processor;
+            let is_mine = runs_on(name, context.processor, context.processor_count());
             if !is_mine || !Block::new(context.storage, name).is_present()? {
                 continue;
             }
@@ -220,11 +242,19 @@ fn main(context: &mut Context<'_>, budget: u32) -> Result<Step, Exception> {
             }
             let step = run(context, left.min(share))?;
             total += step.worked;
+            if context.has_to_return() {
+                return Ok(worked(u64::from(total), context.now()));
+            }
             round = joined(round, step);
         }
         // A round without work tells when the next is due; before it, more may be due at once.
         if round.worked == 0 {
-            return Ok(Step { worked: total, next_due: joined(system, round).next_due });
+            let next_due = joined(system, round).next_due;
+            let has_timer = Block::new(context.storage, BlockName::Processors).is_present()?;
+            if next_due.is_none() && has_timer {
+                processors::wait(context)?;
+            }
+            return Ok(Step { worked: total, next_due });
         }
     }
 }

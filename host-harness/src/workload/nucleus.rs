@@ -47,6 +47,12 @@ pub(super) mod code {
     pub(in super::super) const EXTERNAL: u64 = 0x0001_1000;
     /// The handler of I/O interruptions.
     pub(in super::super) const IO: u64 = 0x0001_2000;
+    /// The handler of supervisor calls.
+    pub(in super::super) const SUPERVISOR: u64 = 0x0001_3000;
+    /// The handler of program interruptions.
+    pub(in super::super) const PROGRAM: u64 = 0x0001_4000;
+    /// The task of the processors workload, point by point.
+    pub(in super::super) const TASK: u64 = 0x0001_5000;
 }
 
 /// Registers of processor 0 and of the hot set's processor that carry state of the workloads.
@@ -62,6 +68,7 @@ pub(super) enum BlockName {
     KeyValue,
     Journal,
     Network,
+    Processors,
 }
 
 /// Where a word of a control block is.
@@ -185,7 +192,7 @@ impl Layout {
                 Kind::Network => {
                     layout.network.pages = super::network::page_count(plan.lines.len());
                 }
-                Kind::Idle | Kind::Journal { .. } => {}
+                Kind::Idle | Kind::Journal { .. } | Kind::Processors { .. } => {}
             }
         }
         layout.hot_set.origin = prefix(processor_count);
@@ -216,18 +223,32 @@ fn end_of(area: Area) -> Result<u64, IplError> {
 pub(super) mod low_core {
     /// External-interruption parameter, 4 bytes.
     pub(in super::super) const EXTERNAL_PARAMETER: u64 = 0x80;
+    /// CPU address of who has signaled, 2 bytes.
+    pub(in super::super) const EXTERNAL_CPU_ADDRESS: u64 = 0x84;
     /// External-interruption code, 2 bytes.
     pub(in super::super) const EXTERNAL_CODE: u64 = 0x86;
+    /// Length and code of the supervisor call, then of the program interruption, 2 bytes each.
+    pub(in super::super) const CODES: u64 = 0x88;
+    /// Translation-exception identification.
+    pub(in super::super) const TRANSLATION: u64 = 0xA8;
     /// Subsystem identification: 2 bytes, then the subchannel number.
     pub(in super::super) const SUBSYSTEM_ID: u64 = 0xB8;
     /// I/O-interruption parameter, 4 bytes.
     pub(in super::super) const IO_PARAMETER: u64 = 0xBC;
     /// External old PSW.
     pub(in super::super) const EXTERNAL_OLD: u64 = 0x130;
+    /// Supervisor-call old PSW.
+    pub(in super::super) const SUPERVISOR_OLD: u64 = 0x140;
+    /// Program old PSW.
+    pub(in super::super) const PROGRAM_OLD: u64 = 0x150;
     /// I/O old PSW.
     pub(in super::super) const IO_OLD: u64 = 0x170;
     /// External new PSW.
     pub(in super::super) const EXTERNAL_NEW: u64 = 0x1B0;
+    /// Supervisor-call new PSW.
+    pub(in super::super) const SUPERVISOR_NEW: u64 = 0x1C0;
+    /// Program new PSW.
+    pub(in super::super) const PROGRAM_NEW: u64 = 0x1D0;
     /// I/O new PSW.
     pub(in super::super) const IO_NEW: u64 = 0x1F0;
 }

@@ -9,6 +9,7 @@
 
 use monitor_core::{
     channel::DeviceStatus,
+    processor::Psw,
     units::{SubchannelNumber, Tick},
     vm::GuestAnswer,
 };
@@ -16,6 +17,7 @@ use monitor_core::{
 use super::{
     GuestPlan, Manner, journal, line_address, network,
     nucleus::{Block, BlockName, CONSOLE_PAGE, LAN_PAGE, LINE_NAME_BYTES, LINE_TABLE, low_core},
+    processors,
     request::{self, Command, Owner},
     script::{self, Action, Facts},
 };
@@ -97,22 +99,40 @@ fn line_entry(storage: &Storage, number: u64) -> Block<'_> {
 }
 
 /// External-interruption code of a service signal.
-const SERVICE_SIGNAL: [u8; 2] = [0x24, 0x01];
+const SERVICE_SIGNAL: u16 = 0x2401;
 
-/// The external-interruption handler: queues the event.
+/// The external-interruption handler: queues an event; what else comes is the processors workload's.
 pub(super) fn external_interruption(context: &mut Context<'_>) -> Result<(), Exception> {
-    let block = Block::new(context.storage, BlockName::System);
     let mut code = [0; 2];
     context.real().load_bytes(low_core::EXTERNAL_CODE, &mut code)?;
+    let code = u16::from_be_bytes(code);
+    if code == SERVICE_SIGNAL {
+        service_signal(context)?;
+    } else if !processors::external_interruption(context, code)? {
+        Block::new(context.storage, BlockName::System).add(STRAYS, 1)?;
+    }
+    go_on(context, low_core::EXTERNAL_OLD)
+}
+
+/// Queues the event of a service signal.
+fn service_signal(context: &Context<'_>) -> Result<(), Exception> {
+    let block = Block::new(context.storage, BlockName::System);
     let event = load_word(context, low_core::EXTERNAL_PARAMETER)?;
-    let is_known = code == SERVICE_SIGNAL && script::event_of(event).is_some();
+    let is_known = script::event_of(event).is_some();
     let queue = block.get(QUEUE)?;
     let used_bits = u64::BITS - queue.leading_zeros();
     match event.checked_shl(used_bits.next_multiple_of(4)) {
         Some(entry) if is_known => block.set(QUEUE, queue | entry)?,
         Some(_) | None => block.add(STRAYS, 1)?,
     }
-    context.load_psw_from(low_core::EXTERNAL_OLD)
+    Ok(())
+}
+
+/// Loads an old PSW; a processor that waited goes on behind the wait.
+fn go_on(context: &mut Context<'_>, old: u64) -> Result<(), Exception> {
+    let mut bytes = [0; 16];
+    context.real().load_bytes(old, &mut bytes)?;
+    context.load_psw(Psw::from_bytes(bytes).with_wait(false))
 }
 
 /// The I/O-interruption handler: takes the status and tells who waits.
@@ -142,7 +162,7 @@ pub(super) fn io_interruption(context: &mut Context<'_>) -> Result<(), Exception
         false
     };
     block.add(STRAYS, u64::from(!expected))?;
-    context.load_psw_from(low_core::IO_OLD)
+    go_on(context, low_core::IO_OLD)
 }
 
 /// The word (4 bytes) at an offset of the prefix area.

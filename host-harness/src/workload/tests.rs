@@ -6,6 +6,7 @@
 mod broken;
 mod course;
 mod network;
+mod processors;
 mod scripts;
 
 use std::sync::{Arc, Mutex};
@@ -48,6 +49,7 @@ const MEMORY_ONLY: Kind = Kind::MemoryOnly { rate: Rate::PerSecond(5_000) };
 const KEY_VALUE: Kind = Kind::KeyValue { slots: 300, rate: Rate::PerSecond(10_000) };
 const JOURNAL: Kind = Kind::Journal { interval_us: 5_000 };
 const ALL_AND_NETWORK: [Kind; 6] = [Kind::Idle, HOT_SET, SWEEP, KEY_VALUE, JOURNAL, Kind::Network];
+const PROCESSORS: Kind = Kind::Processors { interval_us: 500 };
 const ALL: [Kind; 5] = [Kind::Idle, HOT_SET, SWEEP, KEY_VALUE, JOURNAL];
 
 fn plan(kinds: &[Kind]) -> GuestPlan {

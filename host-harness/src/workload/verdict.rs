@@ -33,6 +33,13 @@ pub enum Fault {
     Ticks,
     /// The page with the journal's latest record is broken or old.
     Record,
+    /// Signals of one processor to another are lost or doubled.
+    Signals {
+        /// Who has sent them.
+        sender: u16,
+        /// Who should have received them.
+        receiver: u16,
+    },
     /// The disk has this record where another one was expected.
     JournalOrder {
         /// The record after the one before.
@@ -73,6 +80,9 @@ impl fmt::Display for Fault {
             Self::Slot(index) => write!(formatter, "slot {index} is broken"),
             Self::Ticks => formatter.write_str("tick count is broken"),
             Self::Record => formatter.write_str("latest journal record is broken or old"),
+            Self::Signals { sender, receiver } => {
+                write!(formatter, "signals of processor {sender} to {receiver} lost or doubled")
+            }
             Self::JournalOrder { expected, found } => {
                 write!(formatter, "journal record {found} where {expected} was expected")
             }
@@ -103,6 +113,12 @@ pub struct Counts {
     pub read_back: u64,
     /// Pings answered on the LAN lines.
     pub answers: u64,
+    /// Rounds of the processors' tasks.
+    pub rounds: u64,
+    /// Interruptions of their timers.
+    pub timer_interruptions: u64,
+    /// Signals that processors have received from one another.
+    pub signals: u64,
     /// Requests to devices that failed; the guest has repeated them or done without.
     pub io_faults: u64,
 }
