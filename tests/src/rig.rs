@@ -208,7 +208,9 @@ impl Rig {
         }
         guest.with_subsystem(|subsystem| {
             subsystem.attach(SLOT, EPOCH).expect("nobody else has the disk");
-            subsystem.modify(SUBCHANNEL, true, 3, 0);
+            let mut schib = subsystem.store(SUBCHANNEL).expect("the subchannel of the disk");
+            schib.pmcw = schib.pmcw.with_enabled(true).with_interruption_subclass(3);
+            subsystem.modify(SUBCHANNEL, &schib);
         });
         let now = Tick::new(1_000_000);
         guest.resume(now);

@@ -6,9 +6,11 @@
 //! registers and the storage of its [`Context`], so that a copy of these goes on by itself.
 //! Deliberately not here: guest code, and the budget, which the processor keeps.
 
-use super::{Exception, Step, Storage, lock, timing::guest_time, vm::Machine};
+use super::{
+    Exception, Floating, IoInterruption, Step, Storage, lock, timing::guest_time, vm::Machine,
+};
 use monitor_core::{
-    channel::{Orb, Schib, Scsw},
+    channel::{Irb, Orb, Schib},
     processor::ProcessorImage,
     units::{ConfigurationName, SubchannelNumber, Tick},
     vm::{GuestAnswer, GuestEvent},
@@ -37,7 +39,7 @@ pub enum ConditionCode {
     Done,
     /// 1: status is pending; for TEST SUBCHANNEL, there was none to clear.
     Status,
-    /// 2: the subchannel is busy with a start function.
+    /// 2: the subchannel is busy with a function, or has none to which the instruction applies.
     Busy,
     /// 3: there is no such subchannel, it is not enabled, or no device is attached to it.
     NotOperational,
@@ -87,7 +89,7 @@ impl Context<'_> {
     }
 
     /// TEST SUBCHANNEL: gives the status and clears it.
-    pub fn test_subchannel(&mut self, subchannel: SubchannelNumber) -> (ConditionCode, Scsw) {
+    pub fn test_subchannel(&mut self, subchannel: SubchannelNumber) -> (ConditionCode, Irb) {
         lock(&self.machine.subsystem).test(subchannel)
     }
 
@@ -97,15 +99,47 @@ impl Context<'_> {
         lock(&self.machine.subsystem).store(subchannel)
     }
 
-    /// MODIFY SUBCHANNEL: enables or disables, sets interruption subclass and parameter.
+    /// MODIFY SUBCHANNEL: takes from `schib` what the program may set.
     pub fn modify_subchannel(
         &mut self,
         subchannel: SubchannelNumber,
-        enabled: bool,
-        isc: u8,
-        intparm: u32,
+        schib: &Schib,
     ) -> ConditionCode {
-        lock(&self.machine.subsystem).modify(subchannel, enabled, isc, intparm)
+        lock(&self.machine.subsystem).modify(subchannel, schib)
+    }
+
+    /// HALT SUBCHANNEL.
+    pub fn halt_subchannel(&mut self, subchannel: SubchannelNumber) -> ConditionCode {
+        lock(&self.machine.subsystem).halt(subchannel)
+    }
+
+    /// CLEAR SUBCHANNEL.
+    pub fn clear_subchannel(&mut self, subchannel: SubchannelNumber) -> ConditionCode {
+        lock(&self.machine.subsystem).clear(subchannel)
+    }
+
+    /// CANCEL SUBCHANNEL: takes back a start whose program has not begun or is suspended.
+    pub fn cancel_subchannel(&mut self, subchannel: SubchannelNumber) -> ConditionCode {
+        lock(&self.machine.subsystem).cancel(subchannel)
+    }
+
+    /// RESUME SUBCHANNEL.
+    pub fn resume_subchannel(&mut self, subchannel: SubchannelNumber) -> ConditionCode {
+        lock(&self.machine.subsystem).resume(subchannel, self.host_now)
+    }
+
+    /// STORE CHANNEL REPORT WORD: gives the oldest one, or zero with condition code
+    /// [`ConditionCode::Status`].
+    pub fn store_channel_report(&mut self) -> (ConditionCode, u32) {
+        let report = self.machine.with_floating(Floating::take_report);
+        report.map_or((ConditionCode::Status, 0), |report| (ConditionCode::Done, report))
+    }
+
+    /// TEST PENDING INTERRUPTION: takes an interruption that control register 6 admits, and says
+    /// so with condition code [`ConditionCode::Status`].
+    pub fn test_pending_interruption(&mut self) -> (ConditionCode, Option<IoInterruption>) {
+        let admitted = self.state.control[6].to_be_bytes()[4];
+        lock(&self.machine.subsystem).test_pending(admitted)
     }
 
     /// STORE SYSTEM INFORMATION: the designation of the server configuration on which this copy

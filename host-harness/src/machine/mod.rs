@@ -31,7 +31,7 @@ mod timing;
 mod vm;
 
 pub use access::{AccessException, RealStorage, key_permits};
-pub use channel::{AttachedDevice, ChannelError, Subsystem};
+pub use channel::{AttachedDevice, ChannelError, IoInterruption, Subsystem};
 pub use checksum::Crc32c;
 pub use context::{ConditionCode, Context, Program};
 pub use device::{

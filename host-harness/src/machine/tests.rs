@@ -105,7 +105,7 @@ fn machine(device: &Arc<Disk>) -> Machine {
 fn ready(machine: &Machine, epoch: u64) {
     machine.with_subsystem(|subsystem| {
         subsystem.attach(SLOT, Epoch::new(epoch)).unwrap();
-        assert_eq!(subsystem.modify(SUBCHANNEL, true, 3, 0), ConditionCode::Done);
+        assert_eq!(enable(subsystem, true), ConditionCode::Done);
     });
     let mut image = ProcessorImage::initial();
     image.state = CpuState::Operating;
@@ -117,6 +117,13 @@ fn ready(machine: &Machine, epoch: u64) {
         machine.storage.store(new, 0x0000_0001_8000_0000).unwrap();
         machine.storage.store(new + 8, address).unwrap();
     }
+}
+
+/// Enables the subchannel with interruption subclass 3, or disables it.
+fn enable(subsystem: &mut Subsystem, enabled: bool) -> ConditionCode {
+    let mut schib = subsystem.store(SUBCHANNEL).unwrap();
+    schib.pmcw = schib.pmcw.with_enabled(enabled).with_interruption_subclass(3);
+    subsystem.modify(SUBCHANNEL, &schib)
 }
 
 fn state(machine: &Machine) -> ProcessorImage {
@@ -143,7 +150,7 @@ fn quiet(machine: &Machine) -> bool {
 }
 
 fn status(machine: &Machine) -> monitor_core::channel::Scsw {
-    machine.with_subsystem(|subsystem| subsystem.test(SUBCHANNEL).1)
+    machine.with_subsystem(|subsystem| subsystem.test(SUBCHANNEL).1.scsw)
 }
 
 fn image(machine: &Machine) -> SubchannelImage {

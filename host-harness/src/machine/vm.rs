@@ -183,7 +183,12 @@ impl Machine {
 
     /// Gives access to the channel subsystem, for whoever attaches devices or looks at them.
     pub fn with_subsystem<T>(&self, action: impl FnOnce(&mut Subsystem) -> T) -> T {
-        action(&mut lock(&self.subsystem))
+        let mut subsystem = lock(&self.subsystem);
+        let result = action(&mut subsystem);
+        for report in subsystem.take_reports() {
+            self.with_floating(|floating| floating.push_report(report.get()));
+        }
+        result
     }
 
     /// Stops the VM. On return no processor is in a step, and its last store has been noted; CPU

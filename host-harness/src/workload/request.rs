@@ -45,6 +45,14 @@ pub(super) struct Command {
     pub(super) byte_count: u16,
 }
 
+/// Enables a subchannel, with this interruption subclass.
+pub(super) fn enable(context: &mut Context<'_>, subchannel: SubchannelNumber, subclass: u8) {
+    if let Some(mut schib) = context.store_subchannel(subchannel) {
+        schib.pmcw = schib.pmcw.with_enabled(true).with_interruption_subclass(subclass);
+        context.modify_subchannel(subchannel, &schib);
+    }
+}
+
 /// Builds a channel program at the begin of `page` and starts it.
 pub(super) fn start(
     context: &mut Context<'_>,

@@ -140,7 +140,8 @@ pub(super) fn io_interruption(context: &mut Context<'_>) -> Result<(), Exception
     let block = Block::new(context.storage, BlockName::System);
     let number = load_word(context, low_core::SUBSYSTEM_ID)? & 0xFFFF;
     let owner = load_word(context, low_core::IO_PARAMETER)?;
-    let (condition, status) = context.test_subchannel(SubchannelNumber::new(number as u16));
+    let (condition, irb) = context.test_subchannel(SubchannelNumber::new(number as u16));
+    let status = irb.scsw;
     if status.device_status.contains(DeviceStatus::ATTENTION) {
         // A device calls, whoever has used it last.
         network::called(context, number)?;
@@ -212,7 +213,7 @@ fn finish_ipl(context: &mut Context<'_>) -> Result<Step, AddressFault> {
     }
     subchannels.extend(journal::subchannel(context.storage)?);
     for number in subchannels {
-        context.modify_subchannel(SubchannelNumber::new(number as u16), true, SUBCLASS, 0);
+        request::enable(context, SubchannelNumber::new(number as u16), SUBCLASS);
     }
     let name = context.store_system_information();
     block.set_text::<NAME_BYTES>(CONFIGURATION, name.as_str())?;

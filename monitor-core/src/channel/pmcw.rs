@@ -86,6 +86,12 @@ impl Pmcw {
         self.flags & DEVICE_NUMBER_VALID != 0
     }
 
+    /// The same word without a device: its number means nothing.
+    #[must_use]
+    pub const fn without_device(self) -> Self {
+        Self { flags: self.flags & !DEVICE_NUMBER_VALID, ..self }
+    }
+
     /// The interruption subclass (ISC), 0 to 7.
     #[must_use]
     pub const fn interruption_subclass(&self) -> u8 {
@@ -176,6 +182,8 @@ mod tests {
         assert_eq!(word.flags, 0x2880);
         assert!(word.is_enabled() && !word.has_device());
         assert_eq!(word.interruption_subclass(), 5);
+        let of_device = Pmcw::of_device(DeviceNumber::new(9));
+        assert!(of_device.has_device() && !of_device.without_device().has_device());
         assert_eq!(word.with_enabled(false).with_interruption_subclass(0).flags, 0);
         let sensing = word.with_concurrent_sense(true);
         assert_eq!(sensing.to_bytes()[24..], [0, 0, 0, 1]);

@@ -1,152 +1,231 @@
-//! The channel program: fetches channel-command words and carries them out on a device.
+//! The channel program: carries out one command after the other on a device.
 //!
-//! Source of truth: Principles of Operation, chapter "Basic I/O Functions" (format-1 CCW, status).
+//! Source of truth: Principles of Operation, "Command Chaining", "Incorrect Length",
+//! "Suspension of Channel-Program Execution"; Common I/O Device Commands (sense).
 //!
-//! Invariants: data moves by logged accesses of guest storage; a program of any content ends
-//! after a bounded number of commands. Deliberately not here: data chaining, indirect addresses
-//! and transfer in channel, which end with a program check or a command reject.
+//! Invariants: a command is carried out at the moment when it is due, and its data moves then; what
+//! follows from it comes when the device's time is over. A program that does not end takes time.
+//! Deliberately not here: status as the guest sees it, which the subchannel makes.
 
-use crate::machine::{Access, AddressFault, Device, Outcome, Sense, Storage, Transfer, command};
-use monitor_core::channel::{DeviceStatus, Orb, Scsw, SubchannelStatus};
+use super::{
+    ccw::{Check, Command, Fetcher, Origin},
+    data::Data,
+};
+use crate::machine::{Access, Device, Ending, Outcome, Sense, Transfer, command};
+use monitor_core::{
+    channel::{DeviceStatus, SubchannelStatus},
+    units::{Micros, Tick},
+};
 use std::mem;
 
-/// The most commands of one channel program.
-const COMMANDS_MAX: usize = 256;
+/// After so many commands a program takes a microsecond, also when its device takes no time.
+const COMMANDS_PER_MICROSECOND: u32 = 256;
+
+/// The normal status at the end of a command.
+pub(super) const ENDED: DeviceStatus = DeviceStatus::CHANNEL_END.union(DeviceStatus::DEVICE_END);
 
 /// One program on its way.
-#[derive(Debug)]
-pub(super) struct Run<'a> {
-    pub(super) storage: &'a Storage,
-    pub(super) device: &'a dyn Device,
+#[derive(Clone, Debug)]
+pub(super) struct Run {
     pub(super) access: Access,
-    pub(super) sense: &'a mut Sense,
+    /// The address of the next command, and how the channel comes to it.
+    pub(super) next: u32,
+    origin: Origin,
+    /// When it goes on.
+    pub(super) due: Tick,
+    pub(super) stage: Stage,
+    /// It was resumed, and not started.
+    pub(super) is_resumed: bool,
+    command_count: u32,
 }
 
-/// A format-1 channel-command word.
-struct Command {
-    code: u8,
-    flags: u8,
-    count: u16,
-    address: u32,
+/// What comes when a program goes on.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Stage {
+    /// The device is reached.
+    Reach,
+    /// The next command is carried out; the device may have asked to wait with it.
+    Command,
+    /// Channel end.
+    ChannelEnd(End),
+    /// Device end.
+    DeviceEnd(End),
 }
 
-impl Command {
-    const CHAIN: u8 = 0x40;
-    const SUPPRESS_LENGTH: u8 = 0x20;
-    const UNSUPPORTED: u8 = 0x8E;
+/// The end of a command.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct End {
+    pub(super) device_status: DeviceStatus,
+    pub(super) subchannel_status: SubchannelStatus,
+    pub(super) residual_count: u16,
+    /// The address behind the command.
+    pub(super) behind: u32,
+    /// The address of the command that follows, if one does.
+    next: Option<u32>,
+    pub(super) device_end_after: Micros,
 }
 
-impl Run<'_> {
-    /// Carries out the program of `orb` to its end and gives the status, without its kinds.
-    pub(super) fn complete(&mut self, orb: &Orb) -> Scsw {
-        let mut status = Scsw {
-            program_address: orb.program_address,
-            device_status: DeviceStatus::CHANNEL_END | DeviceStatus::DEVICE_END,
-            ..Scsw::default()
-        };
-        for _ in 0..COMMANDS_MAX {
-            let Some(command) = self.fetch(orb, status.program_address) else {
-                break;
-            };
-            status.program_address = status.program_address.wrapping_add(8);
-            let (outcome, moved) = self.execute(&command);
-            let Some(moved) = moved else {
-                break;
-            };
-            let Outcome::Ended(ending) = outcome else {
-                status.subchannel_status = SubchannelStatus::INTERFACE_CONTROL_CHECK;
-                return status;
-            };
-            self.access.command_index = self.access.command_index.saturating_add(1);
-            status.device_status = ending.status;
-            if ending.status.contains(DeviceStatus::UNIT_CHECK) {
-                *self.sense = ending.sense;
-                return status;
-            }
-            status.residual_count = command.count.saturating_sub(moved);
-            if status.residual_count != 0 && command.flags & Command::SUPPRESS_LENGTH == 0 {
-                status.subchannel_status = SubchannelStatus::INCORRECT_LENGTH;
-                return status;
-            }
-            if command.flags & Command::CHAIN == 0 {
-                return status;
-            }
+/// What came of asking for the next command.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Course {
+    /// It is being carried out.
+    Goes {
+        /// It asks for an interruption.
+        interrupts: bool,
+        /// It is the first one, and the device takes time for it.
+        is_accepted: bool,
+        /// The address behind it.
+        behind: u32,
+    },
+    /// The device waits.
+    Waits,
+    /// The device is busy and has not taken the first command.
+    Busy,
+    /// The program suspends itself at a command with this count.
+    Suspends(Command),
+    /// The channel cannot go on.
+    Checks(Check),
+}
+
+impl Run {
+    /// A program that reaches its device at `due`.
+    pub(super) const fn new(access: Access, address: u32, is_resumed: bool, due: Tick) -> Self {
+        let (origin, stage) = (Origin::Request, Stage::Reach);
+        Self { access, next: address, origin, due, stage, is_resumed, command_count: 0 }
+    }
+
+    /// Whether nothing of it has been carried out, so that it can begin anew elsewhere.
+    pub(super) const fn has_not_begun(&self) -> bool {
+        matches!(self.stage, Stage::Reach | Stage::Command) && self.command_count == 0
+    }
+
+    /// Whether a further command will be carried out.
+    pub(super) const fn needs_device(&self) -> bool {
+        match &self.stage {
+            Stage::Reach | Stage::Command => true,
+            Stage::ChannelEnd(end) | Stage::DeviceEnd(end) => end.next.is_some(),
         }
-        Scsw { subchannel_status: SubchannelStatus::PROGRAM_CHECK, ..status }
     }
 
-    /// The command at `address`, if it is one that this subsystem carries out.
-    fn fetch(&self, orb: &Orb, address: u32) -> Option<Command> {
-        let word = self.storage.load(u64::from(address)).ok()?.to_be_bytes();
-        let [code, flags, high, low, data @ ..] = word;
-        let (count, address) = (u16::from_be_bytes([high, low]), u32::from_be_bytes(data));
-        let supported = orb.is_format_1() && flags & Command::UNSUPPORTED == 0;
-        supported.then_some(Command { code, flags, count, address })
+    /// Goes on with the command that follows `end`; false when none does.
+    pub(super) const fn follow(&mut self, end: &End) -> bool {
+        let Some(next) = end.next else {
+            return false;
+        };
+        (self.next, self.origin, self.stage) = (next, Origin::Command, Stage::Command);
+        true
     }
 
-    /// Carries out one command and says what came of it, and how many bytes were transferred
-    /// unless storage refused some.
-    fn execute(&mut self, command: &Command) -> (Outcome, Option<u16>) {
-        let (count, address) = (command.count, u64::from(command.address));
-        let mut data = Data { storage: self.storage, address, count, moved: 0, is_refused: false };
-        let outcome = match command.code {
-            command::NO_OPERATION => {
-                data.moved = count;
-                self.device.no_operation(&mut self.access)
-            }
+    /// Carries out the next command, if the device takes it.
+    pub(super) fn command(
+        &mut self,
+        fetcher: Fetcher<'_>,
+        device: &dyn Device,
+        sense: &mut Sense,
+    ) -> Course {
+        let command = match fetcher.fetch(self.next, self.origin) {
+            Ok(command) => command,
+            Err(check) => return Course::Checks(check),
+        };
+        if command.suspends() {
+            return Course::Suspends(command);
+        }
+        self.carry_out(fetcher, command, device, sense)
+    }
+
+    fn carry_out(
+        &mut self,
+        fetcher: Fetcher<'_>,
+        command: Command,
+        device: &dyn Device,
+        sense: &mut Sense,
+    ) -> Course {
+        let mut data = Data::new(fetcher, command);
+        let ending = match self.execute(command.code, &mut data, device, sense) {
+            Outcome::Pending => return Course::Waits,
+            Outcome::Ended(ending) => ending,
+        };
+        let is_first = self.command_count == 0;
+        if is_first && ending.status.contains(DeviceStatus::BUSY) && !data.has_moved {
+            return Course::Busy;
+        }
+        if ending.status.contains(DeviceStatus::UNIT_CHECK) {
+            *sense = ending.sense;
+        }
+        self.command_count = self.command_count.wrapping_add(1);
+        self.access.command_index = self.access.command_index.saturating_add(1);
+        let end = end_of(&fetcher, &data, &ending);
+        let pause = u64::from(self.command_count.is_multiple_of(COMMANDS_PER_MICROSECOND));
+        self.due = self.due.after(ending.duration).after(Micros::new(pause));
+        self.stage = Stage::ChannelEnd(end);
+        Course::Goes {
+            interrupts: command.interrupts() || data.interrupts,
+            is_accepted: is_first && data.is_touched,
+            behind: end.behind,
+        }
+    }
+
+    fn execute(
+        &mut self,
+        code: u8,
+        data: &mut Data<'_>,
+        device: &dyn Device,
+        sense: &mut Sense,
+    ) -> Outcome {
+        match code {
+            command::NO_OPERATION => device.no_operation(&mut self.access),
             command::SENSE => {
-                data.give(&mem::take(self.sense));
+                let sense = mem::take(sense);
+                data.give(&sense[..device.sense_length().min(sense.len())]);
                 Outcome::NORMAL
             }
             command::SENSE_ID => {
-                data.give(&self.device.sense_id().to_bytes());
+                data.give(&device.sense_id().to_bytes());
                 Outcome::NORMAL
             }
-            code => self.device.execute(&mut self.access, code, &mut data),
-        };
-        (outcome, (!data.is_refused).then_some(data.moved))
-    }
-}
-
-/// The area of one command.
-struct Data<'a> {
-    storage: &'a Storage,
-    address: u64,
-    count: u16,
-    moved: u16,
-    /// Storage has refused a byte.
-    is_refused: bool,
-}
-
-impl Data<'_> {
-    /// Moves bytes at the place that was reached, if storage allows.
-    fn advance(
-        &mut self,
-        wanted: usize,
-        action: impl FnOnce(&Storage, u64, usize) -> Result<(), AddressFault>,
-    ) -> usize {
-        let length = wanted.min(self.room());
-        let place = self.address + u64::from(self.moved);
-        self.is_refused |= action(self.storage, place, length).is_err();
-        if self.is_refused {
-            return 0;
+            code => {
+                sense.fill(0);
+                device.execute(&mut self.access, code, data)
+            }
         }
-        self.moved = self.moved.saturating_add(u16::try_from(length).unwrap_or(u16::MAX));
-        length
     }
 }
 
-impl Transfer for Data<'_> {
-    fn take(&mut self, target: &mut [u8]) -> usize {
-        let wanted = target.len();
-        self.advance(wanted, |storage, at, length| storage.load_bytes(at, &mut target[..length]))
+/// What the end of a command means for the program.
+fn end_of(fetcher: &Fetcher<'_>, data: &Data<'_>, ending: &Ending) -> End {
+    let last = &data.command;
+    let (mut device_status, mut subchannel_status) = (ending.status, SubchannelStatus::empty());
+    let mut behind = last.behind;
+    let is_rejected = !data.is_touched && ending.status.contains(DeviceStatus::UNIT_CHECK);
+    if let Some(check) = data.check {
+        subchannel_status = check.status;
+        behind = check.behind;
+        if !data.has_moved && !ending.status.contains(DeviceStatus::UNIT_CHECK) {
+            // The channel has found the fault before it gave the command to the device.
+            device_status = DeviceStatus::empty();
+        }
+    } else if !is_rejected && has_incorrect_length(fetcher, data) {
+        subchannel_status = SubchannelStatus::INCORRECT_LENGTH;
     }
+    let modifies = ending.status.contains(DeviceStatus::STATUS_MODIFIER);
+    let is_normal = ending.status.difference(DeviceStatus::STATUS_MODIFIER) == ENDED
+        && subchannel_status.is_empty();
+    let chains = is_normal && last.chains_command();
+    let next = if modifies { behind.wrapping_add(8) } else { behind };
+    End {
+        device_status,
+        subchannel_status,
+        residual_count: data.left,
+        behind: if chains && modifies { next } else { behind },
+        next: chains.then_some(next),
+        device_end_after: ending.device_end_after,
+    }
+}
 
-    fn give(&mut self, data: &[u8]) -> usize {
-        self.advance(data.len(), |storage, at, length| storage.store_bytes(at, &data[..length]))
-    }
-
-    fn room(&self) -> usize {
-        usize::from(self.count - self.moved)
-    }
+/// Whether the count was not the length of the data, and the program wants to know.
+const fn has_incorrect_length(fetcher: &Fetcher<'_>, data: &Data<'_>) -> bool {
+    let is_immediate = !data.is_touched;
+    let is_wanted =
+        !is_immediate || (fetcher.orb.is_format_1() && !fetcher.orb.suppresses_length());
+    is_wanted && !data.command.suppresses_length() && (data.left != 0 || data.is_exceeded)
 }

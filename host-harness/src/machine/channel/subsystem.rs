@@ -1,26 +1,21 @@
-//! Subchannels: the start of a channel program, its end, and the interruption that tells of it.
+//! The channel subsystem of one VM: I/O instructions, interruptions, and what the monitor does with
+//! subchannels.
 //!
-//! Source of truth: Principles of Operation, chapters "I/O Instructions" and "I/O Interruptions".
+//! Source of truth: Principles of Operation, chapters "I/O Instructions" and "I/O Interruptions",
+//! "Channel-Subsystem Recovery" (channel reports).
 //!
-//! Invariants: all state that the guest could notice is in the subchannel's information block,
-//! the operation-request block and the sense bytes, so that an image of these goes on elsewhere.
-//! That the interruption of a pending status has been taken is noted in the block's
-//! model-dependent area; so it is taken exactly once. An I/O carries the epoch under which its
-//! device was attached. Deliberately not here: HALT and CLEAR SUBCHANNEL, path management.
+//! Invariants: interruptions are derived from the subchannels, so that they move with these; the
+//! lowest subclass comes first. What an instruction may not set is left as it is: there is no
+//! operand exception. Deliberately not here: the queue of channel reports, which the machine has.
 
-use super::program::Run;
-use crate::machine::{Access, ConditionCode, Device, Path, Sense, Storage};
+use super::subchannel::Subchannel;
+use crate::machine::{ConditionCode, Device, Path, Storage};
 use monitor_core::{
-    channel::{
-        DeviceStatus, Orb, Pmcw, Schib, Scsw, ScswControl, SubchannelImage, SubchannelStatus,
-    },
+    channel::{ChannelReportWord, Irb, Orb, Pmcw, Schib, SubchannelImage},
     device::DeviceDescriptor,
     units::{DeviceSlot, Epoch, Micros, SubchannelNumber, Tick, VmName},
 };
-use std::{fmt, sync::Arc};
-
-/// Bit of the model-dependent area: the interruption of the pending status has been taken.
-const INTERRUPTION_TAKEN: u8 = 0x80;
+use std::{fmt, mem, sync::Arc};
 
 /// A device as one VM on one SU has it.
 #[derive(Clone, Debug)]
@@ -71,25 +66,23 @@ impl std::error::Error for ChannelError {}
 
 /// An I/O interruption on its way to a processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::machine) struct IoInterruption {
-    pub(in crate::machine) subchannel: SubchannelNumber,
-    pub(in crate::machine) parameter: u32,
-    pub(in crate::machine) subclass: u8,
+pub struct IoInterruption {
+    /// The subchannel that interrupts.
+    pub subchannel: SubchannelNumber,
+    /// What its last start gave.
+    pub parameter: u32,
+    /// Its interruption subclass.
+    pub subclass: u8,
 }
 
-#[derive(Debug)]
-struct Subchannel {
-    attached: AttachedDevice,
-    number: SubchannelNumber,
-    schib: Schib,
-    /// What the last accepted start was given, until its status is fetched.
-    orb: Option<Orb>,
-    sense: Sense,
-    /// The epoch under which the device is usable, if it is.
-    epoch: Option<Epoch>,
-    held: bool,
-    /// When the channel program that is in flight ends.
-    due: Option<Tick>,
+impl IoInterruption {
+    /// What a processor or TEST PENDING INTERRUPTION stores: subsystem identification, parameter,
+    /// and interruption identification.
+    #[must_use]
+    pub fn to_words(self) -> [u32; 3] {
+        let identification = 0x0001_0000 | u32::from(self.subchannel.get());
+        [identification, self.parameter, u32::from(self.subclass) << 27]
+    }
 }
 
 impl AttachedDevice {
@@ -104,124 +97,50 @@ impl AttachedDevice {
         Self { descriptor, device, latency, paths: vec![path] }
     }
 
-    /// The begin of a channel program.
-    fn access(&self, vm: VmName, epoch: Epoch) -> Access {
-        Access::new(vm, epoch, self.paths.first().copied().unwrap_or_default())
-    }
-}
-
-impl Subchannel {
-    fn new(attached: AttachedDevice) -> Self {
-        let descriptor = attached.descriptor;
-        let pmcw = Pmcw::of_device(descriptor.number);
-        Self {
-            attached,
-            number: descriptor.subchannel,
-            schib: Schib { pmcw, ..Schib::default() },
-            orb: None,
-            sense: [0; 32],
-            epoch: None,
-            held: false,
-            due: None,
+    /// The same with the paths of the device.
+    pub(super) fn describe(&self, pmcw: Pmcw) -> Pmcw {
+        let mut channel_paths = [0; 8];
+        for (place, path) in channel_paths.iter_mut().zip(&self.paths) {
+            *place = path.channel;
         }
-    }
-
-    fn start(&mut self, orb: &Orb, now: Tick) -> ConditionCode {
-        let Schib { pmcw, scsw, .. } = &mut self.schib;
-        if self.epoch.is_none() || !pmcw.is_enabled() {
-            return ConditionCode::NotOperational;
+        let count = u32::try_from(self.paths.len()).unwrap_or(8);
+        let paths = !0xFF_u8.checked_shr(count).unwrap_or(0);
+        Pmcw {
+            logical_paths: paths,
+            installed_paths: paths,
+            available_paths: paths,
+            channel_paths,
+            ..pmcw
         }
-        if scsw.is_status_pending() {
-            return ConditionCode::Status;
-        }
-        if scsw.control.intersects(ScswControl::FUNCTIONS) {
-            return ConditionCode::Busy;
-        }
-        pmcw.interruption_parameter = orb.interruption_parameter;
-        let control = ScswControl::START_FUNCTION | ScswControl::START_PENDING;
-        *scsw = Scsw { control, ..Scsw::default() };
-        self.orb = Some(*orb);
-        self.begin(now);
-        ConditionCode::Done
-    }
-
-    /// Begins the channel program of a pending start, unless it is held or not attached.
-    fn begin(&mut self, now: Tick) {
-        let control = &mut self.schib.scsw.control;
-        if self.held || self.epoch.is_none() || !control.contains(ScswControl::START_PENDING) {
-            return;
-        }
-        control.remove(ScswControl::START_PENDING);
-        control.insert(ScswControl::SUBCHANNEL_ACTIVE | ScswControl::DEVICE_ACTIVE);
-        self.due = Some(now.after(self.attached.latency));
-    }
-
-    /// Carries out the channel program if it is due, and makes its status pending.
-    fn end_if_due(&mut self, now: Tick, vm: VmName, storage: &Storage) {
-        let (Some(orb), Some(epoch)) = (self.orb, self.epoch) else {
-            return;
-        };
-        if self.due.take_if(|due| *due <= now).is_none() {
-            return;
-        }
-        let device = &*self.attached.device;
-        let access = self.attached.access(vm, epoch);
-        let ending = Run { storage, device, access, sense: &mut self.sense }.complete(&orb);
-        let alert = ending.device_status.contains(DeviceStatus::UNIT_CHECK)
-            || ending.subchannel_status != SubchannelStatus::empty();
-        let mut control = ScswControl::START_FUNCTION
-            | ScswControl::PRIMARY_STATUS
-            | ScswControl::SECONDARY_STATUS
-            | ScswControl::STATUS_PENDING;
-        control.set(ScswControl::ALERT_STATUS, alert);
-        self.schib.scsw = Scsw { control, ..ending };
-    }
-
-    /// Whether an interruption of one of these subclasses is pending.
-    fn interrupts(&self, admitted: u8) -> bool {
-        let subclass = self.schib.pmcw.interruption_subclass();
-        self.schib.scsw.is_status_pending()
-            && self.schib.model_area[0] & INTERRUPTION_TAKEN == 0
-            && admitted & (0x80 >> subclass) != 0
-    }
-
-    /// Gives the status and takes away what it told.
-    fn test(&mut self) -> (ConditionCode, Scsw) {
-        let status = self.schib.scsw;
-        if !status.is_status_pending() {
-            return (ConditionCode::Status, status);
-        }
-        self.schib.scsw = Scsw::default();
-        self.schib.model_area[0] &= !INTERRUPTION_TAKEN;
-        self.orb = None;
-        (ConditionCode::Done, status)
     }
 }
 
 /// The channel subsystem of one VM.
 #[derive(Debug)]
 pub struct Subsystem {
-    vm: VmName,
     subchannels: Vec<Subchannel>,
+    /// What has happened to subchannels and paths, oldest first.
+    reports: Vec<ChannelReportWord>,
 }
 
+/// I/O instructions.
 impl Subsystem {
     /// A subsystem with one disabled subchannel for each device; none is attached yet. The order
     /// of the devices is that of their slots.
     #[must_use]
     pub fn new(vm: VmName, devices: Vec<AttachedDevice>) -> Self {
-        Self { vm, subchannels: devices.into_iter().map(Subchannel::new).collect() }
+        let subchannels = devices.into_iter().map(|device| Subchannel::new(vm, device)).collect();
+        Self { subchannels, reports: Vec::new() }
     }
 
     /// START SUBCHANNEL.
     pub fn start(&mut self, number: SubchannelNumber, orb: &Orb, now: Tick) -> ConditionCode {
-        let found = self.numbered_mut(number);
-        found.map_or(ConditionCode::NotOperational, |subchannel| subchannel.start(orb, now))
+        self.instruct(number, |subchannel| subchannel.start(orb, now))
     }
 
     /// TEST SUBCHANNEL: gives the status and clears it.
-    pub fn test(&mut self, number: SubchannelNumber) -> (ConditionCode, Scsw) {
-        let none = (ConditionCode::NotOperational, Scsw::default());
+    pub fn test(&mut self, number: SubchannelNumber) -> (ConditionCode, Irb) {
+        let none = (ConditionCode::NotOperational, Irb::default());
         self.numbered_mut(number).map_or(none, Subchannel::test)
     }
 
@@ -232,37 +151,36 @@ impl Subsystem {
         all.find(|subchannel| subchannel.number == number).map(|subchannel| subchannel.schib)
     }
 
-    /// MODIFY SUBCHANNEL.
-    pub fn modify(
-        &mut self,
-        number: SubchannelNumber,
-        enabled: bool,
-        isc: u8,
-        intparm: u32,
-    ) -> ConditionCode {
-        let Some(Subchannel { schib: Schib { pmcw, scsw, .. }, .. }) = self.numbered_mut(number)
-        else {
-            return ConditionCode::NotOperational;
-        };
-        if scsw.is_status_pending() {
-            return ConditionCode::Status;
-        }
-        if scsw.control.intersects(ScswControl::FUNCTIONS) {
-            return ConditionCode::Busy;
-        }
-        *pmcw = pmcw.with_enabled(enabled).with_interruption_subclass(isc);
-        pmcw.interruption_parameter = intparm;
-        ConditionCode::Done
+    /// MODIFY SUBCHANNEL: takes from `schib` what the program may set.
+    pub fn modify(&mut self, number: SubchannelNumber, schib: &Schib) -> ConditionCode {
+        self.instruct(number, |subchannel| subchannel.modify(schib))
     }
 
-    /// Ends the channel programs that are due, begins those whose hold has ended, and says when
-    /// the next one is due.
-    pub fn step(&mut self, now: Tick, storage: &Storage) -> Option<Tick> {
-        for subchannel in &mut self.subchannels {
-            subchannel.end_if_due(now, self.vm, storage);
-            subchannel.begin(now);
-        }
-        self.subchannels.iter().filter_map(|subchannel| subchannel.due).min()
+    /// HALT SUBCHANNEL. It is performed with the next step.
+    pub fn halt(&mut self, number: SubchannelNumber) -> ConditionCode {
+        self.instruct(number, Subchannel::halt)
+    }
+
+    /// CLEAR SUBCHANNEL. It is performed with the next step.
+    pub fn clear(&mut self, number: SubchannelNumber) -> ConditionCode {
+        self.instruct(number, Subchannel::clear)
+    }
+
+    /// CANCEL SUBCHANNEL: takes back a start whose program has not begun or is suspended.
+    pub fn cancel(&mut self, number: SubchannelNumber) -> ConditionCode {
+        self.instruct(number, Subchannel::cancel)
+    }
+
+    /// RESUME SUBCHANNEL.
+    pub fn resume(&mut self, number: SubchannelNumber, now: Tick) -> ConditionCode {
+        self.instruct(number, |subchannel| subchannel.resume(now))
+    }
+
+    /// TEST PENDING INTERRUPTION, with these subclasses admitted: takes an interruption without
+    /// interrupting. Condition code [`ConditionCode::Status`] says that there was one.
+    pub fn test_pending(&mut self, admitted: u8) -> (ConditionCode, Option<IoInterruption>) {
+        let taken = self.take_interruption(admitted);
+        (if taken.is_some() { ConditionCode::Status } else { ConditionCode::Done }, taken)
     }
 
     /// Takes the pending interruption of the lowest subclass among `admitted`, of which the
@@ -270,7 +188,7 @@ impl Subsystem {
     pub(in crate::machine) fn take_interruption(&mut self, admitted: u8) -> Option<IoInterruption> {
         let pending = self.subchannels.iter_mut().filter(|it| it.interrupts(admitted));
         let first = pending.min_by_key(|it| it.schib.pmcw.interruption_subclass())?;
-        first.schib.model_area[0] |= INTERRUPTION_TAKEN;
+        first.note_interruption();
         Some(IoInterruption {
             subchannel: first.number,
             parameter: first.schib.pmcw.interruption_parameter,
@@ -278,16 +196,40 @@ impl Subsystem {
         })
     }
 
+    fn instruct(
+        &mut self,
+        number: SubchannelNumber,
+        action: impl FnOnce(&mut Subchannel) -> ConditionCode,
+    ) -> ConditionCode {
+        self.numbered_mut(number).map_or(ConditionCode::NotOperational, action)
+    }
+
+    /// Does what is due in all subchannels, and says when the next thing is.
+    pub fn step(&mut self, now: Tick, storage: &Storage) -> Option<Tick> {
+        for subchannel in &mut self.subchannels {
+            subchannel.advance(now, storage);
+        }
+        self.subchannels.iter().filter_map(|subchannel| subchannel.next_due(now)).min()
+    }
+
+    fn numbered_mut(&mut self, number: SubchannelNumber) -> Option<&mut Subchannel> {
+        self.subchannels.iter_mut().find(|subchannel| subchannel.number == number)
+    }
+}
+
+/// What the monitor does.
+impl Subsystem {
     /// The epoch under which the device is attached; `None` when it is not.
     #[must_use]
     pub fn epoch(&self, slot: DeviceSlot) -> Option<Epoch> {
         self.at(slot).ok().and_then(|subchannel| subchannel.epoch)
     }
 
-    /// Whether no channel program is in flight; one that is held and not begun is not.
+    /// Whether no channel program is in flight; one that is held and not begun is not, nor is one
+    /// that has suspended itself.
     #[must_use]
     pub fn quiet(&self, slot: DeviceSlot) -> bool {
-        self.at(slot).is_ok_and(|subchannel| subchannel.due.is_none())
+        self.at(slot).is_ok_and(Subchannel::is_at_rest)
     }
 
     /// Whether this slot has this very device.
@@ -305,12 +247,13 @@ impl Subsystem {
         if same { Ok(()) } else { Err(ChannelError::OtherDevice) }
     }
 
-    /// From now on a start is accepted but its channel program is not begun.
+    /// From now on a start is accepted but its channel program is not begun. A program whose
+    /// device waits with the first command is given up at the device, and begins anew later.
     ///
     /// # Errors
     /// Fails when there is no such device.
     pub fn hold(&mut self, slot: DeviceSlot) -> Result<(), ChannelError> {
-        self.at_mut(slot)?.held = true;
+        self.at_mut(slot)?.hold();
         Ok(())
     }
 
@@ -328,27 +271,83 @@ impl Subsystem {
     /// # Errors
     /// Fails when there is no such device, or it has seen a higher epoch.
     pub fn attach(&mut self, slot: DeviceSlot, epoch: Epoch) -> Result<(), ChannelError> {
-        let vm = self.vm;
         let subchannel = self.at_mut(slot)?;
-        let access = subchannel.attached.access(vm, epoch);
+        let access = subchannel.access(epoch, 0x80);
         subchannel.attached.device.admit(&access).map_err(|_| ChannelError::Fenced)?;
         subchannel.epoch = Some(epoch);
         subchannel.held = false;
         Ok(())
     }
 
-    /// Takes the device away; an I/O in flight never reaches it, and its start is pending again.
+    /// Takes the device away; nothing reaches it any more. A channel program that has not begun is
+    /// pending again; one that was in the middle ends with an interface-control check.
     ///
     /// # Errors
     /// Fails when there is no such device.
     pub fn detach(&mut self, slot: DeviceSlot) -> Result<(), ChannelError> {
+        self.at_mut(slot)?.detach();
+        Ok(())
+    }
+
+    /// Takes the device away for good, or brings it back: the guest is told by a channel report,
+    /// and finds that the subchannel has a device no more, or again. It is not enabled then, and
+    /// has nothing to do.
+    ///
+    /// # Errors
+    /// Fails when there is no such device.
+    pub fn install(&mut self, slot: DeviceSlot, is_there: bool) -> Result<(), ChannelError> {
         let subchannel = self.at_mut(slot)?;
-        subchannel.epoch = None;
-        if subchannel.due.take().is_some() {
-            let control = ScswControl::START_FUNCTION | ScswControl::START_PENDING;
-            subchannel.schib.scsw.control = control;
+        if subchannel.schib.pmcw.has_device() != is_there {
+            subchannel.install(is_there);
+            let report = ChannelReportWord::of_subchannel(subchannel.number);
+            self.reports.push(report);
         }
         Ok(())
+    }
+
+    /// Varies the paths of `mask` on or off; the guest is told by channel reports.
+    ///
+    /// # Errors
+    /// Fails when there is no such device.
+    pub fn vary_paths(
+        &mut self,
+        slot: DeviceSlot,
+        mask: u8,
+        is_online: bool,
+    ) -> Result<(), ChannelError> {
+        let pmcw = &mut self.at_mut(slot)?.schib.pmcw;
+        let mask = mask & pmcw.installed_paths;
+        let before = pmcw.available_paths;
+        pmcw.available_paths = if is_online { before | mask } else { before & !mask };
+        let changed = before ^ pmcw.available_paths;
+        let condition = if is_online {
+            ChannelReportWord::INITIALIZED
+        } else {
+            ChannelReportWord::PERMANENT_ERROR
+        };
+        let channels = pmcw.channel_paths;
+        for (place, channel) in channels.into_iter().enumerate() {
+            if changed & (0x80 >> place) != 0 {
+                let source = ChannelReportWord::CHANNEL_PATH;
+                self.reports.push(ChannelReportWord::of(source, condition, u16::from(channel)));
+            }
+        }
+        Ok(())
+    }
+
+    /// From now on the device answers on all paths but those of `mask`. The guest finds out when
+    /// it uses one.
+    ///
+    /// # Errors
+    /// Fails when there is no such device.
+    pub fn cut_paths(&mut self, slot: DeviceSlot, mask: u8) -> Result<(), ChannelError> {
+        self.at_mut(slot)?.cut_paths = mask;
+        Ok(())
+    }
+
+    /// What has happened to subchannels and paths since the last time, oldest first.
+    pub fn take_reports(&mut self) -> Vec<ChannelReportWord> {
+        mem::take(&mut self.reports)
     }
 
     /// Writes the state of the subchannel into `image`, changing nothing.
@@ -391,12 +390,8 @@ impl Subsystem {
         subchannel.schib = image.schib;
         subchannel.orb = image.orb;
         subchannel.sense = image.sense;
-        subchannel.due = None;
+        subchannel.run = None;
         Ok(())
-    }
-
-    fn numbered_mut(&mut self, number: SubchannelNumber) -> Option<&mut Subchannel> {
-        self.subchannels.iter_mut().find(|subchannel| subchannel.number == number)
     }
 
     fn at(&self, slot: DeviceSlot) -> Result<&Subchannel, ChannelError> {

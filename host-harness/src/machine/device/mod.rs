@@ -246,6 +246,11 @@ pub trait Device: Send + Sync + fmt::Debug {
     /// What kind of device it is.
     fn sense_id(&self) -> SenseId;
 
+    /// How many sense bytes it has, at most 32.
+    fn sense_length(&self) -> usize {
+        32
+    }
+
     /// Takes note that the VM of `access` now uses the device under this epoch.
     ///
     /// # Errors

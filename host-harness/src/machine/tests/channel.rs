@@ -54,9 +54,9 @@ fn start_is_refused_unless_attached_enabled_and_idle() {
     let orb = Orb::of_program(0x1000, 0);
     assert_eq!(start(&machine, &orb, 0), ConditionCode::NotOperational);
     ready(&machine, 1);
-    machine.with_subsystem(|subsystem| subsystem.modify(SUBCHANNEL, false, 3, 0));
+    machine.with_subsystem(|subsystem| enable(subsystem, false));
     assert_eq!(start(&machine, &orb, 0), ConditionCode::NotOperational);
-    machine.with_subsystem(|subsystem| subsystem.modify(SUBCHANNEL, true, 3, 0));
+    machine.with_subsystem(|subsystem| enable(subsystem, true));
     assert_eq!(start(&machine, &orb, 0), ConditionCode::Done);
     assert_eq!(start(&machine, &orb, 0), ConditionCode::Busy);
     machine.step_channel(at(200));

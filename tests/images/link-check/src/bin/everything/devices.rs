@@ -52,6 +52,7 @@ fn subchannel() {
         Pmcw::is_enabled(&any());
         Pmcw::with_enabled(any(), any());
         Pmcw::has_device(&any());
+        Pmcw::without_device(any());
         Pmcw::interruption_subclass(&any());
         Pmcw::with_interruption_subclass(any(), any());
         Pmcw::has_concurrent_sense(&any());
