@@ -17,11 +17,14 @@ mod console;
 mod ctc;
 mod disk;
 mod ethernet;
+mod faulty;
 mod fba;
 mod image;
 mod lan;
 mod paths;
+mod placed;
 mod switch;
+mod tape;
 
 pub use buffer::Buffer;
 pub use ckd::{CkdDisk, TrackPosition};
@@ -29,9 +32,12 @@ pub use console::{Console, LineSink, READ_INQUIRY, WRITE_ON};
 pub use ctc::{Ctc, PREPARE, SENSE_COMMAND_BYTE, WRITE_END_OF_FILE};
 pub use disk::{Disk, DiskWrite};
 pub use ethernet::{BROADCAST, Frame, MacAddress, ProtocolAddress, TYPE_ARP, TYPE_LOCAL, is_group};
+pub use faulty::{Faulty, Misbehavior, NEVER};
 pub use fba::{ExtentPosition, FbaDisk};
 pub use lan::{Lan, LanCounts, READ_ADDRESS, READ_IF_ANY};
+pub use placed::{Alias, EmulatedDisk};
 pub use switch::{Port, Switch, SwitchCounts};
+pub use tape::Tape;
 
 use monitor_core::{
     channel::DeviceStatus,
@@ -217,6 +223,8 @@ pub enum Refusal {
     CommandReject,
     /// A higher epoch of the same VM has been seen: this copy no longer owns the VM.
     Fenced,
+    /// The device belongs to another SU.
+    OtherSystem,
 }
 
 impl Refusal {
@@ -226,6 +234,7 @@ impl Refusal {
         match self {
             Self::CommandReject => [0x80, 0x00],
             Self::Fenced => [0x80, 0x02],
+            Self::OtherSystem => [0x40, 0x00],
         }
     }
 }
@@ -235,6 +244,7 @@ impl fmt::Display for Refusal {
         formatter.write_str(match self {
             Self::CommandReject => "command rejected",
             Self::Fenced => "fenced by a higher epoch",
+            Self::OtherSystem => "device of another SU",
         })
     }
 }

@@ -1,0 +1,264 @@
+//! A device that goes wrong as it is told to: for tests, and for the simulator.
+//!
+//! Source of truth: this file. Invariants: the same script and the same commands give the same
+//! faults; a command that is not in the script is the device's own. Deliberately not here: when a
+//! fault is worth while.
+
+use super::{Access, Device, Ending, Outcome, Path, Refusal, Sense, SenseId, Transfer};
+use crate::machine::lock;
+use monitor_core::{
+    channel::DeviceStatus,
+    units::{Micros, VmName},
+};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+/// What goes wrong with a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misbehavior {
+    /// It is not done, and ends with unit check and these sense bytes.
+    UnitCheck(Sense),
+    /// The device is busy: it waits while it is asked so many times, and then it is done.
+    Busy(u32),
+    /// It waits for ever, or until it is canceled.
+    Endless,
+    /// It is done, but device end comes so long after channel end.
+    LateDeviceEnd(Micros),
+    /// It is done, but its device end never comes: the interruption is lost.
+    LostDeviceEnd,
+}
+
+/// Device end that never comes is this long after channel end.
+pub const NEVER: Micros = Micros::new(u64::MAX);
+
+/// How a command goes on that was begun and waits.
+#[derive(Clone, Copy, Debug)]
+enum Waiting {
+    /// It has to be asked for so many times more.
+    Asks(u32),
+    /// It goes on waiting.
+    Forever,
+    /// The device itself waits; what goes wrong when it does not any more.
+    Device(Option<Misbehavior>),
+}
+
+/// A command that waits: whose, and its place in the channel program.
+type Key = (VmName, Path, u16);
+
+#[derive(Debug, Default)]
+struct Script {
+    /// Commands that were begun; the first one has number 1.
+    begun: u64,
+    faults: BTreeMap<u64, Misbehavior>,
+    waiting: BTreeMap<Key, Waiting>,
+    struck: u64,
+}
+
+impl Script {
+    /// What goes wrong with a command now, if anything does; `None` while it waits.
+    fn step(&mut self, key: Key) -> Option<Option<Misbehavior>> {
+        let waiting = match self.waiting.remove(&key) {
+            Some(waiting) => waiting,
+            None => self.begin(),
+        };
+        let rest = match waiting {
+            Waiting::Asks(0) => return Some(None),
+            Waiting::Device(fault) => return Some(fault),
+            Waiting::Asks(count) => Waiting::Asks(count - 1),
+            Waiting::Forever => Waiting::Forever,
+        };
+        self.waiting.insert(key, rest);
+        None
+    }
+
+    fn begin(&mut self) -> Waiting {
+        self.begun += 1;
+        let fault = self.faults.remove(&self.begun);
+        self.struck += u64::from(fault.is_some());
+        match fault {
+            Some(Misbehavior::Busy(count)) => Waiting::Asks(count),
+            Some(Misbehavior::Endless) => Waiting::Forever,
+            fault => Waiting::Device(fault),
+        }
+    }
+}
+
+/// A device with a script of faults.
+#[derive(Debug)]
+pub struct Faulty {
+    device: Arc<dyn Device>,
+    script: Mutex<Script>,
+}
+
+impl Faulty {
+    /// This device without faults so far.
+    #[must_use]
+    pub fn new(device: Arc<dyn Device>) -> Self {
+        Self { device, script: Mutex::default() }
+    }
+
+    /// Has the command of this number go wrong; the first one of all has number 1.
+    pub fn inject(&self, command: u64, misbehavior: Misbehavior) {
+        lock(&self.script).faults.insert(command, misbehavior);
+    }
+
+    /// Has the next command go wrong that is begun.
+    pub fn inject_next(&self, misbehavior: Misbehavior) {
+        let mut script = lock(&self.script);
+        let next = script.begun + 1;
+        script.faults.insert(next, misbehavior);
+    }
+
+    /// How many commands have gone wrong.
+    #[must_use]
+    pub fn struck(&self) -> u64 {
+        lock(&self.script).struck
+    }
+
+    fn strike(
+        &self,
+        access: &mut Access,
+        device: impl FnOnce(&dyn Device, &mut Access) -> Outcome,
+    ) -> Outcome {
+        let key = (access.vm, access.path, access.command_index);
+        let Some(fault) = lock(&self.script).step(key) else {
+            return Outcome::Pending;
+        };
+        if let Some(Misbehavior::UnitCheck(sense)) = fault {
+            return Outcome::Ended(Ending { sense, ..Ending::unit_check([0, 0]) });
+        }
+        match (device(&*self.device, access), fault) {
+            (Outcome::Pending, fault) => {
+                lock(&self.script).waiting.insert(key, Waiting::Device(fault));
+                Outcome::Pending
+            }
+            (Outcome::Ended(ending), Some(Misbehavior::LateDeviceEnd(device_end_after))) => {
+                Outcome::Ended(Ending { device_end_after, ..ending })
+            }
+            (Outcome::Ended(ending), Some(Misbehavior::LostDeviceEnd)) => {
+                Outcome::Ended(Ending { device_end_after: NEVER, ..ending })
+            }
+            (outcome, _) => outcome,
+        }
+    }
+}
+
+impl Device for Faulty {
+    fn sense_id(&self) -> SenseId {
+        self.device.sense_id()
+    }
+
+    fn admit(&self, access: &Access) -> Result<(), Refusal> {
+        self.device.admit(access)
+    }
+
+    fn execute(&self, access: &mut Access, command: u8, data: &mut dyn Transfer) -> Outcome {
+        self.strike(access, |device, access| device.execute(access, command, data))
+    }
+
+    fn no_operation(&self, access: &mut Access) -> Outcome {
+        self.strike(access, |device, access| device.no_operation(access))
+    }
+
+    fn take_unsolicited(&self, access: &Access) -> Option<DeviceStatus> {
+        self.device.take_unsolicited(access)
+    }
+
+    fn cancel(&self, access: &Access) {
+        let is_own = |key: &Key| (key.0, key.1) == (access.vm, access.path);
+        lock(&self.script).waiting.retain(|key, _| !is_own(key));
+        self.device.cancel(access);
+    }
+
+    fn adopt(&self, from: &Access, to: &Access) -> Result<(), Refusal> {
+        self.device.adopt(from, to)
+    }
+
+    fn reset(&self, access: &Access) {
+        self.device.reset(access);
+    }
+
+    fn fenced_count(&self) -> u64 {
+        self.device.fenced_count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::device::{Buffer, FbaDisk};
+    use monitor_core::units::Epoch;
+
+    const SENSE: Sense = [0x10; 32];
+
+    fn access() -> Access {
+        let path = Path { system: 1, channel: 0 };
+        Access::new(VmName::new("VM1").unwrap(), Epoch::new(1), path)
+    }
+
+    fn faulty() -> Faulty {
+        Faulty::new(Arc::new(FbaDisk::in_memory(8)))
+    }
+
+    /// Device status and the time of device end; `None` while the device waits.
+    fn ask(device: &Faulty) -> Option<(u8, u64)> {
+        match device.execute(&mut access(), 0x64, &mut Buffer::input(32)) {
+            Outcome::Ended(ending) => Some((ending.status.bits(), ending.device_end_after.get())),
+            Outcome::Pending => None,
+        }
+    }
+
+    #[test]
+    fn command_of_the_script_goes_wrong_and_the_others_do_not() {
+        let device = faulty();
+        device.inject(2, Misbehavior::UnitCheck(SENSE));
+        device.inject(3, Misbehavior::LateDeviceEnd(Micros::new(77)));
+        device.inject(4, Misbehavior::LostDeviceEnd);
+        let good = Some((0x0C, 0));
+        let ends: Vec<_> = (0..5).map(|_| ask(&device)).collect();
+        let never = Some((0x0C, u64::MAX));
+        assert_eq!(ends, [good, Some((0x0E, 0)), Some((0x0C, 77)), never, good]);
+        assert_eq!(device.struck(), 3);
+    }
+
+    #[test]
+    fn busy_device_does_the_command_when_it_was_asked_often_enough() {
+        let device = faulty();
+        device.inject_next(Misbehavior::Busy(2));
+        let ends: Vec<_> = (0..4).map(|_| ask(&device).is_some()).collect();
+        assert_eq!(ends, [false, false, true, true]);
+        device.inject_next(Misbehavior::UnitCheck(SENSE));
+        assert_eq!(ask(&device), Some((0x0E, 0)), "what was asked again was one command");
+    }
+
+    #[test]
+    fn endless_command_ends_when_it_is_canceled() {
+        let device = faulty();
+        device.inject_next(Misbehavior::Endless);
+        assert!((0..100).all(|_| ask(&device).is_none()));
+        device.cancel(&access());
+        assert_eq!(ask(&device), Some((0x0C, 0)));
+    }
+
+    #[test]
+    fn command_for_which_the_device_waits_is_one_command() {
+        let device = faulty();
+        let mut other = access();
+        other.vm = VmName::new("VM2").unwrap();
+        device.execute(&mut other.clone(), 0xB4, &mut Buffer::input(32));
+        device.inject_next(Misbehavior::LateDeviceEnd(Micros::new(5)));
+        assert!((0..3).all(|_| ask(&device).is_none()), "reserved for another VM");
+        device.execute(&mut other, 0x94, &mut Buffer::input(32));
+        assert_eq!(ask(&device), Some((0x0C, 5)));
+    }
+
+    #[test]
+    fn sense_bytes_are_those_of_the_script() {
+        let device = faulty();
+        device.inject_next(Misbehavior::UnitCheck(SENSE));
+        let outcome = device.no_operation(&mut access());
+        assert!(matches!(outcome, Outcome::Ended(Ending { sense: SENSE, .. })));
+    }
+}
