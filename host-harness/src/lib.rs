@@ -13,6 +13,7 @@ pub mod cli;
 pub mod cluster;
 pub mod config;
 pub mod console;
+pub mod ctc;
 pub mod live;
 pub mod machine;
 pub mod plan;

@@ -194,7 +194,8 @@ impl Both<'_> {
             let collides = matches!(self.other.waiting, Waiting::Control | Waiting::Read(_));
             return collides.then(collision);
         };
-        self.own.attention = false;
+        // The other side may call with its next command already.
+        self.own.attention = self.other.waiting.calls();
         Some(match parcel {
             Parcel::EndOfFile => {
                 let status = Ending::NORMAL.status.union(DeviceStatus::UNIT_EXCEPTION);
@@ -253,6 +254,7 @@ impl Device for Ctc {
         self.with(|this| {
             this.own.fence.pass(access)?;
             this.own.is_ready = true;
+            this.own.attention |= this.other.waiting.calls();
             Ok(())
         })
     }
@@ -370,6 +372,7 @@ mod tests {
         assert_eq!(run(&here, WRITE, &mut second), Outcome::Pending);
         assert!(is_normal(run(&there, READ, &mut input)));
         assert_eq!((input.given(), second.taken()), (&b"abc"[..], 0));
+        assert!(attention(&there) && !attention(&there));
     }
 
     #[test]
