@@ -11,7 +11,9 @@
 
 mod pipe;
 pub mod swarm;
+mod wire;
 mod world;
 
 pub use pipe::{Direction, Pipe, PipeEnd};
+pub use wire::WireKind;
 pub use world::{Course, Cut, Scenario, SimHub, World};

@@ -14,7 +14,10 @@ use monitor_core::{
     vm::{Activity, Disposition, Findings, Ownership, Reason, VmBlock},
 };
 
-use super::pipe::{Direction, Pipe, PipeEnd};
+use super::{
+    pipe::Direction,
+    wire::{Wire, WireEnd, WireKind},
+};
 use crate::{
     cluster::{
         AtOnce, Cluster, ConsoleHub, DirectoryPort, FIRST_EPOCH, HubConsole, Judgement, SuMonitor,
@@ -81,6 +84,8 @@ pub enum Cut {
 /// What happens to an attempt beside itself.
 #[derive(Clone, Debug)]
 pub struct Scenario {
+    /// What the ends talk over.
+    pub wire: WireKind,
     /// The link is cut.
     pub cut: Option<Cut>,
     /// A link that is lost comes back; otherwise the first loss is for good.
@@ -104,6 +109,7 @@ pub struct Scenario {
 impl Default for Scenario {
     fn default() -> Self {
         Self {
+            wire: WireKind::Pipe,
             cut: None,
             comes_back: false,
             wrong_byte: None,
@@ -144,8 +150,8 @@ pub struct Course {
     pub verified: Option<Verified>,
 }
 
-type Driver<'s> = SourceDriver<'s, VmPorts, PipeEnd, DirectoryPort, HubConsole, Crc32c>;
-type Receiver<'s> = TargetDriver<'s, VmPorts, PipeEnd, DirectoryPort, HubConsole, Crc32c>;
+type Driver<'s> = SourceDriver<'s, VmPorts, WireEnd, DirectoryPort, HubConsole, Crc32c>;
+type Receiver<'s> = TargetDriver<'s, VmPorts, WireEnd, DirectoryPort, HubConsole, Crc32c>;
 
 /// SUs, one VM, and where it is.
 #[derive(Debug)]
@@ -210,14 +216,13 @@ impl World {
     /// # Panics
     /// When the target is no SU of the world, or the attempt does not end.
     pub fn attempt(&mut self, target: SuName, scenario: &Scenario) -> Course {
-        let pipe = Pipe::new();
-        prepare(&pipe, scenario);
-        let (here, there) = pipe.ends();
+        let (wire, here, there) = Wire::new(scenario.wire);
+        prepare(&wire, scenario);
         let (source_machine, entries) =
             (Arc::clone(&self.machine), self.cluster.entries(self.epoch));
         let target_monitor = self.monitor(&target, None);
         let witness = target_monitor.witness();
-        let mut attempt = Attempt::new(self, &pipe, scenario);
+        let mut attempt = Attempt::new(self, &wire, scenario);
         let (course, target_machine) = attempt.run(
             (here, there),
             (self.monitor(&self.at, Some(self.block)), target_monitor),
@@ -265,10 +270,13 @@ impl World {
     }
 }
 
-fn prepare(pipe: &Pipe, scenario: &Scenario) {
+fn prepare(wire: &Wire, scenario: &Scenario) {
     if !scenario.comes_back {
-        pipe.sever();
+        wire.sever();
     }
+    let Some(pipe) = wire.pipe() else {
+        return;
+    };
     if let Some((direction, place, mask)) = scenario.wrong_byte {
         pipe.falsify(direction, place, mask);
     }
@@ -283,7 +291,7 @@ fn prepare(pipe: &Pipe, scenario: &Scenario) {
 /// One attempt in its course.
 struct Attempt<'w> {
     world: &'w World,
-    pipe: &'w Pipe,
+    wire: &'w Wire,
     scenario: &'w Scenario,
     now: Tick,
     epoch: Epoch,
@@ -296,10 +304,10 @@ struct Attempt<'w> {
 }
 
 impl<'w> Attempt<'w> {
-    const fn new(world: &'w World, pipe: &'w Pipe, scenario: &'w Scenario) -> Self {
+    const fn new(world: &'w World, wire: &'w Wire, scenario: &'w Scenario) -> Self {
         Self {
             world,
-            pipe,
+            wire,
             scenario,
             now: world.now,
             epoch: world.epoch,
@@ -314,7 +322,7 @@ impl<'w> Attempt<'w> {
 
     fn run(
         &mut self,
-        (here, there): (PipeEnd, PipeEnd),
+        (here, there): (WireEnd, WireEnd),
         (source_monitor, target_monitor): (SuMonitor, SuMonitor),
         (machine, mut entries): (&Arc<Machine>, Vec<DeviceEntry>),
         target: SuName,
@@ -399,13 +407,15 @@ impl<'w> Attempt<'w> {
             assert!(self.rounds < ROUNDS_MAX, "the attempt does not end: {self:?}");
             self.now = self.now.after(ROUND);
             self.is_stalled |= self.scenario.stall == Some(source.machine().phase());
-            self.pipe.refill(if self.is_stalled { 0 } else { self.scenario.bytes_per_round });
+            self.wire.refill(if self.is_stalled { 0 } else { self.scenario.bytes_per_round });
             self.inflict(source, receiver);
             self.world.cluster.step_network(self.now);
             step_machine(machine, self.now);
             source.ports().vm.set_now(self.now);
+            source.ports().link.set_now(self.now);
             let waits = source.step(self.now);
             receiver.ports().vm.set_now(self.now);
+            receiver.ports().link.set_now(self.now);
             let awaits = receiver.step(self.now);
             if let Some(machine) = receiver.ports().vm.machine() {
                 step_machine(machine, self.now);
@@ -417,7 +427,7 @@ impl<'w> Attempt<'w> {
             let resting = waits.finished || (is_severed && is_at_rest(source.machine()));
             if waits.finished {
                 // A source that has ended closes its end of the link.
-                self.pipe.cut();
+                self.wire.cut();
             }
             if resting && (awaits.finished || is_over(receiver.machine())) {
                 return built;
@@ -436,7 +446,7 @@ impl<'w> Attempt<'w> {
         };
         if cut && !self.has_cut {
             self.has_cut = true;
-            self.pipe.cut();
+            self.wire.cut();
         }
         if self.scenario.cancel == Some(phase) && !self.cancelled {
             self.cancelled = source.cancel(self.now).is_ok();
