@@ -7,10 +7,13 @@
 
 use std::sync::Arc;
 
-use host_harness::machine::Machine;
-use integration_tests::rig::{Moment, Rig, Scene, differences};
+use host_harness::machine::{Machine, Tracking};
+use integration_tests::rig::{Ended, Moment, Rig, Scene, differences, page, put};
 use monitor_core::{
+    limits::PAGE_BYTES,
+    memory::{PageState, StateOrder},
     migrate::{SourcePhase, TargetPhase},
+    units::PageNumber,
     vm::{AdapterMasks, EventMasks, MachineImage, Measurement},
 };
 
@@ -18,19 +21,42 @@ use monitor_core::{
 const PAGES: u64 = 256;
 
 /// Moves the guest after `action` was done when the processors are about to be stopped.
-fn moved(rig: &mut Rig, action: impl FnOnce(&Scene<'_>)) -> Arc<Machine> {
+fn moved(rig: &mut Rig, action: impl FnOnce(&Scene<'_>)) -> (Ended, Arc<Machine>) {
+    moved_at(rig, |moment| moment == Moment::Stopping, action)
+}
+
+/// Moves the guest and does `action` once, at the first moment for which it is meant.
+fn moved_at(
+    rig: &mut Rig,
+    when: impl Fn(Moment) -> bool,
+    action: impl FnOnce(&Scene<'_>),
+) -> (Ended, Arc<Machine>) {
     let mut action = Some(action);
     let ended = rig.attempt(&mut |moment, scene| {
-        if moment == Moment::Stopping
+        if when(moment)
             && let Some(action) = action.take()
         {
             action(scene);
         }
     });
+    assert!(action.is_none(), "the moment did not come");
+    let copy = assert_moved(rig, &ended);
+    (ended, copy)
+}
+
+fn assert_moved(rig: &Rig, ended: &Ended) -> Arc<Machine> {
     assert_eq!((ended.source, ended.target), (SourcePhase::Released, TargetPhase::Completed));
-    let copy = ended.copy.expect("a completed move has a copy");
-    assert_eq!(differences(&rig.guest, &copy), [] as [u64; 0], "pages that are not the same");
-    copy
+    let copy = ended.copy.as_ref().expect("a completed move has a copy");
+    assert_eq!(differences(&rig.guest, copy), [] as [u64; 0], "pages that are not the same");
+    Arc::clone(copy)
+}
+
+fn order(guest: &Machine, page: u64, order: StateOrder) {
+    guest.storage.set_state(PageNumber::new(page), order);
+}
+
+fn state(guest: &Machine, page: u64) -> PageState {
+    guest.storage.state_as_preserved(PageNumber::new(page))
 }
 
 fn whole(machine: &Machine) -> MachineImage {
@@ -52,7 +78,171 @@ fn machine_as_a_whole_is_that_of_the_stop() {
     let mut rig = Rig::new(PAGES);
     // What the rehearsals have loaded is overwritten, also by less.
     rig.guest.with_floating(|floating| (1..30).for_each(|word| floating.push_report(word)));
-    let copy = moved(&mut rig, |scene| scene.guest.restore_machine(&state));
+    let (_, copy) = moved(&mut rig, |scene| scene.guest.restore_machine(&state));
     assert_eq!(whole(&copy), state);
     assert_eq!(copy.with_floating(|floating| floating.take_report()), Some(0x4083_0001));
+}
+
+// Page states. The copy is soiled before the move: what nobody brings there is not zero.
+
+#[test]
+fn content_of_unused_pages_is_not_sent_and_zero_at_the_target() {
+    let mut rig = Rig::new(PAGES);
+    for page in 64..128 {
+        order(&rig.guest, page, StateOrder::SetUnused);
+    }
+    order(&rig.guest, 200, StateOrder::SetUnused);
+    let (ended, copy) = moved(&mut rig, |_| ());
+    assert_eq!(ended.statistics.saved.get(), 65 * PAGE_BYTES as u64);
+    assert!(ended.statistics.passes[0].bytes.get() < (PAGES - 64) * PAGE_BYTES as u64);
+    for unused in [64, 127, 200] {
+        assert_eq!(state(&copy, unused), PageState::Unused);
+        assert_eq!(page(&copy, unused)[..], [0; PAGE_BYTES][..]);
+    }
+}
+
+#[test]
+fn page_that_turns_unused_behind_its_body_is_dropped_at_the_target() {
+    let mut rig = Rig::new(PAGES);
+    let (_, copy) = moved(&mut rig, |scene| {
+        order(scene.guest, 5, StateOrder::SetUnused);
+        put(scene.guest, 6, 77);
+        order(scene.guest, 6, StateOrder::SetUnused);
+    });
+    for unused in [5, 6] {
+        assert_eq!(state(&copy, unused), PageState::Unused);
+        assert_eq!(page(&copy, unused)[..], [0; PAGE_BYTES][..]);
+    }
+}
+
+#[test]
+fn page_that_is_stable_again_has_its_content() {
+    let mut rig = Rig::new(PAGES);
+    for page in [9, 10] {
+        order(&rig.guest, page, StateOrder::SetUnused);
+    }
+    let (_, copy) = moved(&mut rig, |scene| {
+        order(scene.guest, 9, StateOrder::SetStable);
+        order(scene.guest, 10, StateOrder::SetStableResident);
+        put(scene.guest, 10, 78);
+    });
+    assert_eq!((state(&copy, 9), state(&copy, 10)), (PageState::Stable, PageState::Stable));
+    for stable in [9, 10] {
+        assert_eq!(page(&copy, stable), page(&rig.guest, stable));
+    }
+}
+
+/// The state is read before the content, so a change of it in between is another change.
+#[test]
+fn state_that_changes_while_its_page_is_copied_is_moved() {
+    for frame_bytes_max in [4288, 262_336] {
+        let mut rig = Rig::new(PAGES);
+        rig.frame_bytes_max = frame_bytes_max;
+        order(&rig.guest, 21, StateOrder::SetUnused);
+        let (_, copy) = moved_at(
+            &mut rig,
+            |moment| moment.copies(20),
+            |scene| {
+                order(scene.guest, 20, StateOrder::SetUnused);
+                order(scene.guest, 21, StateOrder::SetStable);
+                put(scene.guest, 21, 79);
+            },
+        );
+        assert_eq!((state(&copy, 20), state(&copy, 21)), (PageState::Unused, PageState::Stable));
+    }
+}
+
+#[test]
+fn volatile_pages_keep_their_content_and_dropped_ones_their_exception() {
+    let mut rig = Rig::new(PAGES);
+    order(&rig.guest, 30, StateOrder::SetVolatile);
+    order(&rig.guest, 31, StateOrder::SetPotentiallyVolatile);
+    order(&rig.guest, 32, StateOrder::SetVolatile);
+    assert!(rig.guest.storage.discard(PageNumber::new(32)));
+    let (_, copy) = moved(&mut rig, |scene| {
+        order(scene.guest, 33, StateOrder::SetVolatile);
+        order(scene.guest, 34, StateOrder::SetVolatile);
+        assert!(scene.guest.storage.discard(PageNumber::new(34)));
+    });
+    let states: Vec<_> = (30..35).map(|page| state(&copy, page)).collect();
+    use PageState::{Discarded, PotentiallyVolatile, Volatile};
+    assert_eq!(states, [Volatile, PotentiallyVolatile, Discarded, Volatile, Discarded]);
+    for kept in [30, 31, 33] {
+        assert_eq!(page(&copy, kept), page(&rig.guest, kept));
+    }
+    for gone in [32, 34] {
+        assert!(copy.storage.is_discarded(gone * PAGE_BYTES as u64));
+    }
+}
+
+#[test]
+fn states_are_those_of_the_second_attempt() {
+    let mut rig = Rig::new(PAGES);
+    order(&rig.guest, 40, StateOrder::SetUnused);
+    let ended = rig.attempt(&mut |moment, scene| {
+        if moment == Moment::Stopping {
+            order(scene.guest, 41, StateOrder::SetUnused);
+            scene.cancel();
+        }
+    });
+    assert_eq!(ended.source, SourcePhase::RolledBack);
+    order(&rig.guest, 40, StateOrder::SetStable);
+    order(&rig.guest, 42, StateOrder::SetVolatile);
+    let (_, copy) = moved(&mut rig, |scene| put(scene.guest, 40, 80));
+    let states = [40, 41, 42].map(|page| state(&copy, page));
+    assert_eq!(states, [PageState::Stable, PageState::Unused, PageState::Volatile]);
+}
+
+/// The stop takes too long once: the guest runs again, and what it says of its pages then counts.
+#[test]
+fn states_that_change_behind_a_rollback_of_the_stop_are_moved() {
+    let mut rig = Rig::new(PAGES);
+    let (mut is_stopped, mut resumes) = (false, 0);
+    let ended = rig.attempt(&mut |moment, scene| match moment {
+        Moment::Stopping if resumes == 0 => {
+            scene.set_link_bytes(1000);
+            (0..40).for_each(|page| put(scene.guest, page, 900 + page));
+            order(scene.guest, 100, StateOrder::SetUnused);
+            order(scene.guest, 101, StateOrder::SetUnused);
+        }
+        Moment::Stopped => is_stopped = true,
+        Moment::Copied(_) if is_stopped && resumes == 0 => scene.set_link_bytes(0),
+        Moment::Resumed => {
+            resumes += 1;
+            scene.open_link();
+            order(scene.guest, 0, StateOrder::SetUnused);
+            order(scene.guest, 101, StateOrder::SetStable);
+        }
+        _ => {}
+    });
+    let copy = assert_moved(&rig, &ended);
+    assert_eq!((resumes, ended.statistics.overruns), (1, 1));
+    let states = [0, 1, 100, 101].map(|page| state(&copy, page));
+    use PageState::{Stable, Unused};
+    assert_eq!(states, [Unused, Stable, Unused, Stable]);
+}
+
+// Storage keys, where the tracker uses the bits of the hardware.
+
+#[test]
+fn keys_that_the_tracker_has_cleared_are_those_of_the_guest() {
+    let mut rig = Rig::new(PAGES);
+    rig.guest.storage.track_by(Tracking::Keys);
+    let key = |guest: &Machine, page| guest.storage.key_as_preserved(PageNumber::new(page));
+    let set = |guest: &Machine, page, key| guest.storage.set_key(PageNumber::new(page), key);
+    (50..60).for_each(|page| set(&rig.guest, page, 0x30));
+    let (ended, copy) = moved(&mut rig, |scene| {
+        put(scene.guest, 50, 81);
+        scene.guest.storage.load(51 * PAGE_BYTES as u64).unwrap();
+        put(scene.guest, 52, 82);
+        set(scene.guest, 52, 0x40);
+        put(scene.guest, 53, 83);
+        assert_eq!(scene.guest.storage.reset_reference(PageNumber::new(53)), 3);
+    });
+    let keys = |guest| [50, 51, 52, 53, 54].map(|page| key(guest, page));
+    assert_eq!(keys(&copy), [0x36, 0x34, 0x40, 0x32, 0x30]);
+    assert_eq!(keys(&rig.guest), keys(&copy));
+    assert_eq!(page(&copy, 52), page(&rig.guest, 52));
+    // What was stored into has its key with it; in frames of their own are the others.
+    assert_eq!(ended.statistics.stopped_keys.keys.get(), 3);
 }

@@ -1,11 +1,11 @@
 //! Moves under random writes, random schedules and random faults: the guest is one guest, whole,
 //! wherever it is, and what has failed once succeeds without the fault.
 //!
-//! One property writes between two port calls and knows what each page and key has to be; the
+//! One property writes between two port calls and knows what each page, key and state has to be; the
 //! other one moves a guest that works, does I/O, and judges itself. Both have a fixed seed, so
 //! that a failure repeats.
 //!
-//! Source of truth: a plain model of pages and keys; `host_harness::cluster::judge`. Invariant:
+//! Source of truth: a plain model of pages, keys and states; `host_harness::cluster::judge`. Invariant:
 //! a guest that is stopped writes nothing. Deliberately not here: restarts of a monitor.
 
 use std::collections::BTreeMap;
@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use host_harness::{
     config::{Config, WorkloadName},
     console::Verified,
-    machine::Machine,
+    machine::{Machine, Tracking},
     sim::{Cut, Direction, Pipe, Scenario, World},
 };
 use integration_tests::{
@@ -24,6 +24,7 @@ use integration_tests::{
 };
 use monitor_core::{
     limits::PAGE_BYTES,
+    memory::{PageState, StateOrder},
     migrate::{SourcePhase, TargetPhase},
     units::{Micros, PageNumber},
     vm::{Disposition, Reason},
@@ -61,6 +62,9 @@ enum Write {
     SetKey(u8),
     Load,
     ResetReference,
+    Order(StateOrder),
+    /// Not the guest but its host drops the content, if it may.
+    Discard,
 }
 
 /// What is done at a moment.
@@ -90,6 +94,8 @@ fn write() -> impl Strategy<Value = Act> {
         2 => any::<u8>().prop_map(Write::SetKey),
         1 => Just(Write::Load),
         1 => Just(Write::ResetReference),
+        3 => select(StateOrder::ALL.to_vec()).prop_map(Write::Order),
+        1 => Just(Write::Discard),
     ];
     (any::<u64>(), write).prop_map(|(page, write)| Act::Write(page, write))
 }
@@ -123,26 +129,43 @@ fn link_fault() -> impl Strategy<Value = LinkFault> {
     prop_oneof![Just(LinkFault::None), cut, wrong]
 }
 
-/// What each page and key of the guest has to be.
+/// What each page, key and state of the guest has to be.
 #[derive(Debug)]
 struct Model {
     values: Vec<Option<u64>>,
     keys: Vec<u8>,
+    states: Vec<PageState>,
 }
 
 impl Model {
     fn new(pages: u64) -> Self {
-        let values = (0..pages).map(first_value).collect();
-        Self { values, keys: (0..pages).map(first_key).collect() }
+        let values: Vec<_> = (0..pages).map(first_value).collect();
+        let states = vec![PageState::Stable; values.len()];
+        Self { values, keys: (0..pages).map(first_key).collect(), states }
     }
 
     /// Lets the guest and the model do the same.
     fn write(&mut self, guest: &Machine, page: u64, write: Write) {
         let page = page % guest.storage.page_count().get();
         let index = usize::try_from(page).unwrap();
-        let key = &mut self.keys[index];
+        let (key, state) = (&mut self.keys[index], &mut self.states[index]);
         let number = PageNumber::new(page);
         match write {
+            // An exception, which this guest does not handle.
+            Write::Put(_) | Write::Clear | Write::Load if *state == PageState::Discarded => {
+                assert!(guest.storage.is_discarded(page * PAGE_BYTES as u64));
+            }
+            Write::Order(order) => {
+                assert_eq!(guest.storage.set_state(number, order), *state);
+                *state = state.after(order);
+            }
+            Write::Discard => {
+                let dropped = state.dropped(*key & 0x02 != 0);
+                assert_eq!(guest.storage.discard(number), dropped.is_some());
+                if let Some(dropped) = dropped {
+                    (self.values[index], *state) = (None, dropped);
+                }
+            }
             Write::Put(value) => {
                 put(guest, page, value);
                 (self.values[index], *key) = (Some(value), *key | 0x06);
@@ -160,7 +183,7 @@ impl Model {
                 *key |= 0x04;
             }
             Write::ResetReference => {
-                guest.storage.reset_reference(number);
+                assert_eq!(guest.storage.reset_reference(number), (*key & 0x06) >> 1);
                 *key &= !0x04;
             }
         }
@@ -168,13 +191,14 @@ impl Model {
 
     /// The pages that are not as they have to be.
     fn differences(&self, guest: &Machine) -> Vec<u64> {
-        let wrong = |(number, (value, key)): &(u64, (&Option<u64>, &u8))| {
-            let expected = value.map_or_else(|| vec![0; PAGE_BYTES], pattern);
+        let wrong = |number: &u64| {
+            let (index, at) = (usize::try_from(*number).unwrap(), PageNumber::new(*number));
+            let expected = self.values[index].map_or_else(|| vec![0; PAGE_BYTES], pattern);
             page(guest, *number)[..] != expected[..]
-                || guest.storage.key_as_preserved(PageNumber::new(*number)) != **key
+                || guest.storage.key_as_preserved(at) != self.keys[index]
+                || guest.storage.state_as_preserved(at) != self.states[index]
         };
-        let all = (0..).zip(self.values.iter().zip(&self.keys));
-        all.filter(wrong).map(|(number, _)| number).collect()
+        (0..guest.storage.page_count().get()).filter(wrong).collect()
     }
 }
 
@@ -328,8 +352,10 @@ proptest! {
         fault in link_fault(),
         between in prop::collection::vec(write(), 0..10),
         later in prop::collection::vec((0..200_usize, write()), 0..40),
+        tracking in select(vec![Tracking::Marks, Tracking::Keys]),
     ) {
         let (mut rig, mut model) = (Rig::new(pages), Model::new(pages));
+        rig.guest.storage.track_by(tracking);
         rig.frame_bytes_max = frame_bytes_max;
         rig.limits.peer_answer = PATIENCE;
         rig.limits.reconnect = PATIENCE;
