@@ -90,7 +90,10 @@ impl Channel {
             // The adapters are this system's alone, so that none is refused.
             let attached = self.subsystem.attach(DeviceSlot::new(slot), EPOCH);
             debug_assert!(attached.is_ok(), "an adapter is refused");
-            self.subsystem.modify(number, true, 0, 0);
+            if let Some(mut schib) = self.subsystem.store(number) {
+                schib.pmcw = schib.pmcw.with_enabled(true);
+                self.subsystem.modify(number, &schib);
+            }
         }
     }
 
@@ -124,8 +127,8 @@ impl Channel {
     }
 
     fn news(&mut self, number: SubchannelNumber) -> Option<News> {
-        let (condition, status) = self.subsystem.test(number);
-        (condition == ConditionCode::Done).then(|| news_of(&status))
+        let (condition, irb) = self.subsystem.test(number);
+        (condition == ConditionCode::Done).then(|| news_of(&irb.scsw))
     }
 
     /// Starts to write a message; false when the adapter does not take it now.
