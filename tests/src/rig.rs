@@ -13,7 +13,7 @@ use std::{cell::Cell, sync::Arc};
 use host_harness::{
     cluster::{Directory, DirectoryPort},
     machine::{
-        AttachedDevice, Context, Crc32c, Disk, Exception, Fill, Machine, Path, Program, Step,
+        AttachedDevice, Context, Crc32c, Exception, FbaDisk, Fill, Machine, Path, Program, Step,
     },
     sim::{Pipe, PipeEnd},
 };
@@ -43,6 +43,9 @@ pub const SLOT: DeviceSlot = DeviceSlot::new(0);
 
 /// The subchannel of the disk.
 pub const SUBCHANNEL: SubchannelNumber = SubchannelNumber::new(0x10);
+
+/// The blocks of the disk.
+const DISK_BLOCKS: u32 = 8;
 
 /// How long one channel program of the disk takes: four rounds.
 pub const LATENCY: Micros = Micros::new(200);
@@ -178,7 +181,7 @@ pub struct Rig {
     /// The guest at the source.
     pub guest: Arc<Machine>,
     /// The guest's disk, which both SUs reach.
-    pub disk: Arc<Disk>,
+    pub disk: Arc<FbaDisk>,
     /// The longest frame that the target takes.
     pub frame_bytes_max: usize,
     /// The limits of the next attempt.
@@ -198,7 +201,7 @@ impl Rig {
     /// When there can be no guest of this size.
     #[must_use]
     pub fn new(pages: u64) -> Self {
-        let disk = Arc::new(Disk::new());
+        let disk = Arc::new(FbaDisk::in_memory(DISK_BLOCKS));
         let guest = Arc::new(machine(&block(pages), &disk));
         for page in (0..pages).map(PageNumber::new) {
             if let Some(value) = first_value(page.get()) {
@@ -453,8 +456,8 @@ fn step(machine: &Machine, now: Tick) {
     }
 }
 
-fn machine(block: &VmBlock, disk: &Arc<Disk>) -> Machine {
-    let device: Arc<Disk> = Arc::clone(disk);
+fn machine(block: &VmBlock, disk: &Arc<FbaDisk>) -> Machine {
+    let device: Arc<FbaDisk> = Arc::clone(disk);
     let devices = vec![AttachedDevice::new(descriptor(), device, LATENCY, Path::default())];
     let configuration = ConfigurationName::new("390SU- 500-10B").expect("a short name");
     Machine::new(block, configuration, Arc::new(Quiet), devices)

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use host_harness::{
     cluster::{Judgement, judge},
     console::Verified,
-    machine::{Access, Buffer, Device, Machine, Outcome, Path, Position, command},
+    machine::{Access, Machine, Path},
     sim::{Scenario, World},
 };
 use integration_tests::worlds::{other, started, with};
@@ -106,9 +106,8 @@ fn a_record_that_nobody_wrote_is_found() {
         let disk = world.cluster().journal_disk().unwrap();
         let vm = VmName::new("VM12PROD").unwrap();
         let access = Access::new(vm, Epoch::new(2), Path::default());
-        let mut data = Buffer::output(&[7; 4096]);
-        let written = disk.execute(&mut access.at(Position::Block(0)), command::WRITE, &mut data);
-        assert_eq!(written, Outcome::NORMAL);
+        disk.put(&access, 0, &[7; 4096]);
+        assert_eq!(disk.last_write().unwrap().epoch, access.epoch);
     });
     assert_eq!(found, Verified { io: false, ..Verified::ALL });
 }

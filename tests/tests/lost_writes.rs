@@ -25,9 +25,7 @@
 
 use std::sync::Arc;
 
-use host_harness::machine::{
-    Access, Buffer, ConditionCode, Device, Machine, Outcome, Path, Position, command,
-};
+use host_harness::machine::{Access, ConditionCode, Machine, Path};
 use integration_tests::rig::{
     EPOCH, Ended, Hand, LATENCY, Moment, Rig, SLOT, SUBCHANNEL, Scene, address, clear, differences,
     has, key, page, put,
@@ -103,26 +101,28 @@ fn open_interruptions(guest: &Machine) {
     guest.restore(PROCESSOR, &image).unwrap();
 }
 
-/// Starts a program of one command, which concerns block 0 of the disk and the page of input.
+/// Starts a program whose last command concerns the disk's blocks and the page of input.
 fn start_io(scene: &Scene<'_>, code: u8, count: u64) {
     let storage = &scene.guest.storage;
     let program = address(30, 0);
-    storage.store(program, 0x0740_0004 << 32 | (program + 64)).unwrap();
+    // An extent over all blocks, and where to read in it.
+    storage.store(program, 0x6340_0010 << 32 | (program + 64)).unwrap();
     storage.store(program + 64, 0).unwrap();
+    storage.store(program + 72, 7).unwrap();
+    storage.store(program + 8, 0x4340_0008 << 32 | (program + 80)).unwrap();
+    storage.store(program + 80, 0x0600_0008 << 32).unwrap();
     let command = u64::from(code) << 56 | 0x20 << 48 | count << 32 | address(INPUT_PAGE, 0);
-    storage.store(program + 8, command).unwrap();
+    storage.store(program + 16, command).unwrap();
     let orb = Orb::of_program(u32::try_from(program).unwrap(), 0xCAFE);
     let started = scene.guest.with_subsystem(|it| it.start(SUBCHANNEL, &orb, scene.now));
     assert_eq!(started, ConditionCode::Done);
 }
 
-/// A rig whose disk has something in block 0.
+/// A rig whose disk has something in its first block.
 fn with_disk(content: &[u8]) -> Rig {
     let rig = Rig::new(PAGES);
     let vm = VmName::new("VM12PROD").unwrap();
-    let mut access = Access::new(vm, EPOCH, Path::default()).at(Position::Block(0));
-    let written = rig.disk.execute(&mut access, command::WRITE, &mut Buffer::output(content));
-    assert_eq!(written, Outcome::NORMAL);
+    rig.disk.put(&Access::new(vm, EPOCH, Path::default()), 0, content);
     rig
 }
 
@@ -171,7 +171,7 @@ fn io_interruption_is_moved() {
 fn input_of_a_channel_program_is_moved() {
     let mut rig = with_disk(b"INPUT");
     let copy =
-        moved(&mut rig, |moment| moment.reads_key(INPUT_PAGE), |scene| start_io(scene, 0x02, 4096));
+        moved(&mut rig, |moment| moment.reads_key(INPUT_PAGE), |scene| start_io(scene, 0x42, 4096));
     assert!(has(&copy, INPUT_PAGE, 0, b"INPUT\0"));
     assert_eq!(key(&copy, INPUT_PAGE) & 0x06, 0x06);
 }
@@ -196,7 +196,7 @@ fn input_that_ends_during_the_stop_is_moved() {
         Moment::Stopping => {
             rounds += 1;
             if rounds == 3 {
-                start_io(scene, 0x02, 4096);
+                start_io(scene, 0x42, 4096);
                 started = Some(scene.now);
             }
         }

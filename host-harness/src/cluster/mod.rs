@@ -32,9 +32,9 @@ use crate::{
     config::{Config, WorkloadName},
     console::ConsoleName,
     machine::{
-        AttachedDevice, Console, Device, Disk, Lan, LineSink, Machine, Path, Switch, Tracking,
+        AttachedDevice, Console, Device, FbaDisk, Lan, LineSink, Machine, Path, Switch, Tracking,
     },
-    workload::{GuestPlan, IplError, LanLine, Peer, Sight, ipl},
+    workload::{GuestPlan, IplError, JOURNAL_BLOCKS, LanLine, Peer, Sight, ipl},
 };
 
 /// The epoch of a VM that is started for the first time.
@@ -99,7 +99,7 @@ pub struct Cluster {
     sus: Vec<Arc<Su>>,
     directory: Arc<Directory>,
     devices: Vec<ClusterDevice>,
-    disks: BTreeMap<Mnemonic, Arc<Disk>>,
+    disks: BTreeMap<Mnemonic, Arc<FbaDisk>>,
     peers: Vec<Peer>,
     epoch: Epoch,
     tracking: Tracking,
@@ -128,7 +128,7 @@ impl Cluster {
         let (mut devices, mut peers) = (Vec::new(), Vec::new());
         let pings = config.workload.run.contains(&WorkloadName::Network);
         for (number, device) in (0_u16..).zip(&config.vm.devices) {
-            let disk: Arc<Disk> = Arc::default();
+            let disk = Arc::new(FbaDisk::in_memory(JOURNAL_BLOCKS));
             let switch = Switch::new();
             let behind = |su: &SuName| -> Arc<dyn Device> {
                 match device.kind {
@@ -139,7 +139,7 @@ impl Cluster {
                     DeviceKind::Console => Arc::clone(&console),
                     // The storage network gives every SU the same image.
                     DeviceKind::Disk | DeviceKind::Tape | DeviceKind::ChannelToChannel => {
-                        Arc::<Disk>::clone(&disk)
+                        Arc::<FbaDisk>::clone(&disk)
                     }
                 }
             };
@@ -183,7 +183,7 @@ impl Cluster {
 
     /// The disk to which the guest writes its journal.
     #[must_use]
-    pub fn journal_disk(&self) -> Option<&Arc<Disk>> {
+    pub fn journal_disk(&self) -> Option<&Arc<FbaDisk>> {
         let journal = self.plan.journal?;
         let device = self.devices.iter().find(|it| it.descriptor.subchannel == journal)?;
         self.disks.get(&device.descriptor.mnemonic)

@@ -26,14 +26,14 @@ use super::{
     system,
     verdict::{Fault, Verdict},
 };
-use crate::machine::{AddressFault, Disk, Machine, Storage};
+use crate::machine::{AddressFault, FbaDisk, Machine, Storage};
 
 mod processors;
 
 /// Judges the guest of `plan` in `machine`, stopped or running. `journal` is the disk that the
 /// guest's journal is on; without it, the journal is judged by what is in the guest alone.
 #[must_use]
-pub fn check(machine: &Machine, plan: &GuestPlan, journal: Option<&Disk>) -> Verdict {
+pub fn check(machine: &Machine, plan: &GuestPlan, journal: Option<&FbaDisk>) -> Verdict {
     let mut verdict = Verdict::default();
     if judge(machine, plan, journal, &mut verdict).is_err() || machine.fault().is_some() {
         verdict.fault(Fault::Unusable);
@@ -159,7 +159,7 @@ type Looked = Result<(), AddressFault>;
 fn judge(
     machine: &Machine,
     plan: &GuestPlan,
-    disk: Option<&Disk>,
+    disk: Option<&FbaDisk>,
     verdict: &mut Verdict,
 ) -> Looked {
     let layout = Layout::new(plan, machine.storage.page_count(), machine.processor_count())
@@ -332,8 +332,8 @@ impl Case<'_> {
         self.reported(BlockName::Network, network::FAULTS, "wrong frames on the lines")
     }
 
-    fn journal(&mut self, disk: Option<&Disk>) -> Looked {
-        let log = disk.map(Disk::log);
+    fn journal(&mut self, disk: Option<&FbaDisk>) -> Looked {
+        let log = disk.map(FbaDisk::log);
         let started = self.before.started;
         let holds = started == 0
             || self.holds(|view| {

@@ -39,8 +39,27 @@ const READING: u64 = 2;
 
 /// Records from one read-back to the next.
 const READ_BACK_RECORDS: u64 = 8;
-/// Blocks that the journal uses in turn, so that the disk does not grow for ever.
-const BLOCKS: u64 = 4096;
+/// Records for which the journal has room; the next one takes the place of the oldest.
+const PLACES: u32 = 4096;
+/// Blocks of the disk that a record takes.
+const RECORD_BLOCKS: u16 = 8;
+/// Blocks of the disk that the journal takes.
+pub const JOURNAL_BLOCKS: u32 = PLACES * RECORD_BLOCKS as u32;
+
+/// Commands of an FBA disk.
+const DEFINE_EXTENT: u8 = 0x63;
+const LOCATE: u8 = 0x43;
+const READ: u8 = 0x42;
+const WRITE: u8 = 0x41;
+/// What LOCATE positions for.
+const TO_WRITE: u8 = 0x01;
+const TO_READ: u8 = 0x06;
+
+/// The parameters of DEFINE EXTENT: all writes are permitted, to the blocks of the journal.
+const EXTENT: [u8; 16] = {
+    let [.., a, b, c, d] = ((JOURNAL_BLOCKS - 1) as u64).to_be_bytes();
+    [0xC0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d]
+};
 /// Time until a busy subchannel is tried again.
 const RETRY_US: u64 = 1000;
 
@@ -69,10 +88,10 @@ pub(super) fn run(context: &mut Context<'_>, _budget: u32) -> Result<Step, Addre
     let (started, written) = (block.get(STARTED)?, block.get(WRITTEN)?);
     let reads = started == written && written / READ_BACK_RECORDS > block.get(READ_BACK)?;
     let condition = if reads {
-        transfer(context, block, request::READ, RECORD_IN, written)?
+        transfer(context, block, READ, RECORD_IN, written)?
     } else {
         context.storage.store_bytes(RECORD_OUT, &record(written + 1, now))?;
-        transfer(context, block, request::WRITE, RECORD_OUT, written + 1)?
+        transfer(context, block, WRITE, RECORD_OUT, written + 1)?
     };
     match condition {
         ConditionCode::Done if reads => block.set(REQUEST, READING)?,
@@ -89,7 +108,7 @@ pub(super) fn run(context: &mut Context<'_>, _budget: u32) -> Result<Step, Addre
     Ok(super::worked(1, next))
 }
 
-/// Starts the transfer of one record between its block and `page`.
+/// Starts the transfer of one record between its blocks and `page`.
 fn transfer(
     context: &mut Context<'_>,
     block: Block<'_>,
@@ -97,10 +116,16 @@ fn transfer(
     page: u64,
     number: u64,
 ) -> Result<ConditionCode, AddressFault> {
-    let disk_block = (number % BLOCKS) as u32;
-    context.storage.store_bytes(JOURNAL_PAGE + DATA, &disk_block.to_be_bytes())?;
+    let (extent, location) = (JOURNAL_PAGE + DATA, JOURNAL_PAGE + DATA + EXTENT.len() as u64);
+    let place = (number % u64::from(PLACES)) as u32 * u32::from(RECORD_BLOCKS);
+    let operation = if code == WRITE { TO_WRITE } else { TO_READ };
+    let [high, low] = RECORD_BLOCKS.to_be_bytes();
+    context.storage.store_bytes(extent, &EXTENT)?;
+    context.storage.store_bytes(location, &[operation, 0, high, low])?;
+    context.storage.store_bytes(location + 4, &place.to_be_bytes())?;
     let commands = [
-        Command { code: request::SELECT, address: JOURNAL_PAGE + DATA, byte_count: 4 },
+        Command { code: DEFINE_EXTENT, address: extent, byte_count: EXTENT.len() as u16 },
+        Command { code: LOCATE, address: location, byte_count: 8 },
         Command { code, address: page, byte_count: PAGE as u16 },
     ];
     let subchannel = SubchannelNumber::new(block.get(SUBCHANNEL)? as u16);

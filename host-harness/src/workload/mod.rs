@@ -31,6 +31,7 @@ mod verdict;
 
 pub use check::check;
 pub use ipl::{IplError, ipl};
+pub use journal::JOURNAL_BLOCKS;
 pub use peer::{Peer, Sight};
 pub use verdict::{Counts, Fault, Verdict};
 

@@ -11,10 +11,6 @@ use crate::machine::{AddressFault, ConditionCode, Context};
 
 /// Command code WRITE.
 pub(super) const WRITE: u8 = 0x01;
-/// Command code READ.
-pub(super) const READ: u8 = 0x02;
-/// Command code that selects a block of a disk.
-pub(super) const SELECT: u8 = 0x07;
 
 /// Where a request's page holds its data, behind the channel program.
 pub(super) const DATA: u64 = 0x100;

@@ -28,7 +28,7 @@ use super::{
     *,
 };
 use crate::machine::{
-    AttachedDevice, Console, Device, Disk, Lan, LineSink, MacAddress, Machine, Path, Switch,
+    AttachedDevice, Console, Device, FbaDisk, Lan, LineSink, MacAddress, Machine, Path, Switch,
 };
 
 const PAGES: PageCount = PageCount::new(256);
@@ -84,7 +84,7 @@ impl LineSink for Lines {
 struct Rig {
     machine: Machine,
     plan: GuestPlan,
-    disk: Arc<Disk>,
+    disk: Arc<FbaDisk>,
     console: Arc<Console>,
     lines: Arc<Lines>,
     lans: Vec<Arc<Lan>>,
@@ -117,7 +117,8 @@ impl Rig {
         let sink: Arc<dyn LineSink> = lines.clone();
         let console =
             shared.map_or_else(|| Arc::new(Console::new(sink)), |rig| rig.console.clone());
-        let disk = shared.map_or_else(Arc::default, |rig| rig.disk.clone());
+        let disk = shared
+            .map_or_else(|| Arc::new(FbaDisk::in_memory(JOURNAL_BLOCKS)), |rig| rig.disk.clone());
         let mac: MacAddress = [2, 0, 0, 0, 0, u8::from(shared.is_some())];
         let switch = |number: usize| {
             shared.map_or_else(Switch::new, |rig| Arc::clone(rig.lans[number].port().switch()))

@@ -6,7 +6,7 @@
 
 use std::{collections::VecDeque, convert::Infallible, sync::Arc};
 
-use host_harness::machine::{Disk, Machine, Monitor, PortFailure, VmPorts};
+use host_harness::machine::{FbaDisk, Machine, Monitor, PortFailure, VmPorts};
 use monitor_core::{
     channel::SubchannelImage,
     device::DeviceDescriptor,
@@ -43,13 +43,13 @@ impl OperatorConsole for Silent {
 /// A monitor that sets up soiled machines.
 #[derive(Debug)]
 pub(super) struct Shop {
-    disk: Arc<Disk>,
+    disk: Arc<FbaDisk>,
     built: Option<Arc<Machine>>,
     is_target: bool,
 }
 
 impl Shop {
-    pub(super) const fn new(disk: Arc<Disk>) -> Self {
+    pub(super) const fn new(disk: Arc<FbaDisk>) -> Self {
         Self { disk, built: None, is_target: false }
     }
 }

@@ -9,6 +9,7 @@
 use super::{
     Access, Device, DiskWrite, Ending, Outcome, Position, Refusal, SenseId, Transfer,
     books::{Books, Keeper, is_path_command},
+    buffer::Buffer,
     image::{FileImage, Image, MemoryImage},
     paths::{Gate, command as path_command},
 };
@@ -134,6 +135,32 @@ impl FbaDisk {
 
     fn new(image: Box<dyn Image>, block_count: u32, keeper: Keeper) -> Self {
         Self { image, block_count, keeper, log: Mutex::default() }
+    }
+
+    /// A channel program without a channel: writes `bytes` from `block` on, unless the disk
+    /// refuses them.
+    pub fn put(&self, access: &Access, block: u32, bytes: &[u8]) -> Outcome {
+        let mut access = *access;
+        let last = self.block_count.saturating_sub(1).to_be_bytes();
+        let extent = [&[MASK_CONTROL, 0, 0, 0][..], &[0; 8], &last].concat();
+        let [high, low] = (bytes.len().div_ceil(Self::BLOCK_BYTES) as u16).to_be_bytes();
+        let location = [&[operation::WRITE, 0, high, low][..], &block.to_be_bytes()].concat();
+        let mut outcome = Outcome::NORMAL;
+        for (code, bytes) in [
+            (command::DEFINE_EXTENT, &extent[..]),
+            (command::LOCATE, &location),
+            (command::WRITE, bytes),
+        ] {
+            outcome = self.execute(&mut access, code, &mut Buffer::output(bytes));
+            access.command_index += 1;
+        }
+        outcome
+    }
+
+    /// The latest accepted write.
+    #[must_use]
+    pub fn last_write(&self) -> Option<DiskWrite> {
+        lock(&self.log).last().copied()
     }
 
     /// Every accepted write so far, in order.

@@ -1,26 +1,27 @@
-//! Devices of a world: a console, a line, and a disk that judges the journal as it is written.
+//! Devices of a world: a console, and a disk that judges the journal as it is written.
 //!
-//! Source of truth: the workload `journal` for what a record is. Invariants: a device keeps the
-//! highest epoch that it has seen and refuses lower ones; each record comes once and in order.
+//! Source of truth: the workload `journal` for what a record is. Invariants: the disk is the FBA
+//! disk of the harness, whose every write is looked at; each record comes once and in order.
 //! Deliberately not here: latency, and what a guest says.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use monitor_core::units::Epoch;
+use monitor_core::{channel::DeviceStatus, units::Epoch};
 
-use crate::machine::{
-    Access, Device, Disk, Outcome, Position, Refusal, SenseId, Transfer, command, take_all,
+use crate::{
+    machine::{
+        Access, Console, Device, DiskWrite, FbaDisk, LineSink, Outcome, Refusal, SenseId, Transfer,
+    },
+    workload::JOURNAL_BLOCKS,
 };
 
-/// What a device remembers.
+/// What is remembered of a device.
 #[derive(Debug, Default)]
 struct Memory {
     highest: Epoch,
-    refused: u64,
-    /// The latest record, its position, and its bytes: what the guest reads back.
+    /// The latest record, and the write that brought it.
     last: u64,
-    position: Position,
-    content: Vec<u8>,
+    seen: u64,
     /// The first thing that was wrong.
     fault: Option<&'static str>,
     /// The epoch of the latest accepted transfer that has not been asked for.
@@ -38,21 +39,47 @@ pub(super) struct Look {
     pub(super) fault: Option<&'static str>,
 }
 
+/// Where lines go that nobody reads.
+struct Nowhere;
+
+impl LineSink for Nowhere {
+    fn line(&self, _text: &str) {}
+}
+
+/// The device itself.
+#[derive(Debug)]
+enum Kind {
+    Console(Console),
+    Journal(FbaDisk),
+}
+
 /// A device that all SUs reach.
 #[derive(Debug)]
 pub(super) struct SimDevice {
+    kind: Kind,
     memory: Mutex<Memory>,
-    /// Whether the guest keeps its journal here.
-    keeps_journal: bool,
 }
 
 impl SimDevice {
+    /// The disk of the journal, or a console.
     pub(super) fn new(keeps_journal: bool) -> Self {
-        Self { memory: Mutex::default(), keeps_journal }
+        let kind = if keeps_journal {
+            Kind::Journal(FbaDisk::in_memory(JOURNAL_BLOCKS))
+        } else {
+            Kind::Console(Console::new(Arc::new(Nowhere)))
+        };
+        Self { kind, memory: Mutex::default() }
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn device(&self) -> &dyn Device {
+        match &self.kind {
+            Kind::Console(console) => console,
+            Kind::Journal(disk) => disk,
+        }
     }
 
     /// What a checker looks at; a transfer is shown once.
@@ -66,85 +93,70 @@ impl SimDevice {
     pub(super) fn last_record(&self) -> u64 {
         self.memory().last
     }
+
+    /// Takes note of what a command has done.
+    fn watch(&self, access: &Access, moved: bool, outcome: Outcome) {
+        let Outcome::Ended(ending) = outcome else {
+            return;
+        };
+        if ending.status.contains(DeviceStatus::UNIT_CHECK) {
+            return;
+        }
+        let mut memory = self.memory();
+        if moved {
+            memory.transfer = Some(access.epoch);
+        }
+        if let Kind::Journal(disk) = &self.kind
+            && let Some(write) = disk.last_write()
+            && write.sequence > memory.seen
+        {
+            memory.record(&write);
+        }
+    }
 }
 
 impl Memory {
-    fn pass(&mut self, access: &Access) -> Result<(), Refusal> {
-        if access.epoch < self.highest {
-            self.refused += 1;
-            return Err(Refusal::Fenced);
+    fn record(&mut self, write: &DiskWrite) {
+        let number = write.head.first_chunk().map_or(0, |head| u64::from_be_bytes(*head));
+        if number != self.last + 1 {
+            self.fault.get_or_insert("a journal record was lost or written twice");
         }
-        self.highest = access.epoch;
-        Ok(())
+        self.last = number;
+        self.seen = write.sequence;
     }
 }
 
 impl Device for SimDevice {
     fn sense_id(&self) -> SenseId {
-        SenseId { unit_type: 0x6310, unit_model: 0x80, device_type: 0x9336, device_model: 0x10 }
+        self.device().sense_id()
     }
 
     fn admit(&self, access: &Access) -> Result<(), Refusal> {
-        self.memory().pass(access)
+        self.device().admit(access)?;
+        self.memory().highest = access.epoch;
+        Ok(())
     }
 
     fn execute(&self, access: &mut Access, command: u8, data: &mut dyn Transfer) -> Outcome {
-        self.memory().carry_out(access, command, data, self.keeps_journal).into()
+        let room = data.room();
+        let outcome = self.device().execute(access, command, data);
+        self.watch(access, data.room() != room, outcome);
+        outcome
+    }
+
+    fn no_operation(&self, access: &mut Access) -> Outcome {
+        self.device().no_operation(access)
+    }
+
+    fn take_unsolicited(&self, access: &Access) -> Option<DeviceStatus> {
+        self.device().take_unsolicited(access)
+    }
+
+    fn cancel(&self, access: &Access) {
+        self.device().cancel(access);
     }
 
     fn fenced_count(&self) -> u64 {
-        self.memory().refused
-    }
-}
-
-impl Memory {
-    fn carry_out(
-        &mut self,
-        access: &mut Access,
-        command: u8,
-        data: &mut dyn Transfer,
-        keeps_journal: bool,
-    ) -> Result<Outcome, Refusal> {
-        self.pass(access)?;
-        match command {
-            command::WRITE => {
-                if let Some(bytes) = take_all(data) {
-                    self.transfer = Some(access.epoch);
-                    if keeps_journal {
-                        self.record(access.position, bytes);
-                    }
-                }
-            }
-            command::READ => {
-                self.transfer = Some(access.epoch);
-                // The guest reads back what it has written last; anything else it would find
-                // wrong.
-                let mut block = vec![0; Disk::BLOCK_BYTES];
-                if self.position == access.position {
-                    for (place, byte) in block.iter_mut().zip(&self.content) {
-                        *place = *byte;
-                    }
-                }
-                data.give(&block);
-            }
-            command::CONTROL => {
-                if let Some(bytes) = take_all(data) {
-                    let (block, _) = bytes.split_first_chunk().ok_or(Refusal::CommandReject)?;
-                    access.position = Position::Block(u32::from_be_bytes(*block));
-                }
-            }
-            _ => return Err(Refusal::CommandReject),
-        }
-        Ok(Outcome::NORMAL)
-    }
-
-    fn record(&mut self, position: Position, bytes: Vec<u8>) {
-        let number = bytes.first_chunk().map_or(0, |head| u64::from_be_bytes(*head));
-        if number != self.last + 1 {
-            self.fault.get_or_insert("a journal record was lost or written twice");
-        }
-        self.last = number;
-        self.position = position;
-        self.content = bytes;
+        self.device().fenced_count()
     }
 }

@@ -4,7 +4,7 @@
 //! Deliberately not here: guests to which nothing was done ([`super::course`]).
 
 use super::*;
-use crate::machine::{Access, Buffer, Device, Outcome, Path, Position, command};
+use crate::machine::{Access, Path};
 
 /// A guest that has run for a while and is stopped.
 fn stopped(kinds: &[Kind]) -> Rig {
@@ -153,8 +153,8 @@ fn lost_register_is_found() {
 }
 
 /// The disk's log, written again to another disk.
-fn rewritten(rig: &Rig, change: impl Fn(u64) -> Vec<u64>) -> Disk {
-    let disk = Disk::new();
+fn rewritten(rig: &Rig, change: impl Fn(u64) -> Vec<u64>) -> FbaDisk {
+    let disk = FbaDisk::in_memory(1);
     let numbers = rig
         .disk
         .log()
@@ -163,9 +163,7 @@ fn rewritten(rig: &Rig, change: impl Fn(u64) -> Vec<u64>) -> Disk {
     for number in numbers {
         let vm = VmName::new("VM12PROD").unwrap();
         let access = Access::new(vm, Epoch::new(1), Path::default());
-        let mut data = Buffer::output(&number.to_be_bytes());
-        let written = disk.execute(&mut access.at(Position::Block(0)), command::WRITE, &mut data);
-        assert_eq!(written, Outcome::NORMAL);
+        disk.put(&access, 0, &number.to_be_bytes());
     }
     disk
 }
