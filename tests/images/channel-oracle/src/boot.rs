@@ -43,6 +43,15 @@ new_psws:
 "#
 );
 
+unsafe extern "C" {
+    static __image_end: u8;
+}
+
+/// Where the image ends.
+pub(crate) fn image_end() -> usize {
+    (&raw const __image_end).addr()
+}
+
 /// What the program that starts the image finds by its first bytes, and writes two numbers behind:
 /// the first seed, and the one behind the last.
 #[repr(C)]

@@ -17,12 +17,13 @@ mod console;
 mod machine;
 
 use crate::{console::Console, machine::Machine};
-use oracle_sequences::{Sequence, fixed, random, run};
+use oracle_sequences::{Sequence, area, fixed, random, run};
 
 /// Called once by the entry, on the image's stack, with every interruption disabled.
 #[unsafe(no_mangle)]
 extern "C" fn oracle_start() -> ! {
     console::open();
+    assert!(boot::image_end() <= area::PROGRAM as usize, "the image lies in the area");
     let mut lines = Console::default();
     let mut machine = Machine::new();
     machine.wake();

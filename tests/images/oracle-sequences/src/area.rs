@@ -1,7 +1,7 @@
 //! The storage that the sequences work on.
 //!
-//! Source of truth: this file, and `linker/oracle.ld`, which keeps the image below it. Invariant:
-//! the area lies at the same addresses on every implementation, so that channel programs are plain
+//! Source of truth: this file. Invariants: the bare image lies below the area and says so; the area
+//! lies at the same addresses on every implementation, so that channel programs are plain
 //! words and addresses in status can be compared. Deliberately not here: what is put there.
 
 /// Bytes of a page, which has one storage key.
