@@ -346,6 +346,9 @@ fn help_names_every_exit_status_workload_fault_and_moment() {
         "journal",
         "network",
         "processors",
+        "keys",
+        "page-states",
+        "full",
     ] {
         assert!(help.contains(name), "no {name} in\n{help}");
     }

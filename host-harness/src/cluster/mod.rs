@@ -126,7 +126,7 @@ impl Cluster {
             Arc::new(HubConsole::new(Arc::clone(hub), ConsoleName::Guest));
         let console: Arc<dyn Device> = Arc::new(Console::new(console));
         let (mut devices, mut peers) = (Vec::new(), Vec::new());
-        let pings = config.workload.run.contains(&WorkloadName::Network);
+        let pings = config.workload.runs(WorkloadName::Network);
         for (number, device) in (0_u16..).zip(&config.vm.devices) {
             let disk = Arc::new(FbaDisk::in_memory(JOURNAL_BLOCKS));
             let switch = Switch::new();

@@ -90,6 +90,10 @@ fn has_worked(plan: &GuestPlan, before: &Counts, after: &Counts) -> bool {
             Kind::Processors { interval_us } => {
                 (before.rounds, after.rounds, *interval_us <= 10_000)
             }
+            Kind::Keys { rate, .. } => (before.key_visits, after.key_visits, is_quick(rate)),
+            Kind::PageStates { rate, .. } => {
+                (before.state_visits, after.state_visits, is_quick(rate))
+            }
             Kind::Journal { interval_us } => {
                 (before.records, after.records, *interval_us <= 10_000)
             }

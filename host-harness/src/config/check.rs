@@ -129,9 +129,9 @@ fn check_device(config: &Config, index: usize, device: &Device) -> Result<(), Pr
 
 fn check_workload(config: &Config, overrides: &Overrides) -> Result<(), Problem> {
     let workload = &config.workload;
-    let runs = |name| workload.run.contains(&name);
-    for (index, name) in workload.run.iter().enumerate() {
-        let twice = workload.run.iter().take(index).any(|other| other == name);
+    let runs = |name| workload.runs(name);
+    for (index, name) in workload.parts().enumerate() {
+        let twice = workload.parts().take(index).any(|other| other == name);
         require(!twice, "workload.run".into(), "names a workload twice".into())?;
     }
     let both = runs(WorkloadName::Sweep) && runs(WorkloadName::SweepUnpaced);
@@ -160,6 +160,7 @@ fn check_workload(config: &Config, overrides: &Overrides) -> Result<(), Problem>
         ("processors-interval-us", workload.processors_interval_us),
         ("key-value-slots", workload.key_value_slots),
         ("ping-interval-us", workload.ping_interval_us),
+        ("attribute-pages", workload.attribute_pages),
     ] {
         require(value > 0, format!("workload.{key}"), "must not be zero".into())?;
     }

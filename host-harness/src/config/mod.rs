@@ -283,6 +283,12 @@ pub enum WorkloadName {
     Network,
     /// Uses timers and signals on every processor.
     Processors,
+    /// Sets, uses and resets storage keys.
+    Keys,
+    /// Tells the host which pages it needs.
+    PageStates,
+    /// Everything at once: sweep, hot set, key-value, journal, network, processors, keys, page states.
+    Full,
 }
 
 /// What the guest does and how it behaves.
@@ -312,6 +318,11 @@ pub struct Workload {
     pub ping_interval_us: u64,
     /// Time from one round of a processor to the next.
     pub processors_interval_us: u64,
+    /// Pages whose storage keys are used, and as many whose states change.
+    pub attribute_pages: u64,
+    /// Visits per second to the pages of each kind.
+    #[serde(deserialize_with = "values::field")]
+    pub attribute_rate: Rate,
     /// What the memory holds at first.
     #[serde(deserialize_with = "values::field")]
     pub fill: Fill,
@@ -320,6 +331,20 @@ pub struct Workload {
     pub manner: Manner,
     /// Decides all that is random in the guest.
     pub seed: u64,
+}
+
+impl WorkloadName {
+    /// The parts of [`Self::Full`].
+    pub const FULL: [Self; 8] = [
+        Self::Sweep,
+        Self::HotSet,
+        Self::KeyValue,
+        Self::Journal,
+        Self::Network,
+        Self::Processors,
+        Self::Keys,
+        Self::PageStates,
+    ];
 }
 
 impl Default for Workload {
@@ -334,6 +359,8 @@ impl Default for Workload {
             journal_interval_us: 1000,
             ping_interval_us: 1000,
             processors_interval_us: 1000,
+            attribute_pages: 1024,
+            attribute_rate: Rate::PerSecond(5000),
             fill: Fill::Random,
             manner: Manner::Accept,
             seed: 1,
@@ -345,7 +372,26 @@ impl Workload {
     /// The workloads with their parameters.
     #[must_use]
     pub fn kinds(&self) -> Vec<Kind> {
-        let kind = |name: &WorkloadName| match name {
+        self.parts().flat_map(|name| self.kind(name)).collect()
+    }
+
+    /// Whether this workload is one of those that the guest runs.
+    #[must_use]
+    pub fn runs(&self, name: WorkloadName) -> bool {
+        self.parts().any(|part| part == name)
+    }
+
+    /// The workloads, with the parts of one in its place.
+    pub fn parts(&self) -> impl Iterator<Item = WorkloadName> {
+        self.run.iter().flat_map(|name| match name {
+            WorkloadName::Full => WorkloadName::FULL.to_vec(),
+            name => vec![*name],
+        })
+    }
+
+    fn kind(&self, name: WorkloadName) -> Option<Kind> {
+        let (pages, rate) = (PageCount::new(self.attribute_pages), self.attribute_rate);
+        Some(match name {
             WorkloadName::Idle => Kind::Idle,
             WorkloadName::HotSet => {
                 Kind::HotSet { window: self.hot_set_window, rate: self.hot_set_rate }
@@ -361,8 +407,10 @@ impl Workload {
             WorkloadName::Processors => {
                 Kind::Processors { interval_us: self.processors_interval_us }
             }
-        };
-        self.run.iter().map(kind).collect()
+            WorkloadName::Keys => Kind::Keys { pages, rate },
+            WorkloadName::PageStates => Kind::PageStates { pages, rate },
+            WorkloadName::Full => return None,
+        })
     }
 }
 
@@ -457,6 +505,9 @@ choices! {
         "journal" => Self::Journal,
         "network" => Self::Network,
         "processors" => Self::Processors,
+        "keys" => Self::Keys,
+        "page-states" => Self::PageStates,
+        "full" => Self::Full,
     }
     LinkKind {
         "tcp" => Self::Tcp,

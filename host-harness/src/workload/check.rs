@@ -28,6 +28,7 @@ use super::{
 };
 use crate::machine::{AddressFault, FbaDisk, Machine, Storage};
 
+mod pages;
 mod processors;
 
 /// Judges the guest of `plan` in `machine`, stopped or running. `journal` is the disk that the
@@ -184,6 +185,8 @@ fn judge(
                 case.verdict.journal_fault_count = case.verdict.fault_count - others;
             }
             Kind::Network => case.network(layout.network)?,
+            Kind::Keys { .. } => case.keys(layout.keys)?,
+            Kind::PageStates { .. } => case.states(layout.states)?,
         }
     }
     Ok(())

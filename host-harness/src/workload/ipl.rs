@@ -14,9 +14,9 @@ use monitor_core::{
 };
 
 use super::{
-    GuestPlan, Kind, Rate, hot_set, idle, journal, key_value, network,
+    GuestPlan, Kind, Rate, hot_set, idle, journal, key_value, keys, network,
     nucleus::{Block, BlockName, LINE_NAME_BYTES, LINES_MAX, Layout, PAGE, code, low_core, prefix},
-    processors, sweep, system,
+    processors, states, sweep, system,
 };
 use crate::machine::{AddressFault, Machine, Storage};
 
@@ -135,6 +135,8 @@ pub(super) fn block_of(kind: Kind) -> BlockName {
         Kind::Journal { .. } => BlockName::Journal,
         Kind::Network => BlockName::Network,
         Kind::Processors { .. } => BlockName::Processors,
+        Kind::Keys { .. } => BlockName::Keys,
+        Kind::PageStates { .. } => BlockName::States,
     }
 }
 
@@ -168,6 +170,14 @@ fn define_workload(
             block.define(1, 1)?;
         }
         Kind::Processors { interval_us } => block.define(1, interval_us.max(1))?,
+        Kind::Keys { rate, .. } => {
+            keys::define(block, storage, layout.keys)?;
+            define_rate(block, rate)?;
+        }
+        Kind::PageStates { rate, .. } => {
+            states::define(block, storage, layout.states)?;
+            define_rate(block, rate)?;
+        }
     }
     Ok(())
 }

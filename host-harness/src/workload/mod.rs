@@ -7,8 +7,8 @@
 //!
 //! Source of truth: `nucleus` for where things are; the file of each workload for what it does.
 //! Invariants: processor 0 runs the system and all workloads but the hot set; the hot set runs
-//! on processor 1 if there is one, else on processor 0; the processors workload runs on each. Deliberately not here: threads and
-//! clocks; a guest is stepped by its machine.
+//! on processor 1 if there is one, else on processor 0; the processors workload runs on each.
+//! Deliberately not here: threads and clocks; a guest is stepped by its machine.
 
 mod check;
 mod hot_set;
@@ -16,6 +16,7 @@ mod idle;
 mod ipl;
 mod journal;
 mod key_value;
+mod keys;
 mod network;
 mod nucleus;
 mod peer;
@@ -23,6 +24,7 @@ mod processors;
 mod request;
 mod routine;
 mod script;
+mod states;
 mod sweep;
 mod system;
 #[cfg(test)]
@@ -88,6 +90,20 @@ pub enum Kind {
     },
     /// Pings on the LAN lines are answered.
     Network,
+    /// Storage keys are set, used and reset, and found as they were left.
+    Keys {
+        /// Pages whose keys are used.
+        pages: PageCount,
+        /// Visits to pages.
+        rate: Rate,
+    },
+    /// The host is told which pages are needed, and those are found as they were left.
+    PageStates {
+        /// Pages whose states change.
+        pages: PageCount,
+        /// Visits to pages.
+        rate: Rate,
+    },
     /// Every processor uses its timers and signals the others.
     Processors {
         /// Time from one round of a processor to the next.
@@ -196,11 +212,13 @@ fn worked(count: u64, next: Tick) -> Step {
 type Run = fn(&mut Context<'_>, u32) -> Result<Step, Exception>;
 
 /// All workloads; one that can be unpaced comes after those that cannot.
-const WORKLOADS: [(BlockName, Run); 7] = [
+const WORKLOADS: [(BlockName, Run); 9] = [
     (BlockName::Idle, |context, budget| Ok(idle::run(context, budget)?)),
     (BlockName::Network, |context, budget| Ok(network::run(context, budget)?)),
     (BlockName::Journal, |context, budget| Ok(journal::run(context, budget)?)),
     (BlockName::Processors, processors::run),
+    (BlockName::Keys, keys::run),
+    (BlockName::States, states::run),
     (BlockName::KeyValue, |context, budget| Ok(key_value::run(context, budget)?)),
     (BlockName::Sweep, sweep::run),
     (BlockName::HotSet, |context, budget| Ok(hot_set::run(context, budget)?)),
@@ -221,6 +239,8 @@ fn runs_on(name: BlockName, processor: u16, processor_count: u16) -> bool {
         | BlockName::Sweep
         | BlockName::KeyValue
         | BlockName::Journal
+        | BlockName::Keys
+        | BlockName::States
         | BlockName::Network => processor == 0,
     }
 }

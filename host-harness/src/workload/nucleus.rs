@@ -33,6 +33,8 @@ pub(super) const JOURNAL_PAGE: u64 = 6 * PAGE;
 pub(super) const RECORD_OUT: u64 = 7 * PAGE;
 /// The page that takes the record read back.
 pub(super) const RECORD_IN: u64 = 8 * PAGE;
+/// The page of the control blocks for which the nucleus page has no place.
+const FURTHER_BLOCKS: u64 = 9 * PAGE;
 
 /// Lines that the table takes: one page of entries of 64 bytes.
 pub(super) const LINES_MAX: usize = 64;
@@ -69,11 +71,18 @@ pub(super) enum BlockName {
     Journal,
     Network,
     Processors,
+    Keys,
+    States,
 }
 
 /// Where a word of a control block is.
 pub(super) fn word_address(name: BlockName, word: u64) -> u64 {
-    layout::NUCLEUS + name as u64 * layout::BLOCK_BYTES + 8 * word
+    const PAGE_BLOCKS: u64 = PAGE / layout::BLOCK_BYTES;
+    let (page, place) = match (name as u64).checked_sub(PAGE_BLOCKS) {
+        None => (layout::NUCLEUS, name as u64),
+        Some(place) => (FURTHER_BLOCKS, place),
+    };
+    page + place * layout::BLOCK_BYTES + 8 * word
 }
 
 /// A control block: doublewords at a fixed place.
@@ -171,6 +180,8 @@ pub(super) struct Layout {
     pub(super) hot_set: Area,
     pub(super) key_value: Area,
     pub(super) network: Area,
+    pub(super) keys: Area,
+    pub(super) states: Area,
     pub(super) sweep: Area,
 }
 
@@ -192,13 +203,17 @@ impl Layout {
                 Kind::Network => {
                     layout.network.pages = super::network::page_count(plan.lines.len());
                 }
+                Kind::Keys { pages, .. } => layout.keys.pages = pages.get().max(1),
+                Kind::PageStates { pages, .. } => layout.states.pages = pages.get().max(1),
                 Kind::Idle | Kind::Journal { .. } | Kind::Processors { .. } => {}
             }
         }
         layout.hot_set.origin = prefix(processor_count);
         layout.key_value.origin = end_of(layout.hot_set)?;
         layout.network.origin = end_of(layout.key_value)?;
-        layout.sweep.origin = end_of(layout.network)?;
+        layout.keys.origin = end_of(layout.network)?;
+        layout.states.origin = end_of(layout.keys)?;
+        layout.sweep.origin = end_of(layout.states)?;
         let needed = end_of(layout.sweep)? / PAGE;
         let spare = memory
             .get()

@@ -6,6 +6,7 @@
 mod broken;
 mod course;
 mod network;
+mod pages;
 mod processors;
 mod scripts;
 

@@ -27,6 +27,10 @@ pub enum Fault {
     HotSetPage(PageNumber),
     /// A page of the sweep is out of step with its neighbors.
     SweepPage(PageNumber),
+    /// The storage key of a page is not what it was left as.
+    Key(PageNumber),
+    /// A page of the page-states workload is not what it was left as.
+    State(PageNumber),
     /// A slot of the key-value store is broken.
     Slot(u64),
     /// The tick count of the idle workload is broken.
@@ -77,6 +81,8 @@ impl fmt::Display for Fault {
             }
             Self::HotSetPage(page) => write!(formatter, "page {page} of the hot set is wrong"),
             Self::SweepPage(page) => write!(formatter, "page {page} of the sweep is out of step"),
+            Self::Key(page) => write!(formatter, "the key of page {page} is wrong"),
+            Self::State(page) => write!(formatter, "page {page} is in a wrong state"),
             Self::Slot(index) => write!(formatter, "slot {index} is broken"),
             Self::Ticks => formatter.write_str("tick count is broken"),
             Self::Record => formatter.write_str("latest journal record is broken or old"),
@@ -113,6 +119,10 @@ pub struct Counts {
     pub read_back: u64,
     /// Pings answered on the LAN lines.
     pub answers: u64,
+    /// Visits to pages whose keys are used.
+    pub key_visits: u64,
+    /// Visits to pages whose states change.
+    pub state_visits: u64,
     /// Rounds of the processors' tasks.
     pub rounds: u64,
     /// Interruptions of their timers.
