@@ -118,6 +118,7 @@ pub struct RealStorage<'a> {
 
 impl<'a> RealStorage<'a> {
     /// Storage as a processor with these registers addresses it.
+    #[inline]
     #[must_use]
     pub fn new(storage: &'a Storage, state: &ProcessorImage) -> Self {
         Self {
@@ -129,6 +130,7 @@ impl<'a> RealStorage<'a> {
     }
 
     /// The absolute address of a real one.
+    #[inline]
     #[must_use]
     pub const fn absolute(&self, address: u64) -> u64 {
         let block = address & !(PREFIX_AREA_BYTES - 1);
@@ -145,6 +147,7 @@ impl<'a> RealStorage<'a> {
     ///
     /// # Errors
     /// Fails with the exception that the processor meets.
+    #[inline]
     pub fn load(&self, address: u64) -> Result<u64, Exception> {
         let absolute = self.checked(address, Use::Fetch)?;
         Ok(self.storage.load(absolute)?)
@@ -154,6 +157,7 @@ impl<'a> RealStorage<'a> {
     ///
     /// # Errors
     /// Fails with the exception that the processor meets.
+    #[inline]
     pub fn store(&self, address: u64, value: u64) -> Result<(), Exception> {
         let absolute = self.checked(address, Use::Store)?;
         Ok(self.storage.store(absolute, value)?)
@@ -200,22 +204,27 @@ impl<'a> RealStorage<'a> {
     /// The absolute address of a byte that may be used.
     #[inline]
     fn checked(&self, address: u64, access: Use) -> Result<u64, Exception> {
-        let refused = |cause| Exception::Protection { address, access, cause };
         if self.protects_low_addresses && matches!(access, Use::Store) && is_low(address) {
-            return Err(refused(Protection::LowAddress));
+            let cause = Protection::LowAddress;
+            return Err(Exception::Protection { address, access, cause });
         }
         let absolute = self.absolute(address);
         if self.access_key != 0 {
-            let page = absolute / PAGE_BYTES as u64;
-            if page >= self.storage.page_count().get() {
-                return Err(Exception::Addressing);
-            }
-            let key = self.storage.key(PageNumber::new(page));
-            if !key_permits(key, self.access_key, access) {
-                return Err(refused(Protection::Key));
-            }
+            self.check_key(address, absolute, access)?;
         }
         Ok(absolute)
+    }
+
+    #[cold]
+    fn check_key(&self, address: u64, absolute: u64, access: Use) -> Result<(), Exception> {
+        let page = absolute / PAGE_BYTES as u64;
+        if page >= self.storage.page_count().get() {
+            return Err(Exception::Addressing);
+        }
+        let key = self.storage.key(PageNumber::new(page));
+        let cause = Protection::Key;
+        let permits = key_permits(key, self.access_key, access);
+        permits.then_some(()).ok_or(Exception::Protection { address, access, cause })
     }
 }
 

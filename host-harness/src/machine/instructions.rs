@@ -28,6 +28,7 @@ const KEY_BITS: u8 = 0xFE;
 
 impl Context<'_> {
     /// Storage as the processor addresses it now: behind its prefix, under its key.
+    #[inline]
     #[must_use]
     pub fn real(&self) -> RealStorage<'_> {
         RealStorage::new(self.storage, self.state)
