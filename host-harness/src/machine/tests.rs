@@ -166,6 +166,7 @@ fn marked_pages(machine: &Machine) -> Vec<u64> {
 }
 
 mod access;
+mod carried;
 mod channel;
 mod instructions;
 mod interruption;
