@@ -266,6 +266,21 @@ pub(super) fn called(context: &Context<'_>, subchannel: u64) -> Result<(), Addre
     }
 }
 
+/// Takes note that a line's request has not begun and has to be made again; false when none was
+/// under way.
+pub(super) fn not_begun(context: &Context<'_>, subchannel: u64) -> Result<bool, AddressFault> {
+    let Some(line) = line_of(context.storage, subchannel)? else {
+        return Ok(false);
+    };
+    let before = match line.words.get(STATE)? {
+        READING => IDLE,
+        WRITING => READY,
+        _ => return Ok(false),
+    };
+    line.words.set(STATE, before)?;
+    Ok(true)
+}
+
 /// Takes note of the end of a line's request; false when none was under way.
 pub(super) fn ended(
     context: &Context<'_>,

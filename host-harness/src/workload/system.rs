@@ -145,12 +145,16 @@ pub(super) fn io_interruption(context: &mut Context<'_>) -> Result<(), Exception
     if status.device_status.contains(DeviceStatus::ATTENTION) {
         // A device calls, whoever has used it last.
         network::called(context, number)?;
-        return context.load_psw_from(low_core::IO_OLD);
+        if status.deferred_condition_code() == 0 {
+            return go_on(context, low_core::IO_OLD);
+        }
     }
     let good = condition == ConditionCode::Done
         && !status.device_status.contains(DeviceStatus::UNIT_CHECK)
         && status.subchannel_status.is_empty();
-    let expected = if owner == Owner::Script as u64 {
+    let expected = if status.deferred_condition_code() == 1 {
+        repeat(context, number, owner)?
+    } else if owner == Owner::Script as u64 {
         let waited = block.get(IN_FLIGHT)? != 0;
         block.set(IN_FLIGHT, 0)?;
         block.add(IO_FAULTS, u64::from(!good))?;
@@ -164,6 +168,21 @@ pub(super) fn io_interruption(context: &mut Context<'_>) -> Result<(), Exception
     };
     block.add(STRAYS, u64::from(!expected))?;
     go_on(context, low_core::IO_OLD)
+}
+
+/// A request has met status of the device and has not begun: it is made once more. False when none
+/// was under way.
+fn repeat(context: &Context<'_>, number: u64, owner: u64) -> Result<bool, Exception> {
+    let block = Block::new(context.storage, BlockName::System);
+    if owner == Owner::Script as u64 && block.get(IN_FLIGHT)? != 0 {
+        block.set(IN_FLIGHT, 0)?;
+        block.set(STEP, block.get(STEP)?.saturating_sub(1))?;
+        return Ok(true);
+    }
+    if owner == Owner::Journal as u64 {
+        return Ok(journal::ended(context, false)?);
+    }
+    Ok(owner == Owner::Network as u64 && network::not_begun(context, number)?)
 }
 
 /// The word (4 bytes) at an offset of the prefix area.
