@@ -421,6 +421,8 @@ pub enum LinkKind {
     Tcp,
     /// A UNIX socket of this machine.
     Unix,
+    /// Channel-to-channel adapters between the monitor systems.
+    Ctc,
 }
 
 /// The connection between the monitors.
@@ -512,6 +514,7 @@ choices! {
     LinkKind {
         "tcp" => Self::Tcp,
         "unix" => Self::Unix,
+        "ctc" => Self::Ctc,
     }
     Coordination {
         "required" => Self::Required,

@@ -124,6 +124,8 @@ pub struct CtcLink {
     control: VecDeque<(Kind, u64)>,
     sent: u64,
     taken: u64,
+    /// What has happened at the adapters.
+    events: u64,
     /// Bytes that have arrived and were not taken.
     arrived: VecDeque<u8>,
 }
@@ -144,6 +146,7 @@ impl CtcLink {
             control: VecDeque::new(),
             sent: 0,
             taken: 0,
+            events: 0,
             arrived: VecDeque::new(),
         }
     }
@@ -158,10 +161,13 @@ impl CtcLink {
             self.cut();
         }
         self.channel.step(self.now);
-        if self.channel.sent() == Some(News::Failed) {
+        let sent = self.channel.sent();
+        if sent == Some(News::Failed) {
             self.fail();
         }
-        match self.channel.received() {
+        let received = self.channel.received();
+        self.events += u64::from(sent.is_some()) + u64::from(received.is_some());
+        match received {
             Some(News::Called) => self.is_called = true,
             Some(News::Failed) => self.fail(),
             Some(News::Done) => self.read(),
@@ -169,14 +175,28 @@ impl CtcLink {
         }
         if self.is_called && self.arrived.is_empty() && !self.channel.is_receiving() {
             self.is_called = !self.channel.receive(self.now);
+            self.events += u64::from(!self.is_called);
         }
         self.speak();
         self.channel.step(self.now)
     }
 
+    /// Whether something is on its way to the other end, over a connection that stands.
+    #[must_use]
+    pub fn is_sending(&self) -> bool {
+        self.state == State::Open && (self.channel.is_sending() || !self.control.is_empty())
+    }
+
+    /// How much has happened at the adapters that the other end has to look at.
+    #[must_use]
+    pub const fn event_count(&self) -> u64 {
+        self.events
+    }
+
     /// Cuts the present connection: both adapters are not ready for the other side either.
     pub fn cut(&mut self) {
         self.channel.close();
+        self.events += 1;
         self.is_called = false;
         if self.state == State::Open {
             self.state = State::Cut;
@@ -207,6 +227,7 @@ impl CtcLink {
             let message = message::emit(Header { kind, connection, sequence: 0 }, &[]);
             if self.channel.send(&message, self.now) {
                 self.control.pop_front();
+                self.events += 1;
             }
         }
     }
@@ -286,6 +307,7 @@ impl Link for CtcLink {
             return Ok(0);
         }
         self.sent += 1;
+        self.events += 1;
         self.channel.step(self.now);
         Ok(data.len())
     }
@@ -302,6 +324,7 @@ impl Link for CtcLink {
     fn reconnect(&mut self) {
         self.channel.close();
         self.channel.open();
+        self.events += 1;
         self.control.clear();
         (self.is_called, self.is_new) = (false, false);
         if self.role == Role::Source {

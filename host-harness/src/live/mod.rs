@@ -23,13 +23,15 @@ mod source;
 mod target;
 mod unit;
 mod watch;
+mod wire;
 
 pub use clock::Clock;
 pub use journal::JournalFile;
 pub use link::{Shape, Shaped};
 pub use server::{Endpoint, Mishap, Server, ServerError};
-pub use socket::{LinkError, SocketLink, connected};
+pub use socket::{LinkError, SocketKind, SocketLink, connected};
 pub use unit::{Deed, Ending, Unit, UnitError, run_unit};
+pub use wire::{CtcWire, Wire, joined};
 
 use std::{
     io,
@@ -227,7 +229,7 @@ fn run(
     let journal = |name| Kept::new(trial.journals.as_deref(), name).map_err(LiveError::Journal);
     let journals = (journal("source.journal")?, journal("target.journal")?);
     let faults = Arc::new(Faults::new(&trial.faults, clock, sender.clone()));
-    let (here, there) = connected(config.link.kind).map_err(LiveError::Link)?;
+    let (here, there) = joined(config.link.kind, clock).map_err(LiveError::Link)?;
     let shape = Shape::of(&config.link);
     let processors = Arc::new(Processors::new(clock));
     processors.drive(machine);

@@ -32,8 +32,6 @@ use rustix::{
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with, sockopt},
 };
 
-use crate::config::LinkKind;
-
 /// The first pause between two tries to connect.
 const PAUSE_MIN: Duration = Duration::from_millis(10);
 
@@ -42,6 +40,15 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Connections that are taken at one time.
 const ACCEPTS_MAX: usize = 128;
+
+/// What kind of socket a link has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocketKind {
+    /// TCP over the loopback interface.
+    Tcp,
+    /// A UNIX socket of this machine.
+    Unix,
+}
 
 /// Why a link failed.
 #[derive(Debug)]
@@ -126,15 +133,15 @@ enum Listener {
 
 impl Listener {
     /// A listener on this machine, at an address that the system chooses.
-    fn new(kind: LinkKind) -> io::Result<(Self, Address)> {
+    fn new(kind: SocketKind) -> io::Result<(Self, Address)> {
         match kind {
-            LinkKind::Tcp => {
+            SocketKind::Tcp => {
                 let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
                 listener.set_nonblocking(true)?;
                 let address = Address::Tcp(listener.local_addr()?);
                 Ok((Self::Tcp(listener), address))
             }
-            LinkKind::Unix => {
+            SocketKind::Unix => {
                 // Linux gives a socket without a name a unique one, which is in no file system.
                 let listener = UnixListener::bind_addr(&unix::SocketAddr::from_pathname("")?)?;
                 listener.set_nonblocking(true)?;
@@ -253,7 +260,7 @@ pub struct SocketLink {
 ///
 /// # Errors
 /// Fails when the operating system gives none.
-pub fn connected(kind: LinkKind) -> io::Result<(SocketLink, SocketLink)> {
+pub fn connected(kind: SocketKind) -> io::Result<(SocketLink, SocketLink)> {
     let (listener, address) = Listener::new(kind)?;
     let opening = Opening::Pausing(Instant::now());
     let mut source =
@@ -489,7 +496,7 @@ mod tests {
 
     #[test]
     fn a_cut_link_is_connected_again_and_again_by_both_ends() {
-        for kind in [LinkKind::Tcp, LinkKind::Unix] {
+        for kind in [SocketKind::Tcp, SocketKind::Unix] {
             let (mut here, mut there) = connected(kind).unwrap();
             assert!(!here.poll_connected() && !there.poll_connected());
             for round in 0..20_u8 {
@@ -515,7 +522,7 @@ mod tests {
 
     #[test]
     fn a_newer_connection_cuts_the_older_one_behind_what_has_arrived() {
-        for kind in [LinkKind::Tcp, LinkKind::Unix] {
+        for kind in [SocketKind::Tcp, SocketKind::Unix] {
             let (mut here, mut there) = connected(kind).unwrap();
             here.try_send(b"old").unwrap();
             let old = here.stream.take();
@@ -537,7 +544,7 @@ mod tests {
 
     #[test]
     fn an_end_without_a_peer_tries_on_with_growing_pauses_until_there_is_one() {
-        for kind in [LinkKind::Tcp, LinkKind::Unix] {
+        for kind in [SocketKind::Tcp, SocketKind::Unix] {
             let (mut here, there) = connected(kind).unwrap();
             drop(there);
             here.reconnect();

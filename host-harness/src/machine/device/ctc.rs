@@ -13,7 +13,7 @@
 //!
 //! Source of truth: ESCON Channel-to-Channel Reference, basic mode; the behavior of the adapter of
 //! Hercules 3.13 for sides that are gone. Invariants: bytes that a WRITE has given are read once,
-//! or lost when a side is gone; a command that waits has transferred nothing. Deliberately not
+//! or lost when the side that was to read them is gone; a command that waits has transferred nothing. Deliberately not
 //! here: extended mode, READ BACKWARD.
 
 use super::{Access, Device, Ending, Fence, Outcome, Refusal, SenseId, Transfer, command};
@@ -115,16 +115,13 @@ impl Ctc {
         lock(&self.sides)[self.index].is_ready
     }
 
-    /// This side is gone, with all that was on the way, until it is attached again. The other
-    /// side learns of it by attention, and by intervention required when it goes on.
+    /// This side is gone, with what was written for it, until it is attached again. The other side
+    /// learns of it by attention, and by intervention required when it goes on.
     pub fn disconnect(&self) {
         self.with(|this| {
-            for side in [&mut *this.own, &mut *this.other] {
-                (side.parcel, side.is_sensed) = (None, false);
-            }
-            (this.own.is_ready, this.own.waiting, this.own.attention) =
-                (false, Waiting::Nothing, false);
-            this.other.attention = true;
+            let Side { fence, .. } = std::mem::take(this.own);
+            this.own.fence = fence;
+            (this.other.attention, this.other.is_sensed) = (true, false);
         });
     }
 
@@ -160,7 +157,8 @@ impl Both<'_> {
             PREPARE => Waiting::Prepare,
             _ => return Err(Refusal::CommandReject),
         };
-        if !self.other.is_ready {
+        let has_parcel = code == command::READ && self.own.parcel.is_some();
+        if !self.other.is_ready && !has_parcel {
             (self.own.waiting, self.own.attention) = (Waiting::Nothing, false);
             return Ok(Outcome::Ended(Ending::unit_check(NOT_READY)));
         }
@@ -478,15 +476,22 @@ mod tests {
     }
 
     #[test]
-    fn what_was_on_the_way_is_lost_with_a_side() {
-        let (here, there) = adapter();
-        assert_eq!(run(&there, READ, &mut Buffer::input(8)), Outcome::Pending);
-        assert!(is_normal(run(&here, WRITE, &mut Buffer::output(b"abc"))));
-        here.disconnect();
-        here.admit(&access(1)).unwrap();
-        let mut input = Buffer::input(8);
-        assert_eq!(run(&there, READ, &mut input), Outcome::Pending);
-        assert!(input.given().is_empty());
+    fn what_was_written_outlives_its_writer_and_not_its_reader() {
+        for writer_goes in [true, false] {
+            let (here, there) = adapter();
+            assert_eq!(run(&there, READ, &mut Buffer::input(8)), Outcome::Pending);
+            assert!(is_normal(run(&here, WRITE, &mut Buffer::output(b"abc"))));
+            let side = if writer_goes { &here } else { &there };
+            side.disconnect();
+            let mut input = Buffer::input(8);
+            if writer_goes {
+                assert!(is_normal(run(&there, READ, &mut input)));
+                assert_eq!(input.given(), b"abc");
+            } else {
+                there.admit(&access(1)).unwrap();
+                assert_eq!(run(&there, READ, &mut input), Outcome::Pending);
+            }
+        }
     }
 
     #[test]
