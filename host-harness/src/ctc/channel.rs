@@ -112,17 +112,25 @@ impl Channel {
         self.subsystem.step(now, &self.storage)
     }
 
-    /// What has happened at the adapter that is written to. It is never called itself.
+    /// What has happened at the adapter that is written to. It is called only when the other side
+    /// is gone.
     pub(super) fn sent(&mut self) -> Option<News> {
-        let news = self.news(SENDS).filter(|news| *news != News::Called)?;
-        self.is_sending = false;
-        Some(news)
+        let was_sending = std::mem::take(&mut self.is_sending);
+        match self.news(SENDS) {
+            None => {
+                self.is_sending = was_sending;
+                None
+            }
+            Some(News::Called) => was_sending.then_some(News::Failed),
+            news => news,
+        }
     }
 
     /// What has happened at the adapter that is read from.
     pub(super) fn received(&mut self) -> Option<News> {
         let news = self.news(RECEIVES)?;
-        self.is_receiving &= news == News::Called;
+        // It may have been called once more in place of the program.
+        self.is_receiving = false;
         Some(news)
     }
 
