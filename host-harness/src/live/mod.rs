@@ -231,12 +231,7 @@ fn run(
     let faults = Arc::new(Faults::new(&trial.faults, clock, sender.clone()));
     let (here, there) = joined(config.link.kind, clock).map_err(LiveError::Link)?;
     let shape = Shape::of(&config.link);
-    let processors = Arc::new(Processors::new(clock));
-    processors.drive(machine);
-    processors.drive_network(cluster);
-    if block.state().activity() == monitor_core::vm::Activity::Running {
-        machine.resume(clock.now());
-    }
+    let processors = driven(cluster, machine, block, clock);
     let su = |name| cluster.su(name).cloned();
     let (Some(source_su), Some(target_su)) = (su(&config.vm.on), su(&request.target)) else {
         return Ok(rejected(config, request, block, Findings::new()));
@@ -294,6 +289,22 @@ fn run(
         report::finish(config, request, shared, block, machine, &processors, &witness, ends);
     report.faults = faults.report();
     Ok(report)
+}
+
+/// The threads of the guest and of its network; the guest runs if its state says so.
+fn driven(
+    cluster: &Arc<Cluster>,
+    machine: &Arc<Machine>,
+    block: &VmBlock,
+    clock: Clock,
+) -> Arc<Processors> {
+    let processors = Arc::new(Processors::new(clock));
+    processors.drive(machine);
+    processors.drive_network(cluster);
+    if block.state().activity() == monitor_core::vm::Activity::Running {
+        machine.resume(clock.now());
+    }
+    processors
 }
 
 /// Both monitors at work, each in its thread.

@@ -13,8 +13,8 @@
 //!
 //! Source of truth: ESCON Channel-to-Channel Reference, basic mode; the behavior of the adapter of
 //! Hercules 3.13 for sides that are gone. Invariants: bytes that a WRITE has given are read once,
-//! or lost when the side that was to read them is gone; a command that waits has transferred nothing. Deliberately not
-//! here: extended mode, READ BACKWARD.
+//! or lost when the side that was to read them is gone; a command that waits has transferred
+//! nothing. Deliberately not here: extended mode, READ BACKWARD.
 
 use super::{Access, Device, Ending, Fence, Outcome, Refusal, SenseId, Transfer, command};
 use crate::machine::lock;
