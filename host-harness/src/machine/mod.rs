@@ -35,7 +35,7 @@ pub use channel::{AttachedDevice, ChannelError, IoInterruption, Subsystem};
 pub use checksum::Crc32c;
 pub use context::{ConditionCode, Context, Program};
 pub use device::{
-    Access, Alias, BROADCAST, Buffer, CkdDisk, Console, Ctc, Device, Disk, DiskWrite, EmulatedDisk,
+    Access, Alias, BROADCAST, Buffer, CkdDisk, Console, Ctc, Device, DiskWrite, EmulatedDisk,
     Ending, ExtentPosition, Faulty, FbaDisk, Fence, Frame, Lan, LanCounts, LineSink, MacAddress,
     Misbehavior, NEVER, Outcome, PREPARE, Path, Port, Position, ProtocolAddress, READ_ADDRESS,
     READ_IF_ANY, READ_INQUIRY, Refusal, SENSE_COMMAND_BYTE, Sense, SenseId, Switch, SwitchCounts,

@@ -3,6 +3,7 @@
 //! Source of truth: the invariants at the heads of the modules of `machine`.
 
 use super::*;
+use disk::Disk;
 use monitor_core::{
     channel::{DeviceStatus, Orb, ScswControl, SubchannelImage, SubchannelStatus},
     device::{Assignment, DeviceDescriptor, DeviceKind},
@@ -168,6 +169,8 @@ fn marked_pages(machine: &Machine) -> Vec<u64> {
 mod access;
 mod carried;
 mod channel;
+mod disk;
+mod disks;
 mod instructions;
 mod interruption;
 mod port;

@@ -150,6 +150,10 @@ impl Device for Faulty {
         self.device.sense_id()
     }
 
+    fn sense_length(&self) -> usize {
+        self.device.sense_length()
+    }
+
     fn admit(&self, access: &Access) -> Result<(), Refusal> {
         self.device.admit(access)
     }

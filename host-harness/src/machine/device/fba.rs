@@ -7,15 +7,30 @@
 //! and defective blocks.
 
 use super::{
-    Access, Device, DiskWrite, Ending, Outcome, Position, Refusal, SenseId, Transfer,
+    Access, Device, Ending, Outcome, Position, Refusal, SenseId, Transfer,
     books::{Books, Keeper, is_path_command},
     buffer::Buffer,
     image::{FileImage, Image, MemoryImage},
     paths::{Gate, command as path_command},
 };
 use crate::machine::lock;
-use monitor_core::units::Micros;
+use monitor_core::units::{Epoch, Micros, VmName};
 use std::{io, sync::Mutex};
+
+/// One accepted write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskWrite {
+    /// The VM that wrote.
+    pub vm: VmName,
+    /// The epoch under which it wrote.
+    pub epoch: Epoch,
+    /// The first block that was written.
+    pub block: u32,
+    /// The first bytes of that block.
+    pub head: [u8; 16],
+    /// The place of this write among all writes of this disk, from 1.
+    pub sequence: u64,
+}
 
 /// An extent of a channel program, and what a LOCATE has chosen in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -310,7 +325,7 @@ impl FbaDisk {
         }
         let mut bytes = vec![0; located.block_count as usize * Self::BLOCK_BYTES];
         let wanted = bytes.len().min(data.room());
-        if data.take(&mut bytes[..wanted]) < wanted {
+        if data.take(&mut bytes) < wanted {
             // Storage has refused some of it: the channel tells the program, nothing is written.
             return Ok(());
         }
@@ -324,14 +339,14 @@ impl FbaDisk {
         Ok(())
     }
 
-    /// Reads of the blocks that were located as many as the command has room for.
+    /// Reads the blocks that were located.
     fn read(&self, position: &ExtentPosition, data: &mut dyn Transfer) -> Result<(), Check> {
         let located = position.located.ok_or(Check::CommandReject)?;
         if located.operation != operation::READ {
             return Err(Check::CommandReject);
         }
         let length = located.block_count as usize * Self::BLOCK_BYTES;
-        let mut bytes = vec![0; length.min(data.room())];
+        let mut bytes = vec![0; length];
         self.image.read(offset(located.block), &mut bytes)?;
         data.give(&bytes);
         Ok(())
@@ -368,6 +383,10 @@ fn characteristics(block_count: u32) -> [u8; 32] {
 impl Device for FbaDisk {
     fn sense_id(&self) -> SenseId {
         SenseId { unit_type: 0x6310, unit_model: 0x01, device_type: 0x9336, device_model: 0x00 }
+    }
+
+    fn sense_length(&self) -> usize {
+        SENSE_BYTES
     }
 
     fn admit(&self, access: &Access) -> Result<(), Refusal> {

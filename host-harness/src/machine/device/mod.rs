@@ -15,7 +15,6 @@ mod buffer;
 mod ckd;
 mod console;
 mod ctc;
-mod disk;
 mod ethernet;
 mod faulty;
 mod fba;
@@ -30,10 +29,9 @@ pub use buffer::Buffer;
 pub use ckd::{CkdDisk, TrackPosition};
 pub use console::{Console, LineSink, READ_INQUIRY, WRITE_ON};
 pub use ctc::{Ctc, PREPARE, SENSE_COMMAND_BYTE, WRITE_END_OF_FILE};
-pub use disk::{Disk, DiskWrite};
 pub use ethernet::{BROADCAST, Frame, MacAddress, ProtocolAddress, TYPE_ARP, TYPE_LOCAL, is_group};
 pub use faulty::{Faulty, Misbehavior, NEVER};
-pub use fba::{ExtentPosition, FbaDisk};
+pub use fba::{DiskWrite, ExtentPosition, FbaDisk};
 pub use lan::{Lan, LanCounts, READ_ADDRESS, READ_IF_ANY};
 pub use placed::{Alias, EmulatedDisk};
 pub use switch::{Port, Switch, SwitchCounts};
@@ -132,7 +130,7 @@ pub enum Position {
     /// Nowhere yet.
     #[default]
     None,
-    /// At this block of a [`Disk`].
+    /// At this block of a device that counts its blocks.
     Block(u32),
     /// At this place of a track of a [`CkdDisk`].
     Track(TrackPosition),

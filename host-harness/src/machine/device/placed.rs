@@ -29,6 +29,10 @@ impl Device for Alias {
         self.base.sense_id()
     }
 
+    fn sense_length(&self) -> usize {
+        self.base.sense_length()
+    }
+
     fn admit(&self, access: &Access) -> Result<(), Refusal> {
         self.base.admit(access)
     }
@@ -86,6 +90,10 @@ impl EmulatedDisk {
 impl Device for EmulatedDisk {
     fn sense_id(&self) -> SenseId {
         self.disk.sense_id()
+    }
+
+    fn sense_length(&self) -> usize {
+        self.disk.sense_length()
     }
 
     fn admit(&self, access: &Access) -> Result<(), Refusal> {

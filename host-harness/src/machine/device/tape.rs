@@ -5,7 +5,7 @@
 //!
 //! Source of truth: 3490 Hardware Reference (commands, sense bytes, error recovery actions).
 //! Invariants: a write erases what is behind it; a block is written as a whole. Deliberately not
-//! here: reading backward, buffering, compression, and cartridges that change.
+//! here: buffering, compression, and cartridges that change.
 
 use super::{
     Access, Device, Ending, Fence, Outcome, Refusal, SenseId, Transfer,
@@ -27,6 +27,7 @@ mod command {
     pub(super) const READ_FORWARD: u8 = 0x02;
     pub(super) const NO_OPERATION: u8 = 0x03;
     pub(super) const REWIND: u8 = 0x07;
+    pub(super) const READ_BACKWARD: u8 = 0x0C;
     pub(super) const REWIND_UNLOAD: u8 = 0x0F;
     pub(super) const ERASE_GAP: u8 = 0x17;
     pub(super) const WRITE_TAPE_MARK: u8 = 0x1F;
@@ -232,6 +233,15 @@ impl Drive {
                     data.give(bytes);
                 }
                 self.pass()
+            }
+            command::READ_BACKWARD => {
+                let passed = self.pass_back()?;
+                if let Block::Data(bytes) = self.ahead()? {
+                    // The last byte comes first, and goes to the highest address.
+                    let backward: Vec<u8> = bytes.iter().rev().copied().collect();
+                    data.give(&backward);
+                }
+                Ok(passed)
             }
             command::FORWARD_SPACE_BLOCK => self.pass(),
             command::BACKSPACE_BLOCK => self.pass_back(),

@@ -194,7 +194,7 @@ impl Operation<'_, '_> {
     pub(super) fn take_padded(&mut self, length: usize) -> Option<Vec<u8>> {
         let mut bytes = vec![0; length];
         let wanted = length.min(self.data.0.room());
-        (self.data.0.take(&mut bytes[..wanted]) == wanted).then_some(bytes)
+        (self.data.0.take(&mut bytes) == wanted).then_some(bytes)
     }
 
     /// The key area of the current record, where the command goes on behind it.

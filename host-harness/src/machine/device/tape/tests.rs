@@ -83,6 +83,16 @@ fn tape_is_spaced_by_blocks_and_by_files() {
 }
 
 #[test]
+fn block_is_read_backward_from_its_end() {
+    let tape = tape();
+    control(&tape, FORWARD_SPACE_FILE);
+    let back = || execute(&tape, &access("VM1", 1, 1), READ_BACKWARD, Buffer::input(9));
+    assert_eq!(back().0.status.bits(), UNIT_EXCEPTION, "the mark");
+    assert_eq!(back().1, b"owt");
+    assert_eq!(read(&tape).1, b"two");
+}
+
+#[test]
 fn load_point_stops_the_way_back() {
     let tape = tape();
     assert_eq!(control(&tape, BACKSPACE_BLOCK), (UNIT_CHECK, [0, 0x48, 0x39]));

@@ -1,30 +1,13 @@
-//! A disk: an image in memory that grows, with a log of what was written.
+//! A simple device for tests of the channel subsystem: WRITE and READ move a block of 4096 bytes,
+//! CONTROL selects it.
 //!
-//! Source of truth: ARCHITECTURE.md ("Devices"). Invariants: the log holds every
-//! accepted write, in the order in which the device took it; a refused write changes nothing.
-//! Deliberately not here: count-key-data format.
+//! Source of truth: this file. Invariants: the log holds every accepted write, in the order in
+//! which the device took it; a refused write changes nothing. Deliberately not here: what a real
+//! disk does.
 
-use super::{
-    Access, Device, Fence, Outcome, Position, Refusal, SenseId, Transfer, command, take_all,
-};
-use crate::machine::lock;
-use monitor_core::units::{Epoch, VmName};
-use std::{collections::BTreeMap, sync::Mutex};
-
-/// One accepted write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DiskWrite {
-    /// The VM that wrote.
-    pub vm: VmName,
-    /// The epoch under which it wrote.
-    pub epoch: Epoch,
-    /// The block.
-    pub block: u32,
-    /// The first bytes of the block.
-    pub head: [u8; 16],
-    /// The place of this write among all writes of this disk, from 1.
-    pub sequence: u64,
-}
+use super::*;
+use crate::machine::{Fence, take_all};
+use std::collections::BTreeMap;
 
 #[derive(Debug, Default)]
 struct Image {
@@ -35,23 +18,21 @@ struct Image {
 
 /// A disk with blocks of 4096 bytes.
 #[derive(Debug, Default)]
-pub struct Disk {
+pub(super) struct Disk {
     image: Mutex<Image>,
 }
 
 impl Disk {
     /// Bytes of one block.
-    pub const BLOCK_BYTES: usize = 4096;
+    pub(super) const BLOCK_BYTES: usize = 4096;
 
     /// An empty disk.
-    #[must_use]
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::default()
     }
 
     /// Every accepted write so far, in order.
-    #[must_use]
-    pub fn log(&self) -> Vec<DiskWrite> {
+    pub(super) fn log(&self) -> Vec<DiskWrite> {
         lock(&self.image).log.clone()
     }
 }
