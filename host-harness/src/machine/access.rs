@@ -28,7 +28,7 @@ const LOW_ADDRESS_PROTECTION: u64 = 0x1000_0000;
 /// Why storage cannot be accessed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccessException {
-    /// A byte lies outside of storage.
+    /// A byte lies outside of storage, or in a page whose content was dropped.
     Addressing,
     /// The access key does not match the storage key of a page.
     Protection,
@@ -97,6 +97,10 @@ impl Storage {
         let bytes = PAGE_BYTES as u64;
         let end = address.checked_add(length as u64).ok_or(AccessException::Addressing)?;
         if end > self.page_count().bytes().get() {
+            return Err(AccessException::Addressing);
+        }
+        // What is not there cannot be reached by a channel; a processor has an exception of its own.
+        if (address / bytes..end.div_ceil(bytes)).any(|page| self.is_discarded(page * bytes)) {
             return Err(AccessException::Addressing);
         }
         let protected = |page| !key_permits(self.key(PageNumber::new(page)), access_key, access);
@@ -211,6 +215,9 @@ impl<'a> RealStorage<'a> {
         let absolute = self.absolute(address);
         if self.access_key != 0 {
             self.check_key(address, absolute, access)?;
+        }
+        if self.storage.is_discarded(absolute) {
+            return Err(Exception::BlockVolatility);
         }
         Ok(absolute)
     }

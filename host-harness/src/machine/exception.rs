@@ -47,6 +47,10 @@ pub enum Exception {
     Addressing,
     /// An operand or a PSW that is not well formed.
     Specification,
+    /// An instruction that a control or a facility turns off.
+    SpecialOperation,
+    /// An access to a page whose content the host has dropped, which the guest has allowed.
+    BlockVolatility,
 }
 
 impl Exception {
@@ -59,6 +63,8 @@ impl Exception {
             Self::Protection { .. } => 0x0004,
             Self::Addressing => 0x0005,
             Self::Specification => 0x0006,
+            Self::SpecialOperation => 0x0013,
+            Self::BlockVolatility => 0x001A,
         }
     }
 
@@ -97,6 +103,8 @@ impl fmt::Display for Exception {
             }
             Self::Addressing => formatter.write_str("addressing exception"),
             Self::Specification => formatter.write_str("specification exception"),
+            Self::SpecialOperation => formatter.write_str("special-operation exception"),
+            Self::BlockVolatility => formatter.write_str("block-volatility exception"),
         }
     }
 }

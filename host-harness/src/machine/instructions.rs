@@ -283,17 +283,17 @@ impl Context<'_> {
     /// INSERT STORAGE KEY EXTENDED: the key of the page at a real address.
     ///
     /// # Errors
-    /// Fails in the problem state, and outside of storage.
+    /// Fails in the problem state, outside of storage, and where the guest has no keys.
     pub fn insert_storage_key(&self, address: u64) -> Result<u8, Exception> {
-        Ok(self.storage.key(self.page(address)?))
+        Ok(self.storage.key(self.keyed_page(address)?))
     }
 
     /// SET STORAGE KEY EXTENDED: all seven bits.
     ///
     /// # Errors
-    /// Fails in the problem state, and outside of storage.
+    /// Fails in the problem state, outside of storage, and where the guest has no keys.
     pub fn set_storage_key(&mut self, address: u64, key: u8) -> Result<(), Exception> {
-        self.storage.set_key(self.page(address)?, key & KEY_BITS);
+        self.storage.set_key(self.keyed_page(address)?, key & KEY_BITS);
         Ok(())
     }
 
@@ -301,9 +301,9 @@ impl Context<'_> {
     /// and the change bit.
     ///
     /// # Errors
-    /// Fails in the problem state, and outside of storage.
+    /// Fails in the problem state, outside of storage, and where the guest has no keys.
     pub fn reset_reference(&mut self, address: u64) -> Result<(), Exception> {
-        let code = self.storage.reset_reference(self.page(address)?);
+        let code = self.storage.reset_reference(self.keyed_page(address)?);
         self.set_condition_code(code);
         Ok(())
     }
@@ -336,6 +336,12 @@ impl Context<'_> {
     }
 
     /// The page at a real address, whose key a privileged instruction is about to use.
+    fn keyed_page(&self, address: u64) -> Result<PageNumber, Exception> {
+        let page = self.page(address)?;
+        if self.storage.has_keys() { Ok(page) } else { Err(Exception::SpecialOperation) }
+    }
+
+    /// The page at a real address, which a privileged instruction is about to use.
     fn page(&self, address: u64) -> Result<PageNumber, Exception> {
         self.privileged()?;
         let absolute = self.real().absolute(address);

@@ -203,6 +203,10 @@ impl GuestStorage for VmPorts {
 }
 
 impl StorageKeys for VmPorts {
+    fn has_keys(&self) -> bool {
+        self.machine.as_ref().is_none_or(|machine| machine.storage.has_keys())
+    }
+
     fn keys_out(&mut self, run: PageRun, target: &mut [u8]) -> Result<(), PortFailure> {
         Ok(self.installed()?.storage.keys_out(run, target)?)
     }

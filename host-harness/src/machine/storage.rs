@@ -13,12 +13,15 @@
 
 mod keys;
 mod states;
+mod tracking;
+
+pub use self::tracking::Tracking;
 
 use self::keys::{CHANGE, Keys, REFERENCE};
 use super::preserve::Preserved;
 use monitor_core::{
     limits::PAGE_BYTES,
-    memory::{AtomicWord, DirtyBitmap, KeyShadow, Noted, PageRun, StorageKey},
+    memory::{AtomicWord, DirtyBitmap, KeyShadow, PageRun, StorageKey},
     units::{PageCount, PageNumber},
 };
 use std::{
@@ -47,15 +50,8 @@ const DISCARDED: u32 = 8;
 /// Mode bit: changes are to be tracked by keys.
 const BY_KEYS: u32 = 16;
 
-/// How changes are tracked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Tracking {
-    /// Each store marks its page, at once.
-    #[default]
-    Marks,
-    /// The change bits of the hardware's keys are collected, as the architecture has them.
-    Keys,
-}
+/// Mode bit: the guest has no storage keys; all are zero.
+const KEYLESS: u32 = 32;
 
 /// An addressing exception: the address is outside of the guest's storage, or a doubleword is
 /// not on its boundary.
@@ -224,7 +220,23 @@ impl Storage {
     /// Panics when there is no such page.
     #[must_use]
     pub fn key(&self, page: PageNumber) -> u8 {
-        self.keys.guest(page_index(page))
+        self.guest_key(page_index(page))
+    }
+
+    /// Takes the storage keys from the guest, which sees and moves none from then on. The hardware
+    /// goes on noting accesses in its own.
+    pub fn remove_keys(&self) {
+        self.mode.fetch_or(KEYLESS, Release);
+    }
+
+    /// Whether the guest has storage keys.
+    #[must_use]
+    pub fn has_keys(&self) -> bool {
+        self.mode.load(Relaxed) & KEYLESS == 0
+    }
+
+    fn guest_key(&self, page: usize) -> u8 {
+        if self.has_keys() { self.keys.guest(page) } else { 0 }
     }
 
     /// SET STORAGE KEY EXTENDED.
@@ -311,69 +323,6 @@ impl Storage {
         Ok(())
     }
 
-    /// Changes are to be tracked in this way; to be said before tracking starts.
-    pub fn track_by(&self, tracking: Tracking) {
-        match tracking {
-            Tracking::Marks => self.mode.fetch_and(!BY_KEYS, Release),
-            Tracking::Keys => self.mode.fetch_or(BY_KEYS, Release),
-        };
-    }
-
-    /// Changes are noted from now on. A store that has begun may still escape: who owns the
-    /// processors lets each of them end its step, as [`super::Machine::start_tracking`] does.
-    pub fn start_tracking(&self) {
-        let by_keys = self.mode.load(Acquire) & BY_KEYS != 0;
-        self.mode.fetch_or(if by_keys { COLLECTING } else { TRACKING }, Release);
-    }
-
-    /// Brings into the maps what the keys alone know. While stores and loads mark, there is
-    /// nothing of the kind.
-    pub fn collect(&self) {
-        if self.mode.load(Acquire) & COLLECTING == 0 {
-            return;
-        }
-        let (pages, keys) = (self.pages_map(), self.keys_map());
-        for page in 0..self.page_count.get() {
-            let map = match self.keys.collect(page_index(PageNumber::new(page))) {
-                Noted::Nothing => continue,
-                Noted::Key => &keys,
-                Noted::Content => &pages,
-            };
-            let marked = map.mark(PageNumber::new(page));
-            debug_assert!(marked.is_ok(), "the page has a key");
-        }
-    }
-
-    /// Forgets what the keys have noted so far, of which there is no need any more.
-    pub fn forget_noted(&self) {
-        if self.mode.load(Acquire) & COLLECTING != 0 {
-            (0..self.states.len()).for_each(|page| _ = self.keys.collect(page));
-        }
-    }
-
-    /// Changes are no longer noted.
-    pub fn stop_tracking(&self) {
-        self.mode.fetch_and(!(TRACKING | COLLECTING), Release);
-    }
-
-    /// The map of changed pages.
-    ///
-    /// # Panics
-    /// Does not panic: the map was made for this number of pages.
-    #[must_use]
-    pub fn pages_map(&self) -> DirtyBitmap<'_> {
-        DirtyBitmap::try_new(&self.pages_map, self.page_count).expect("a map of this size")
-    }
-
-    /// The map of pages whose keys changed without their content.
-    ///
-    /// # Panics
-    /// Does not panic: the map was made for this number of pages.
-    #[must_use]
-    pub fn keys_map(&self) -> DirtyBitmap<'_> {
-        DirtyBitmap::try_new(&self.keys_map, self.page_count).expect("a map of this size")
-    }
-
     /// Keeps, from now on, the former content of each page before its first store, and the former
     /// key before its first change. The VM is stopped at this moment, so that there is one former
     /// content. To be ended by [`Self::stop_preserve`] before it is begun again.
@@ -397,7 +346,7 @@ impl Storage {
     #[must_use]
     pub fn key_as_preserved(&self, page: PageNumber) -> u8 {
         let index = page_index(page);
-        self.preserved.key(index, || self.keys.guest(index))
+        self.preserved.key(index, || self.guest_key(index))
     }
 
     /// Ends preserving and drops what was kept.
@@ -428,7 +377,7 @@ impl Storage {
     /// Keeps the key of a page, which is about to change, if it is wanted and not kept yet.
     fn prepare_key(&self, page: usize) {
         if self.mode.load(Acquire) & PRESERVING != 0 {
-            self.preserved.keep_key(page, || self.keys.guest(page));
+            self.preserved.keep_key(page, || self.guest_key(page));
         }
     }
 
@@ -436,63 +385,6 @@ impl Storage {
     fn prepare_state(&self, page: usize) {
         if self.mode.load(Acquire) & PRESERVING != 0 {
             self.preserved.keep_state(page, || self.states[page].load(Acquire));
-        }
-    }
-
-    /// Makes a step of the guest with a key; gives the guest's former key.
-    fn change_key(&self, page: usize, step: impl Fn(KeyShadow) -> KeyShadow) -> u8 {
-        self.prepare_key(page);
-        let (before, after) = self.keys.change(page, step);
-        if before.loses_change(after) && self.mode.load(Relaxed) & COLLECTING != 0 {
-            self.note_content(page);
-        }
-        if before.guest() != after.guest() {
-            self.note_key(page);
-        }
-        before.guest().get()
-    }
-
-    #[inline]
-    fn note_store(&self, page: usize) {
-        let is_new = self.keys.guest(page) & (REFERENCE | CHANGE) != REFERENCE | CHANGE;
-        if is_new {
-            self.prepare_key(page);
-        }
-        let mode = self.mode.load(Relaxed);
-        // Who collects clears the bit: to test it first and skip one that is set would lose a
-        // store that lies between the clearing and the copy.
-        if is_new || mode & COLLECTING != 0 {
-            self.keys.note(page, REFERENCE | CHANGE);
-        }
-        if mode & TRACKING != 0 {
-            let marked = self.pages_map().mark(PageNumber::new(page as u64));
-            debug_assert!(marked.is_ok(), "the page was stored into");
-        }
-    }
-
-    #[inline]
-    fn note_load(&self, page: usize) {
-        if self.keys.guest(page) & REFERENCE == 0 {
-            self.prepare_key(page);
-            self.keys.note(page, REFERENCE);
-            if self.mode.load(Relaxed) & TRACKING != 0 {
-                self.note_key(page);
-            }
-        }
-    }
-
-    /// Marks a page for its content, beside any store.
-    fn note_content(&self, page: usize) {
-        if self.mode.load(Relaxed) & (TRACKING | COLLECTING) != 0 {
-            let marked = self.pages_map().mark(PageNumber::new(page as u64));
-            debug_assert!(marked.is_ok(), "the page has a state");
-        }
-    }
-
-    fn note_key(&self, page: usize) {
-        if self.mode.load(Relaxed) & (TRACKING | COLLECTING) != 0 {
-            let marked = self.keys_map().mark(PageNumber::new(page as u64));
-            debug_assert!(marked.is_ok(), "the page has a key");
         }
     }
 

@@ -37,6 +37,9 @@ pub struct Fault {
     pub exception: Option<Exception>,
 }
 
+/// Number of the facility of a guest without storage keys.
+const KEY_REMOVAL: u8 = 169;
+
 /// What a guest can ask of its model: STORE CPU ID and STORE FACILITY LIST EXTENDED.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Model {
@@ -44,6 +47,15 @@ pub struct Model {
     pub cpu_id: u64,
     /// The facilities, bit 0 leftmost.
     pub facilities: [u64; 4],
+}
+
+impl Model {
+    /// Whether it has the facility of this number.
+    #[must_use]
+    pub fn has_facility(&self, number: u8) -> bool {
+        let word = self.facilities.get(usize::from(number / 64));
+        word.is_some_and(|word| word << (number % 64) >> 63 == 1)
+    }
 }
 
 impl Default for Model {
@@ -141,6 +153,9 @@ impl Machine {
     /// The same as another model.
     #[must_use]
     pub fn with_model(self, model: Model) -> Self {
+        if model.has_facility(KEY_REMOVAL) {
+            self.storage.remove_keys();
+        }
         Self { model, ..self }
     }
 

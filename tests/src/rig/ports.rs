@@ -178,6 +178,10 @@ impl GuestStorage for MovedPorts<'_> {
 }
 
 impl StorageKeys for MovedPorts<'_> {
+    fn has_keys(&self) -> bool {
+        self.vm.has_keys()
+    }
+
     fn keys_out(&mut self, run: PageRun, target: &mut [u8]) -> Result<(), PortFailure> {
         self.vm.keys_out(run, target)?;
         self.tell(Moment::KeysRead(run));

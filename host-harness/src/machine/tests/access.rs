@@ -3,7 +3,10 @@
 //! Source of truth: the head of `access`; Principles of Operation, "Protection".
 
 use super::*;
-use monitor_core::units::PageNumber;
+use monitor_core::{
+    memory::{PageState, StateOrder},
+    units::PageNumber,
+};
 
 /// A storage key of ACC 3, without and with fetch protection.
 const OWN: u8 = 0x30;
@@ -185,4 +188,23 @@ fn prefix_outside_of_storage_check_stops_the_processor() {
     assert_eq!(state(&machine).state, CpuState::CheckStop);
     assert!(machine.fault().is_some());
     assert_eq!(machine.step_processor(0, at(1), 1), Some(Step::default()));
+}
+
+#[test]
+fn page_whose_content_was_dropped_is_an_exception_until_it_is_stable() {
+    let storage = Storage::new(PageCount::new(16));
+    let (page, state) = (PageNumber::new(5), ProcessorImage::initial());
+    let real = RealStorage::new(&storage, &state);
+    real.store(0x5008, 7).unwrap();
+    storage.set_state(page, StateOrder::SetVolatile);
+    assert_eq!(real.load(0x5008), Ok(7));
+    assert!(storage.discard(page));
+    let gone = Exception::BlockVolatility;
+    assert_eq!((real.load(0x5008), real.store(0x5008, 8)), (Err(gone), Err(gone)));
+    assert_eq!(real.load_bytes(0x4FFC, &mut [0; 8]), Err(gone));
+    assert_eq!(real.store_bytes(0x4FFC, &[1; 8]), Err(gone));
+    assert_eq!((real.load(0x4FF8), gone.code()), (Ok(0), 0x1A));
+    assert_eq!(storage.store_keyed(0x5000, &[1; 8], 0), Err(AccessException::Addressing));
+    assert_eq!(storage.set_state(page, StateOrder::SetStable), PageState::Discarded);
+    assert_eq!((real.load(0x5008), real.store(0x5008, 8)), (Ok(0), Ok(())));
 }

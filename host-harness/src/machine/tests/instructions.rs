@@ -3,7 +3,7 @@
 //! Source of truth: Principles of Operation, at each instruction.
 
 use super::*;
-use monitor_core::units::PageNumber;
+use monitor_core::{memory::StateOrder, units::PageNumber};
 
 const SUPERVISOR: u64 = 0x0000_0001_8000_0000;
 const PROBLEM: u64 = 0x0001_0001_8000_0000;
@@ -15,7 +15,7 @@ fn image(mask: u64) -> ProcessorImage {
 #[test]
 fn problem_state_has_no_privileged_instruction() {
     type Instruction = fn(&mut Context<'_>) -> Result<(), Exception>;
-    let privileged: [Instruction; 20] = [
+    let privileged: [Instruction; 21] = [
         |it| it.load_psw(Psw::default()),
         |it| it.load_psw_from(0),
         |it| it.load_short_psw_from(0),
@@ -35,6 +35,7 @@ fn problem_state_has_no_privileged_instruction() {
         |it| it.insert_storage_key(0).map(drop),
         |it| it.set_storage_key(0, 0),
         |it| it.reset_reference(0),
+        |it| it.set_page_state(0, StateOrder::Get).map(drop),
         |it| it.store_cpu_id().map(drop),
     ];
     for (number, instruction) in privileged.into_iter().enumerate() {
@@ -167,4 +168,27 @@ fn model_is_what_the_machine_was_given() {
     machine.step_processor(0, at(0), 1);
     assert_eq!(machine.storage.load(0x5000), Ok(model.cpu_id));
     assert_eq!(machine.storage.load(0x5008), Ok(0xC000_0000));
+}
+
+#[test]
+fn guest_of_a_model_without_keys_has_no_instruction_for_them_and_none_to_move() {
+    let program = |context: &mut Context<'_>, _: u32| {
+        let refused = Err(Exception::SpecialOperation);
+        assert_eq!(context.insert_storage_key(0x5000).map(drop), refused);
+        assert_eq!(context.set_storage_key(0x5000, 0x30), refused);
+        assert_eq!(context.reset_reference(0x5000), refused);
+        context.storage.store(0x5000, 1)?;
+        context.storage.load(0x6000)?;
+        Ok(Step { worked: 1, next_due: None })
+    };
+    let model = Model { facilities: [0, 0, 1 << (63 - 169 % 64), 0], ..Model::default() };
+    assert!(model.has_facility(169) && !model.has_facility(168) && !model.has_facility(255));
+    let machine = machine_with(program, Arc::new(Disk::new())).with_model(model);
+    ready(&machine, 1);
+    machine.start_tracking();
+    machine.resume(at(0));
+    assert_eq!(machine.step_processor(0, at(0), 1).map(|step| step.worked), Some(1));
+    assert_eq!(machine.storage.key(PageNumber::new(5)), 0);
+    assert!(machine.storage.keys_map().is_empty() && marked_pages(&machine) == [5]);
+    assert!(!machine.storage.has_keys());
 }

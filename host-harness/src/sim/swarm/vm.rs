@@ -310,6 +310,10 @@ impl GuestStorage for VmPort<'_> {
 }
 
 impl StorageKeys for VmPort<'_> {
+    fn has_keys(&self) -> bool {
+        self.inner.has_keys()
+    }
+
     fn keys_out(&mut self, run: PageRun, target: &mut [u8]) -> Result<(), PortFailure> {
         self.inner.keys_out(run, target)?;
         self.go_on_meanwhile();
