@@ -101,7 +101,8 @@ impl Bandwidth {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Prediction {
-    /// Pages to be sent while the guest is stopped.
+    /// Pages to be sent while the guest is stopped; changed keys count as the pages that their
+    /// frames take.
     pub pages: PageCount,
     /// Low quantile of the bandwidth, in bytes per second.
     pub bandwidth: u64,

@@ -9,7 +9,7 @@ use core::cmp::Ordering;
 
 use super::{Phase, SentRun, Source, SourceLoan, Step, StepError, handover::Suspended};
 use crate::{
-    limits::{HEADER_BYTES, PASSES_MAX},
+    limits::{HEADER_BYTES, PAGE_BYTES, PASSES_MAX},
     memory::{PageRun, Sweep},
     migrate::{
         effect::Effect,
@@ -406,7 +406,7 @@ impl Source {
         };
         // A guest that does not run has no blackout: whatever is left may be sent at once.
         let budget = if self.guest_runs() { budget } else { Micros::new(u64::MAX) };
-        let prediction = self.prediction(loan.pages.count());
+        let prediction = self.prediction(left(loan));
         if let Some(last) = self.statistics.passes.last() {
             self.statistics.forecast = Some(forecast(last, &prediction, budget));
         }
@@ -426,6 +426,14 @@ impl Source {
             }
         }
     }
+}
+
+/// What is left to be sent, in pages: each changed key may take a frame of its own.
+fn left(loan: &SourceLoan<'_, '_>) -> PageCount {
+    let key_bytes = loan.keys.count().get().saturating_mul(frame_bytes(keys_body_bytes()));
+    let page_bytes = u64::try_from(PAGE_BYTES).unwrap_or(u64::MAX);
+    let keys = key_bytes.div_ceil(page_bytes);
+    PageCount::new(loan.pages.count().get().saturating_add(keys))
 }
 
 /// Bytes on the wire of a frame with this body.
