@@ -278,9 +278,6 @@ impl Subchannel {
         self.run = Some(Run::new(self.access(epoch, 0x80), address, is_resumed, due));
         let control = &mut self.schib.scsw.control;
         control.remove(ScswControl::START_PENDING | ScswControl::SUSPENDED);
-        if is_resumed {
-            control.remove(ScswControl::RESUME_PENDING);
-        }
         control.insert(ACTIVE);
     }
 
@@ -289,6 +286,9 @@ impl Subchannel {
         match run.stage {
             Stage::Reach => {
                 if self.reach(&mut run) {
+                    if run.is_resumed {
+                        self.schib.scsw.control.remove(ScswControl::RESUME_PENDING);
+                    }
                     run.stage = Stage::Command;
                     self.run = Some(run);
                 }
