@@ -5,7 +5,7 @@
 use super::*;
 use disk::Disk;
 use monitor_core::{
-    channel::{DeviceStatus, Orb, ScswControl, SubchannelImage, SubchannelStatus},
+    channel::{DeviceStatus, Orb, ScswControl, ScswFlags, SubchannelImage, SubchannelStatus},
     device::{Assignment, DeviceDescriptor, DeviceKind},
     memory::Sweep,
     ports::{
@@ -167,8 +167,15 @@ fn marked_pages(machine: &Machine) -> Vec<u64> {
 }
 
 mod access;
+mod bench;
 mod carried;
 mod channel;
+mod channel_data;
+mod channel_functions;
+mod channel_handover;
+mod channel_program;
+mod channel_random;
+mod channel_status;
 mod disk;
 mod disks;
 mod instructions;

@@ -1,0 +1,233 @@
+//! Programs on their way when a device is to become quiet, moves or goes.
+//!
+//! Source of truth: ARCHITECTURE.md ("Quiet", "The channel subsystem"). Invariants held here: no
+//! command is carried out twice or lost, and no status is presented twice.
+
+use super::{ConditionCode::*, bench::*, *};
+
+const READ: u8 = command::READ;
+const WRITE: u8 = command::WRITE;
+
+/// Two machines that share the device; it is attached to the first.
+fn pair() -> (Bench, Bench) {
+    let source = Bench::new();
+    let target = Bench::cold(&source.probe, vec![Path { system: 2, channel: 0x44 }]);
+    (source, target)
+}
+
+fn hold(bench: &Bench) {
+    bench.on(|subsystem| subsystem.hold(SLOT)).unwrap();
+}
+
+/// Moves storage and subchannel as they are, and attaches the device to the target.
+fn hand_over(source: &Bench, target: &mut Bench) {
+    assert!(quiet(&source.machine));
+    let image = image(&source.machine);
+    assert!(image.is_movable());
+    source.on(|subsystem| subsystem.detach(SLOT)).unwrap();
+    let page = source.bytes(0, 0x1_0000);
+    target.fill(0, &page);
+    target.on(|subsystem| {
+        subsystem.restore(SLOT, &image).unwrap();
+        subsystem.attach(SLOT, Epoch::new(2)).unwrap();
+    });
+    assert_eq!(super::image(&target.machine), image, "nothing is lost on the way");
+    target.now = source.now;
+}
+
+#[test]
+fn program_that_has_begun_goes_on_to_its_end_while_held() {
+    let (mut source, _) = pair();
+    source.answer([takes(100, 30), takes(100, 0)]);
+    let orb = source.program(&[ccw(WRITE, CHAIN, 1, AREA), ccw(WRITE, 0, 1, AREA)]);
+    source.start(&orb);
+    source.step(200);
+    hold(&source);
+    assert!(!quiet(&source.machine));
+    source.settle(10);
+    assert!(quiet(&source.machine));
+    assert_eq!(source.memory().log.len(), 2);
+    assert_eq!(end_of(&source.test().1), (0x0C, 0, 0, 2));
+    assert_eq!(source.start(&orb), Done);
+    source.settle(10);
+    assert_eq!(source.memory().log.len(), 2, "a new one is not begun");
+}
+
+#[test]
+fn program_that_waits_with_its_first_command_begins_anew_at_the_target() {
+    for waits_at_hold in [true, false] {
+        let (mut source, mut target) = pair();
+        source.record(b"frame");
+        source.answer([Answer::Waits, Answer::Waits]);
+        let orb = source.program(&[ccw(READ, 0, 5, AREA)]);
+        source.start(&orb);
+        // It waits when the device is to become quiet, or comes to that a little later.
+        source.step(if waits_at_hold { 200 } else { 100 });
+        hold(&source);
+        source.step(100);
+        assert!(quiet(&source.machine));
+        assert_eq!(source.memory().cancelled, 1);
+        assert_eq!(source.scsw().control.bits(), 0x4400);
+        lock(&source.probe.answers).clear();
+        hand_over(&source, &mut target);
+        target.settle(10);
+        assert_eq!(end_of(&target.test().1), (0x0C, 0, 0, 1));
+        assert_eq!(target.bytes(AREA, 5), b"frame");
+        assert_eq!(target.memory().log.len(), 1);
+        assert_eq!(target.memory().paths, [Path { system: 2, channel: 0x44 }]);
+    }
+}
+
+#[test]
+fn program_that_waits_further_on_keeps_the_device_busy() {
+    let (mut source, _) = pair();
+    source.answer([takes(0, 0), Answer::Waits, Answer::Waits, Answer::Waits, Answer::Waits]);
+    source.record(b"x");
+    let orb = source.program(&[ccw(WRITE, CHAIN, 1, AREA), ccw(READ, 0, 1, AREA)]);
+    source.start(&orb);
+    source.step(200);
+    hold(&source);
+    source.step(100);
+    assert!(!quiet(&source.machine));
+    assert!(!image(&source.machine).is_movable());
+    assert_eq!(source.memory().cancelled, 0);
+    source.settle(10);
+    assert!(quiet(&source.machine), "when the other side has answered");
+    assert_eq!(end_of(&source.test().1), (0x0C, 0, 0, 2));
+}
+
+#[test]
+fn suspended_program_moves_and_is_resumed_at_the_target() {
+    for resumed_before in [true, false] {
+        let (mut source, mut target) = pair();
+        source.fill(AREA, b"ab");
+        let words = [ccw(WRITE, CHAIN, 1, AREA), ccw(WRITE, SUSPEND, 1, AREA + 1)];
+        let orb = with_flags(source.program(&words), MAY_SUSPEND);
+        source.start(&orb);
+        source.settle(10);
+        source.test();
+        hold(&source);
+        source.put(PROGRAM + 8, &[ccw(WRITE, 0, 1, AREA + 1)]);
+        if resumed_before {
+            let resumed = source.on(|subsystem| subsystem.resume(SUBCHANNEL, at(source.now)));
+            assert_eq!(resumed, Done);
+            source.settle(10);
+            assert_eq!(source.scsw().control.bits(), 0x4820);
+        }
+        hand_over(&source, &mut target);
+        target.settle(10);
+        if !resumed_before {
+            assert_eq!(target.memory().log.len(), 1);
+            target.on(|subsystem| subsystem.resume(SUBCHANNEL, at(target.now)));
+            target.settle(10);
+        }
+        assert_eq!(end_of(&target.test().1), (0x0C, 0, 0, 2));
+        let log = target.memory().log.clone();
+        assert_eq!(log, [(WRITE, b"a".to_vec()), (WRITE, b"b".to_vec())]);
+    }
+}
+
+#[test]
+fn resumed_program_that_waits_is_suspended_again_when_held() {
+    let (mut source, mut target) = pair();
+    let words = [ccw(WRITE, CHAIN, 1, AREA), ccw(READ, SUSPEND, 1, AREA)];
+    let orb = with_flags(source.program(&words), MAY_SUSPEND);
+    source.record(b"x");
+    source.start(&orb);
+    source.settle(10);
+    source.test();
+    source.put(PROGRAM + 8, &[ccw(READ, 0, 1, AREA)]);
+    source.answer([Answer::Waits]);
+    source.on(|subsystem| subsystem.resume(SUBCHANNEL, at(source.now)));
+    source.step(200);
+    hold(&source);
+    assert_eq!(source.scsw().control.bits(), 0x4820);
+    hand_over(&source, &mut target);
+    target.settle(10);
+    assert_eq!(end_of(&target.test().1), (0x0C, 0, 0, 2));
+    let codes: Vec<u8> = target.memory().log.iter().map(|(code, _)| *code).collect();
+    assert_eq!(codes, [WRITE, READ], "each command once");
+}
+
+#[test]
+fn pending_status_moves_and_its_interruption_is_taken_once() {
+    for taken_before in [true, false] {
+        let (mut source, mut target) = pair();
+        let orb = source.program(&[ccw(WRITE, 0, 1, AREA)]);
+        source.start(&orb);
+        source.settle(10);
+        if taken_before {
+            assert_eq!(source.on(|subsystem| subsystem.test_pending(0xFF)).0, Status);
+        }
+        hold(&source);
+        hand_over(&source, &mut target);
+        let expected = if taken_before { Done } else { Status };
+        assert_eq!(target.on(|subsystem| subsystem.test_pending(0xFF)).0, expected);
+        assert_eq!(target.on(|subsystem| subsystem.test_pending(0xFF)).0, Done);
+        assert_eq!((target.test().0, target.test().0), (Done, Status));
+    }
+}
+
+#[test]
+fn halt_and_clear_are_performed_while_held() {
+    let (mut source, _) = pair();
+    let orb = source.program(&[ccw(READ, 0, 1, AREA)]);
+    hold(&source);
+    for instruct in [Subsystem::halt, Subsystem::clear] {
+        source.start(&orb);
+        source.on(|subsystem| instruct(subsystem, SUBCHANNEL));
+        assert!(!quiet(&source.machine), "it is pending");
+        source.step(0);
+        assert!(quiet(&source.machine) && image(&source.machine).is_movable());
+        source.test();
+    }
+}
+
+#[test]
+fn device_that_is_detached_is_never_reached_again() {
+    // How far the program has come, then its state after the detachment, and commands done.
+    for (waited, control, done) in [(100, 0x4400, 0), (250, 0x4017, 1), (320, 0x4017, 1)] {
+        let (mut source, _) = pair();
+        source.answer([takes(100, 50), takes(100, 0)]);
+        let orb = source.program(&[ccw(WRITE, CHAIN, 1, AREA), ccw(WRITE, 0, 1, AREA)]);
+        source.start(&orb);
+        source.step(waited.min(200));
+        source.step(waited - waited.min(200));
+        source.on(|subsystem| subsystem.detach(SLOT)).unwrap();
+        assert!(quiet(&source.machine));
+        assert_eq!(source.scsw().control.bits(), control);
+        assert_eq!(source.memory().cancelled, 1);
+        source.settle(20);
+        assert_eq!(source.memory().log.len(), done, "waited {waited}");
+        if done > 0 {
+            assert_eq!(source.test().1.scsw.subchannel_status.bits(), 0x02);
+        }
+    }
+}
+
+#[test]
+fn detached_device_that_has_done_everything_still_gives_its_status() {
+    let (mut source, _) = pair();
+    source.answer([takes(100, 0)]);
+    let orb = source.program(&[ccw(WRITE, 0, 1, AREA)]);
+    source.start(&orb);
+    source.step(200);
+    source.on(|subsystem| subsystem.detach(SLOT)).unwrap();
+    source.settle(10);
+    assert_eq!(end_of(&source.test().1), (0x0C, 0, 0, 1));
+    assert_eq!(source.memory().log.len(), 1);
+}
+
+#[test]
+fn device_that_comes_back_begins_what_was_pending_once() {
+    let (mut source, _) = pair();
+    let orb = source.program(&[ccw(WRITE, 0, 1, AREA)]);
+    source.start(&orb);
+    source.on(|subsystem| subsystem.detach(SLOT)).unwrap();
+    source.settle(10);
+    assert_eq!(source.memory().log, []);
+    source.on(|subsystem| subsystem.attach(SLOT, Epoch::new(3))).unwrap();
+    source.settle(10);
+    assert_eq!(end_of(&source.test().1), (0x0C, 0, 0, 1));
+    assert_eq!(source.memory().log.len(), 1);
+}
