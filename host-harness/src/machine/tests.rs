@@ -180,6 +180,7 @@ mod disk;
 mod disks;
 mod instructions;
 mod interruption;
+mod partners;
 mod port;
 mod run;
 mod signals;
