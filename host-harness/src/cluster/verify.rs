@@ -7,7 +7,7 @@
 use monitor_core::{
     limits::PAGE_BYTES,
     memory::PageRun,
-    units::{Epoch, PageNumber, Tick, VmName},
+    units::{Epoch, Micros, PageNumber, Tick, VmName},
     vm::Ownership,
 };
 
@@ -15,7 +15,7 @@ use super::{Cluster, Witness};
 use crate::{
     console::Verified,
     machine::Machine,
-    workload::{Counts, GuestPlan, Kind, Rate, check},
+    workload::{Counts, Kind, Manner, Rate, check},
 };
 
 /// What the judge is shown.
@@ -47,12 +47,13 @@ pub fn judge(case: &Judgement<'_>) -> Verified {
     let disk = case.cluster.journal_disk();
     let before = check(case.source, &case.cluster.plan, None);
     let after = check(case.target, &case.cluster.plan, disk.map(|disk| &**disk));
-    let plan = &case.cluster.plan;
     let went_on = !case.guest_runs
-        || (case.target.fault().is_none() && has_worked(plan, &before.counts, &after.counts));
+        || (case.target.fault().is_none()
+            && has_worked(case.cluster, &before.counts, &after.counts));
     // A request that a device has refused shows that I/O was carried over wrongly.
     let accepted = after.counts.io_faults == before.counts.io_faults;
-    let answers = case.cluster.network(Tick::new(0));
+    let no_answer_twice =
+        case.cluster.peers.iter().all(|peer| peer.sight(Tick::new(0)).doubled == 0);
     Verified {
         memory: same_memory(case.source, case.target),
         keys: same_keys(case.source, case.target),
@@ -61,7 +62,7 @@ pub fn judge(case: &Judgement<'_>) -> Verified {
         io: after.journal_fault_count == 0
             && accepted
             && no_write_behind_the_fence(case)
-            && answers.is_none_or(|sight| sight.doubled == 0),
+            && no_answer_twice,
         guest: after.fault_count == after.journal_fault_count && went_on,
     }
 }
@@ -72,7 +73,11 @@ const SLOWEST_PER_SECOND: u32 = 100;
 
 /// Whether every workload has done more on the target than it had done on the source; of one that
 /// is paced too slowly to show it, at least that it has not gone back.
-fn has_worked(plan: &GuestPlan, before: &Counts, after: &Counts) -> bool {
+fn has_worked(cluster: &Cluster, before: &Counts, after: &Counts) -> bool {
+    let plan = &cluster.plan;
+    // A guest that announces nothing is found by its peers only when they ask everybody.
+    let is_pinged = plan.manner == Manner::Accept
+        && cluster.peers.iter().any(|peer| peer.interval() <= Micros::from_millis(10));
     let is_quick = |rate: &Rate| match rate {
         Rate::PerSecond(rate) => *rate >= SLOWEST_PER_SECOND,
         Rate::Unpaced => true,
@@ -97,8 +102,7 @@ fn has_worked(plan: &GuestPlan, before: &Counts, after: &Counts) -> bool {
             Kind::Journal { interval_us } => {
                 (before.records, after.records, *interval_us <= 10_000)
             }
-            // Whether peers ping, and how often, is not the guest's affair.
-            Kind::Network => (before.answers, after.answers, false),
+            Kind::Network => (before.answers, after.answers, is_pinged),
         };
         if quick { after > before } else { after >= before }
     })

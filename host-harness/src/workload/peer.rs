@@ -76,6 +76,12 @@ impl Peer {
         Self { port, line, interval, state: Mutex::default() }
     }
 
+    /// From one ping to the next.
+    #[must_use]
+    pub const fn interval(&self) -> Micros {
+        self.interval
+    }
+
     /// Takes what has arrived, sends a ping if one is due, and says when the next one is.
     pub fn step(&self, now: Tick) -> Tick {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
