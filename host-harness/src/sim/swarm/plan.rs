@@ -190,6 +190,9 @@ fn vm(draw: &mut Draw, su_count: usize) -> VmPlan {
     if draw.chance(700) || kinds.is_empty() {
         kinds.push(Kind::Journal { interval_us: draw.scaled(1_000, 20_000) });
     }
+    if draw.chance(400) {
+        kinds.push(Kind::Processors { interval_us: draw.scaled(500, 20_000) });
+    }
     VmPlan {
         home: draw.place(su_count),
         pages: PageCount::new(draw.between(256, 300)),
