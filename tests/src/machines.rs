@@ -52,7 +52,7 @@ pub const FIRST_LOAD: Incarnation = Incarnation::new(7);
 pub(crate) const NEXT_LOAD: Incarnation = Incarnation::new(8);
 
 /// Every operation that can be owed.
-const OPERATIONS: [Operation; 17] = [
+const OPERATIONS: [Operation; 18] = [
     Operation::CheckVm,
     Operation::BuildVm,
     Operation::DestroyVm,
@@ -63,6 +63,7 @@ const OPERATIONS: [Operation; 17] = [
     Operation::AssignDevice(DeviceSlot::new(1)),
     Operation::QuiesceDevice(DeviceSlot::new(0)),
     Operation::QuiesceDevice(DeviceSlot::new(1)),
+    Operation::DetachDevice(DeviceSlot::new(1)),
     Operation::AttachDevice(DeviceSlot::new(0)),
     Operation::AttachDevice(DeviceSlot::new(1)),
     Operation::RemoveDevice(DeviceSlot::new(0)),
@@ -299,7 +300,9 @@ const fn bit(operation: Operation) -> u32 {
         Operation::MoveState => 14,
         Operation::TellGuest => 15,
         Operation::SaveJournal => 16,
+        Operation::DetachDevice(slot) if slot.get() < DEVICES => 17 + slot.get(),
         Operation::AssignDevice(_)
+        | Operation::DetachDevice(_)
         | Operation::QuiesceDevice(_)
         | Operation::AttachDevice(_)
         | Operation::RemoveDevice(_) => return 0,
@@ -334,6 +337,11 @@ pub(crate) fn records() -> [Ownership; 5] {
     ]
 }
 
+/// Device 0 is a disk; device 1 is of this kind.
+pub(crate) fn devices(kind: DeviceKind) -> [DeviceDescriptor; DEVICES as usize] {
+    [device(0), DeviceDescriptor { kind, ..device(1) }]
+}
+
 pub(crate) fn device(number: u16) -> DeviceDescriptor {
     DeviceDescriptor {
         mnemonic: Mnemonic::new(["D0", "D1"][usize::from(number)]).expect("a short name"),
@@ -342,6 +350,7 @@ pub(crate) fn device(number: u16) -> DeviceDescriptor {
         assignment: Assignment::Shared,
         subchannel: SubchannelNumber::new(number),
         identity: u64::from(number),
+        ..DeviceDescriptor::VACANT
     }
 }
 
@@ -458,6 +467,8 @@ const fn operation_name(operation: Operation) -> &'static str {
         Operation::AssignDevice(_) => "AssignDevice 1",
         Operation::QuiesceDevice(_) if is_first => "QuiesceDevice 0",
         Operation::QuiesceDevice(_) => "QuiesceDevice 1",
+        Operation::DetachDevice(_) if is_first => "DetachDevice 0",
+        Operation::DetachDevice(_) => "DetachDevice 1",
         Operation::AttachDevice(_) if is_first => "AttachDevice 0",
         Operation::AttachDevice(_) => "AttachDevice 1",
         Operation::RemoveDevice(_) if is_first => "RemoveDevice 0",
@@ -473,6 +484,7 @@ const fn is_first(operation: Operation) -> bool {
     match operation {
         Operation::AssignDevice(slot)
         | Operation::QuiesceDevice(slot)
+        | Operation::DetachDevice(slot)
         | Operation::AttachDevice(slot)
         | Operation::RemoveDevice(slot) => slot.get() == 0,
         Operation::CheckVm

@@ -489,5 +489,6 @@ fn descriptor() -> DeviceDescriptor {
         assignment: Assignment::Exclusive,
         subchannel: SUBCHANNEL,
         identity: 7,
+        ..DeviceDescriptor::VACANT
     }
 }

@@ -17,6 +17,7 @@ use integration_tests::{
     machines::{FIRST_LOAD, SourceEnd, TargetEnd},
 };
 use monitor_core::{
+    device::DeviceKind,
     migrate::{Coordination, SourcePhase, Stage, TargetPhase},
     vm::{Activity, Reason},
 };
@@ -40,11 +41,18 @@ fn source_starts() -> Vec<SourceEnd> {
         SourceEnd::new(Activity::Running, Coordination::IfPossible),
         SourceEnd::new(Activity::Down, Coordination::Required),
         SourceEnd::new(Activity::Running, Coordination::Required).without_journal(),
+        SourceEnd::new(Activity::Running, Coordination::IfPossible).with_device(DeviceKind::Tape),
     ]
 }
 
 fn target_starts() -> Vec<TargetEnd> {
-    vec![TargetEnd::new(), TargetEnd::new().without_journal()]
+    let stays = |kind| TargetEnd::new().with_device(kind);
+    vec![
+        TargetEnd::new(),
+        TargetEnd::new().without_journal(),
+        stays(DeviceKind::Tape),
+        stays(DeviceKind::PavAlias),
+    ]
 }
 
 /// The ends after a restart of their monitors.
@@ -53,13 +61,17 @@ fn restored() -> (Vec<SourceEnd>, Vec<TargetEnd>) {
     let reason = Reason::LinkLost;
     let kept = [Stage::Open, Stage::Offered(load), Stage::Undoing(reason), Stage::Moved];
     let source = |stage| {
-        let of = |activity| SourceEnd::new(activity, Coordination::IfPossible).restored(stage);
-        [of(Activity::Running), of(Activity::Down)]
+        let of = |activity| SourceEnd::new(activity, Coordination::IfPossible);
+        let tape = of(Activity::Running).with_device(DeviceKind::Tape);
+        [of(Activity::Running), of(Activity::Down), tape].map(|end| end.restored(stage))
     };
     let taken =
         [Stage::Building, Stage::Claiming(load), Stage::Running(load), Stage::Completed(load)];
-    let target = |stage| TargetEnd::new().restored(stage);
-    (kept.into_iter().flat_map(source).collect(), taken.into_iter().map(target).collect())
+    let target = |stage| {
+        let alias = TargetEnd::new().with_device(DeviceKind::PavAlias);
+        [TargetEnd::new(), alias].map(|end| end.restored(stage))
+    };
+    (kept.into_iter().flat_map(source).collect(), taken.into_iter().flat_map(target).collect())
 }
 
 fn explore_source(polling: Polling) -> Found<SourcePhase> {

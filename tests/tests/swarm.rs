@@ -96,6 +96,11 @@ fn a_device_that_goes_on_after_its_quiesce_is_found() {
 }
 
 #[test]
+fn a_device_that_stays_attached_where_it_was_is_found() {
+    assert_found(Flaw::ForgottenDetach, Profile::Calm, "is still attached at the source");
+}
+
+#[test]
 fn io_under_the_epoch_before_is_found() {
     assert_found(Flaw::StaleEpoch, Profile::Calm, "can be used on two SUs");
 }

@@ -7,11 +7,13 @@
 //! values and locks only, no thread, no clock; disks are the same image on each SU, LAN adapters
 //! and channel paths are each SU's own. Deliberately not here: the course of a migration.
 
+mod devices;
 mod directory;
 mod file;
 mod su;
 mod verify;
 
+use devices::ClusterDevice;
 pub use directory::{Directory, DirectoryPort};
 pub use file::{BUSY_MAX, DirectoryFile, EPOCH_MAX, FileError, shown, standing_word};
 pub use su::{AtOnce, BuildJob, Su, SuMonitor, Witness, Workshop};
@@ -20,19 +22,18 @@ pub use verify::{Judgement, judge};
 use std::{collections::BTreeMap, sync::Arc};
 
 use monitor_core::{
-    device::{DeviceDescriptor, DeviceEntry, DeviceKind},
+    device::DeviceKind,
     ports::{ErrorType, OperatorConsole},
-    units::{
-        ConfigurationName, DeviceNumber, Epoch, Micros, Mnemonic, SuName, SubchannelNumber, Tick,
-    },
+    units::{ConfigurationName, Epoch, Micros, Mnemonic, SuName, SubchannelNumber, Tick},
     vm::{Ownership, VmBlock, VmState},
 };
 
 use crate::{
-    config::{Config, WorkloadName},
+    config::{self, Config, WorkloadName},
     console::ConsoleName,
     machine::{
-        AttachedDevice, Console, Device, FbaDisk, Lan, LineSink, Machine, Path, Switch, Tracking,
+        Alias, Console, Device, EmulatedDisk, FbaDisk, Lan, LineSink, Machine, Switch, Tape,
+        Tracking,
     },
     workload::{GuestPlan, IplError, JOURNAL_BLOCKS, LanLine, Peer, Sight, ipl},
 };
@@ -84,15 +85,6 @@ impl OperatorConsole for HubConsole {
     }
 }
 
-/// A device of the configured VM, with what stands behind it on each SU.
-#[derive(Debug)]
-struct ClusterDevice {
-    descriptor: DeviceDescriptor,
-    latency: Micros,
-    on: BTreeMap<SuName, Arc<dyn Device>>,
-    held_on: Option<SuName>,
-}
-
 /// All that the SUs of a configuration have.
 #[derive(Debug)]
 pub struct Cluster {
@@ -121,14 +113,16 @@ impl Cluster {
     /// As [`Cluster::new`], for a VM that runs under `epoch` of a record that is elsewhere.
     #[must_use]
     pub fn without_record(config: &Config, hub: &Arc<dyn ConsoleHub>, epoch: Epoch) -> Arc<Self> {
-        let mut disks = BTreeMap::new();
+        let mut disks: BTreeMap<_, Arc<FbaDisk>> = BTreeMap::new();
         let console: Arc<dyn LineSink> =
             Arc::new(HubConsole::new(Arc::clone(hub), ConsoleName::Guest));
         let console: Arc<dyn Device> = Arc::new(Console::new(console));
         let (mut devices, mut peers) = (Vec::new(), Vec::new());
         let pings = config.workload.runs(WorkloadName::Network);
         for (number, device) in (0_u16..).zip(&config.vm.devices) {
-            let disk = Arc::new(FbaDisk::in_memory(JOURNAL_BLOCKS));
+            let disk = disks.entry(device.base.unwrap_or(device.mnemonic));
+            let disk = Arc::clone(disk.or_insert_with(new_disk));
+            let tape = Arc::new(Tape::new(TAPE_BYTES));
             let switch = Switch::new();
             let behind = |su: &SuName| -> Arc<dyn Device> {
                 match device.kind {
@@ -138,19 +132,16 @@ impl Cluster {
                     }
                     DeviceKind::Console => Arc::clone(&console),
                     // The storage network gives every SU the same image.
-                    DeviceKind::Disk | DeviceKind::Tape | DeviceKind::ChannelToChannel => {
-                        Arc::<FbaDisk>::clone(&disk)
+                    DeviceKind::Tape => Arc::<Tape>::clone(&tape),
+                    DeviceKind::PavAlias => Arc::new(Alias::of(Arc::<FbaDisk>::clone(&disk))),
+                    // The management unit of each SU emulates a disk of its own.
+                    DeviceKind::Disk if device.emulated => {
+                        Arc::new(EmulatedDisk::new(new_disk(), system_of(config, su)))
                     }
+                    DeviceKind::Disk | DeviceKind::ChannelToChannel => Arc::<FbaDisk>::clone(&disk),
                 }
             };
-            let generated = config.sus.iter().filter(|su| device.is_generated_on(&su.name));
-            devices.push(ClusterDevice {
-                descriptor: descriptor(number, device),
-                latency: Micros::new(device.latency_us()),
-                on: generated.map(|su| (su.name, behind(&su.name))).collect(),
-                held_on: device.held_on,
-            });
-            disks.insert(device.mnemonic, disk);
+            devices.push(ClusterDevice::new(config, number, device, behind));
             if pings && device.line.is_some() {
                 let interval = Micros::new(config.workload.ping_interval_us);
                 peers.push(Peer::new(&switch, peers.len() as u64, interval));
@@ -185,8 +176,8 @@ impl Cluster {
     #[must_use]
     pub fn journal_disk(&self) -> Option<&Arc<FbaDisk>> {
         let journal = self.plan.journal?;
-        let device = self.devices.iter().find(|it| it.descriptor.subchannel == journal)?;
-        self.disks.get(&device.descriptor.mnemonic)
+        let device = self.devices.iter().find(|it| it.fixed().subchannel == journal)?;
+        self.disks.get(&device.fixed().mnemonic)
     }
 
     /// Steps the stations on the LAN lines, and says when the next one has something to do.
@@ -198,32 +189,6 @@ impl Cluster {
     #[must_use]
     pub fn network(&self, now: Tick) -> Option<Sight> {
         self.peers.iter().map(|peer| peer.sight(now)).reduce(Sight::joined)
-    }
-
-    /// The devices as the machine of the VM on an SU gets them: those that exist there.
-    #[must_use]
-    pub fn attached_devices(&self, su: &SuName) -> Vec<AttachedDevice> {
-        let system = self.sus.iter().position(|it| it.name() == *su).unwrap_or_default();
-        let path = Path { system: u16::try_from(system).unwrap_or(u16::MAX), channel: 0 };
-        let on = |device: &ClusterDevice| {
-            let behind = Arc::clone(device.on.get(su)?);
-            Some(AttachedDevice::new(device.descriptor, behind, device.latency, path))
-        };
-        self.devices.iter().filter_map(on).collect()
-    }
-
-    /// The leases of the devices on the SU where the VM is.
-    #[must_use]
-    pub fn entries(&self, epoch: Epoch) -> Vec<DeviceEntry> {
-        let entry = |it: &ClusterDevice| DeviceEntry::attached(it.descriptor, epoch);
-        self.devices.iter().map(entry).collect()
-    }
-
-    /// The device as an SU has it, and whether another VM holds it there.
-    fn device_on(&self, su: &SuName, mnemonic: Mnemonic) -> Option<(DeviceDescriptor, bool)> {
-        let device = self.devices.iter().find(|it| it.descriptor.mnemonic == mnemonic)?;
-        device.on.get(su)?;
-        Some((device.descriptor, device.held_on == Some(*su)))
     }
 
     /// Creates the configured VM on its SU and loads its guest, which runs if the state says so.
@@ -239,39 +204,24 @@ impl Cluster {
         let devices = self.attached_devices(&config.vm.on);
         let machine = Arc::new(Machine::new(&block, configuration, self.plan.program(), devices));
         machine.storage.track_by(self.tracking);
-        machine.with_subsystem(|subsystem| {
-            for (slot, device) in (0..).zip(&self.devices) {
-                if device.on.contains_key(&config.vm.on) {
-                    // A device that was just created is fenced by nobody.
-                    let attached = subsystem.attach(slot_of(slot), self.epoch);
-                    debug_assert!(attached.is_ok(), "a new device is refused");
-                }
-            }
-        });
+        self.attach_all(&machine, &config.vm.on);
         ipl(&machine, &self.plan)?;
         Ok((block, machine))
     }
 }
 
-/// The device slot of this number.
-const fn slot_of(number: u16) -> monitor_core::units::DeviceSlot {
-    monitor_core::units::DeviceSlot::new(number)
+/// What a tape of the cluster takes.
+const TAPE_BYTES: u64 = 1 << 30;
+
+/// A new disk, which is empty.
+fn new_disk() -> Arc<FbaDisk> {
+    Arc::new(FbaDisk::in_memory(JOURNAL_BLOCKS))
 }
 
-fn descriptor(number: u16, device: &crate::config::Device) -> DeviceDescriptor {
-    // The identity stands for a volume serial: equal on both SUs for the same device.
-    let mut identity = [0; 8];
-    for (target, source) in identity.iter_mut().zip(device.mnemonic.as_bytes()) {
-        *target = *source;
-    }
-    DeviceDescriptor {
-        mnemonic: device.mnemonic,
-        number: DeviceNumber::new(number),
-        kind: device.kind,
-        assignment: device.assignment,
-        subchannel: SubchannelNumber::new(number),
-        identity: u64::from_be_bytes(identity),
-    }
+/// The number of an SU, by which its channel paths are told from those of others.
+fn system_of(config: &Config, su: &SuName) -> u16 {
+    let place = config.sus.iter().position(|it| it.name == *su).unwrap_or_default();
+    u16::try_from(place).unwrap_or(u16::MAX)
 }
 
 /// The control block of the configured VM.
@@ -296,14 +246,16 @@ fn block(config: &Config, initial: ConfigurationName) -> Result<VmBlock, IplErro
 fn guest_plan(config: &Config) -> GuestPlan {
     let devices = || (0_u16..).zip(&config.vm.devices);
     let first = |kind: DeviceKind| devices().find(|(_, device)| device.kind == kind);
+    let number_of = |number, device| devices::subchannel_on(number, device, &config.vm.on);
     // The journal is written to a shared device if there is one, otherwise to the last disk.
-    let disks = || devices().filter(|(_, device)| device.kind == DeviceKind::Disk);
+    let moves = |it: &config::Device| it.kind == DeviceKind::Disk && !it.emulated && !it.detached;
+    let disks = || devices().filter(|(_, device)| moves(device));
     let shared =
         disks().find(|(_, it)| it.assignment == monitor_core::device::Assignment::SharedDevice);
     let journal = shared.or_else(|| disks().last());
     let lines = devices().filter_map(|(number, device)| {
         let name = device.line?;
-        let subchannel = SubchannelNumber::new(number);
+        let subchannel = number_of(number, device);
         Some(LanLine { name: name.as_str().to_owned(), vlan: device.vlan, subchannel })
     });
     let own = config.su(&config.vm.on).map(|su| su.configuration);
@@ -313,8 +265,9 @@ fn guest_plan(config: &Config) -> GuestPlan {
         manner: config.workload.manner,
         fill: config.workload.fill,
         seed: config.workload.seed,
-        console: SubchannelNumber::new(first(DeviceKind::Console).map_or(0, |(number, _)| number)),
-        journal: journal.map(|(number, _)| SubchannelNumber::new(number)),
+        console: first(DeviceKind::Console)
+            .map_or(SubchannelNumber::new(0), |(number, device)| number_of(number, device)),
+        journal: journal.map(|(number, device)| number_of(number, device)),
         lines: lines.collect(),
         initial_configuration: initial.unwrap_or(ConfigurationName::EMPTY),
     }

@@ -249,19 +249,15 @@ impl Monitor for SuMonitor {
             findings.add(Obstacle::NoProcessor);
         }
         for device in devices {
-            match self.cluster.device_on(&self.su.name, device.mnemonic) {
-                Some((here, _)) if here.identity != device.identity || here.kind != device.kind => {
-                    findings.add_device(Obstacle::DeviceMissing, device.mnemonic);
-                }
-                Some((_, true)) => findings.add_device(Obstacle::DeviceHeld, device.mnemonic),
-                Some((_, false)) => {}
-                None => findings.add_device(Obstacle::DeviceMissing, device.mnemonic),
-            }
+            self.cluster.check_device(&self.su.name, &device, findings);
         }
     }
 
     fn start_build(&mut self, definition: &VmBlock) -> Result<(), PortFailure> {
-        let moved = definition.with_migration_count(definition.migration_count().saturating_add(1));
+        // Whether the subchannel numbers differ here, the assignment of the devices shows.
+        let moved = definition
+            .with_migration_count(definition.migration_count().saturating_add(1))
+            .with_state(definition.state().with_diff(false));
         self.su.reserve(moved)?;
         self.vm = Some(moved);
         let (definition, configuration) = (*definition, self.su.configuration);
@@ -318,6 +314,23 @@ impl Monitor for SuMonitor {
         };
         self.su.update(vm.with_state(state.map_err(|_| STATE)?));
         Ok(())
+    }
+
+    fn assign(&mut self, device: &DeviceDescriptor, differs: bool) -> Result<(), PortFailure> {
+        const NONE: PortFailure =
+            PortFailure { kind: ErrorKind::NoResource, text: "the SU does not have the device" };
+        if !self.cluster.assign(&self.su.name, device) {
+            return Err(NONE);
+        }
+        let vm = self.vm.and_then(|vm| self.su.vm(VmId::Name(vm.name())));
+        if let (true, Some(vm)) = (differs, vm) {
+            self.su.update(vm.with_state(vm.state().with_diff(true)));
+        }
+        Ok(())
+    }
+
+    fn is_in_use(&self, slot: DeviceSlot) -> bool {
+        self.cluster.is_in_use(slot)
     }
 
     fn resuming(&mut self, machine: &Machine) {

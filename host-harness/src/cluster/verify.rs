@@ -7,7 +7,7 @@
 use monitor_core::{
     limits::PAGE_BYTES,
     memory::PageRun,
-    units::{Epoch, Micros, PageNumber, Tick, VmName},
+    units::{DeviceSlot, Epoch, Micros, PageNumber, Tick, VmName},
     vm::Ownership,
 };
 
@@ -151,14 +151,22 @@ fn same_processors(frozen: &Witness, restored: &Witness) -> bool {
         && frozen.machine == restored.machine
 }
 
-/// The subchannels are equal, the record names the right owner, and the target's devices work
+/// The subchannels of what goes with the guest are equal, the record names the right owner, and the target's devices work
 /// under its epoch while the source's are gone.
 fn same_devices(case: &Judgement<'_>, frozen: &Witness, restored: &Witness) -> bool {
-    let slots = || (0..).map(monitor_core::units::DeviceSlot::new).take(restored.subchannels.len());
+    let slots = || (0..).map(DeviceSlot::new).take(restored.subchannels.len());
     let epoch = |machine: &Machine, slot| machine.with_subsystem(|it| it.epoch(slot));
-    frozen.subchannels == restored.subchannels
+    let has =
+        |slot| case.cluster.is_to_be_attached(&case.owner.owner, slot).then_some(case.owner.epoch);
+    let image = |witness: &Witness, slot: DeviceSlot| {
+        witness.subchannels.get(usize::from(slot.get())).cloned()
+    };
+    let same_images =
+        case.cluster.moving_slots().all(|slot| image(frozen, slot) == image(restored, slot));
+    frozen.subchannels.len() == restored.subchannels.len()
+        && same_images
         && case.record == Some(case.owner)
-        && slots().all(|slot| epoch(case.target, slot) == Some(case.owner.epoch))
+        && slots().all(|slot| epoch(case.target, slot) == has(slot))
         && slots().all(|slot| epoch(case.source, slot).is_none())
 }
 

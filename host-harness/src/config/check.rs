@@ -6,9 +6,9 @@
 //! source is. Deliberately not here: the form of single values.
 
 use monitor_core::{
-    device::DeviceKind,
+    device::{Assignment, DeviceKind},
     limits::{DEVICES_MAX, PROCESSORS_MAX},
-    units::{SuName, VmIndex},
+    units::{SuName, SubchannelNumber, VmIndex},
 };
 
 use super::{Config, Device, Overrides, WorkloadName};
@@ -106,6 +106,10 @@ fn check_device(config: &Config, index: usize, device: &Device) -> Result<(), Pr
     for (su, _) in &device.macs {
         config.su(su).ok_or_else(|| unknown(path("mac"), su, config))?;
     }
+    for (su, _) in &device.subchannels {
+        config.su(su).ok_or_else(|| unknown(path("subchannel"), su, config))?;
+        check_subchannel(config, index, su)?;
+    }
     let message = format!("the VM is on {on} and has the device, so it is generated there too");
     require(device.is_generated_on(&on), path("generated-on"), message)?;
     if let Some(su) = &device.held_on {
@@ -116,6 +120,15 @@ fn check_device(config: &Config, index: usize, device: &Device) -> Result<(), Pr
         let message = format!("{mnemonic} is not generated on {su}, so nobody can hold it there");
         require(device.is_generated_on(su), path("held-on"), message)?;
     }
+    for su in &device.shared_on {
+        config.su(su).ok_or_else(|| unknown(path("shared-on"), su, config))?;
+        let message = format!("{mnemonic} is not generated on {su}, so nobody can share it there");
+        require(device.is_generated_on(su), path("shared-on"), message)?;
+        let message = format!("the VM is on {on} and has the device exclusively");
+        let shares = device.assignment != Assignment::Exclusive;
+        require(shares || *su != on, path("shared-on"), message)?;
+    }
+    check_conduct(config, device, &path)?;
     let lan = device.kind == DeviceKind::Lan;
     let message = "a LAN device needs the name of its line, as in line = \"L#MANLO1\"";
     require(!lan || device.line.is_some(), path("line"), message.into())?;
@@ -125,6 +138,44 @@ fn check_device(config: &Config, index: usize, device: &Device) -> Result<(), Pr
         require(lan || !given, path(key), String::from("is for devices of kind \"lan\" only"))?;
     }
     Ok(())
+}
+
+/// On one SU each device has a subchannel number of its own.
+fn check_subchannel(config: &Config, index: usize, su: &SuName) -> Result<(), Problem> {
+    let number_of = |index: usize, device: &Device| {
+        let place = SubchannelNumber::new(u16::try_from(index).unwrap_or(u16::MAX));
+        device.subchannel_on(su).unwrap_or(place)
+    };
+    let devices = || config.vm.devices.iter().enumerate();
+    let own = devices().find(|(place, _)| *place == index).map(|(_, it)| number_of(index, it));
+    let mut others = devices().filter(|(place, _)| *place != index);
+    let twice = others.find(|(place, other)| Some(number_of(*place, other)) == own);
+    let message = |other: &Device| format!("{} has this number on {su}", other.mnemonic);
+    let path = format!("vm.device[{index}].subchannel");
+    twice.map_or(Ok(()), |(_, other)| Err(Problem { path, message: message(other) }))
+}
+
+/// What says how the device takes part in a move.
+fn check_conduct(
+    config: &Config,
+    device: &Device,
+    path: &dyn Fn(&str) -> String,
+) -> Result<(), Problem> {
+    let alias = device.kind == DeviceKind::PavAlias;
+    let message = "an alias needs the disk that it accesses, as in base = \"9920\"";
+    require(!alias || device.base.is_some(), path("base"), message.into())?;
+    if let Some(base) = device.base {
+        let message = "is for devices of kind \"pav-alias\" only";
+        require(alias, path("base"), message.into())?;
+        let is_disk = |it: &Device| it.mnemonic == base && it.kind == DeviceKind::Disk;
+        let message = format!("{base} is no device of kind \"disk\"");
+        require(config.vm.devices.iter().any(is_disk), path("base"), message)?;
+    }
+    let can_be = matches!(device.kind, DeviceKind::Disk | DeviceKind::Tape);
+    let message = "only a disk or a tape can be emulated";
+    require(can_be || !device.emulated, path("emulated"), message.into())?;
+    let message = "what is detached is not in use";
+    require(!device.detached || !device.in_use, path("in-use"), message.into())
 }
 
 fn check_workload(config: &Config, overrides: &Overrides) -> Result<(), Problem> {
@@ -140,8 +191,9 @@ fn check_workload(config: &Config, overrides: &Overrides) -> Result<(), Problem>
     let alone = workload.run.len() == 1;
     let message = "memory-only goes with no other workload";
     require(alone || !runs(WorkloadName::MemoryOnly), "workload.run".into(), message.into())?;
-    let disk = config.vm.devices.iter().any(|device| device.kind == DeviceKind::Disk);
-    let message = "journal writes to a disk, and the VM has no device of kind \"disk\"";
+    let is_disk = |it: &Device| it.kind == DeviceKind::Disk && !it.emulated && !it.detached;
+    let disk = config.vm.devices.iter().any(is_disk);
+    let message = "journal writes to a disk that moves with the VM, which has none";
     require(disk || !runs(WorkloadName::Journal), "workload.run".into(), message.into())?;
     let line = config.vm.devices.iter().any(|device| device.kind == DeviceKind::Lan);
     let message = "network answers on LAN lines, and the VM has no device of kind \"lan\"";

@@ -18,7 +18,8 @@ use std::path::{Path, PathBuf};
 use monitor_core::{
     device::{Assignment, DeviceKind},
     units::{
-        ConfigurationName, Micros, Mnemonic, PageCount, PoolName, SuName, Text, VmIndex, VmName,
+        ConfigurationName, Micros, Mnemonic, PageCount, PoolName, SuName, SubchannelNumber, Text,
+        VmIndex, VmName,
     },
     vm::Activity,
 };
@@ -215,9 +216,27 @@ pub struct Device {
     /// The SUs where it is generated; every one if not given.
     #[serde(default, deserialize_with = "values::list")]
     pub generated_on: Vec<SuName>,
+    /// Whether the management unit emulates it.
+    #[serde(default)]
+    pub emulated: bool,
+    /// The disk of which a PAV alias is another access.
+    #[serde(default, deserialize_with = "values::optional")]
+    pub base: Option<Mnemonic>,
+    /// Whether the guest has it detached.
+    #[serde(default)]
+    pub detached: bool,
+    /// Whether a job of the guest uses it, so that it cannot be detached.
+    #[serde(default)]
+    pub in_use: bool,
     /// The SU where another VM has it exclusively.
     #[serde(default, deserialize_with = "values::optional")]
     pub held_on: Option<SuName>,
+    /// The SUs where other VMs have it as a shared device.
+    #[serde(default, deserialize_with = "values::list")]
+    pub shared_on: Vec<SuName>,
+    /// Its subchannel number where that is not its place among the devices.
+    #[serde(default, rename = "subchannel", deserialize_with = "values::by_su")]
+    pub subchannels: Vec<(SuName, SubchannelNumber)>,
     /// The line of a LAN device.
     #[serde(default, deserialize_with = "values::optional")]
     pub line: Option<Text<8>>,
@@ -225,7 +244,7 @@ pub struct Device {
     #[serde(default)]
     pub vlan: bool,
     /// The hardware address of a LAN device on each SU; made up where it is not given.
-    #[serde(default, rename = "mac", deserialize_with = "values::addresses")]
+    #[serde(default, rename = "mac", deserialize_with = "values::by_su")]
     pub macs: Vec<(SuName, Mac)>,
     /// The time that one channel program takes, if not that of its kind.
     #[serde(default, rename = "latency-us")]
@@ -245,8 +264,27 @@ impl Device {
             (Some(latency_us), _) => latency_us,
             (None, DeviceKind::Console) => 50,
             (None, DeviceKind::Lan) => 20,
-            (None, DeviceKind::Disk | DeviceKind::Tape | DeviceKind::ChannelToChannel) => 200,
+            (
+                None,
+                DeviceKind::Disk
+                | DeviceKind::Tape
+                | DeviceKind::ChannelToChannel
+                | DeviceKind::PavAlias,
+            ) => 200,
         }
+    }
+
+    /// The subchannel number on an SU, if it is given.
+    #[must_use]
+    pub fn subchannel_on(&self, su: &SuName) -> Option<SubchannelNumber> {
+        self.subchannels.iter().find(|(name, _)| name == su).map(|(_, number)| *number)
+    }
+
+    /// How many other VMs have it on an SU.
+    #[must_use]
+    pub fn others_on(&self, su: &SuName) -> usize {
+        let shares = self.shared_on.iter().filter(|name| *name == su).count();
+        shares + usize::from(self.held_on == Some(*su))
     }
 
     /// The hardware address of a LAN device on an SU.

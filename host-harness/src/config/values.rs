@@ -12,7 +12,10 @@ use monitor_core::{
     device::{Assignment, DeviceKind},
     limits::PAGE_BYTES,
     message::command::{self, Command, CommandError, Operand},
-    units::{ByteCount, ConfigurationName, Micros, Mnemonic, PageCount, SuName, Text, VmIndex},
+    units::{
+        ByteCount, ConfigurationName, Micros, Mnemonic, PageCount, SuName, SubchannelNumber, Text,
+        VmIndex,
+    },
     vm::{Activity, VmId},
 };
 use serde::de::{self, Deserializer, Visitor};
@@ -80,6 +83,8 @@ choices! {
         "console" => Self::Console,
         "disk" => Self::Disk,
         "lan" => Self::Lan,
+        "tape" => Self::Tape,
+        "pav-alias" => Self::PavAlias,
     }
     Assignment {
         "exclusive" => Self::Exclusive,
@@ -188,6 +193,16 @@ impl fmt::Display for Mac {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [a, b, c, d, e, f] = self.0;
         write!(formatter, "{a:02X}:{b:02X}:{c:02X}:{d:02X}:{e:02X}:{f:02X}")
+    }
+}
+
+impl FromText for SubchannelNumber {
+    fn from_text(text: &str) -> Result<Self, String> {
+        let digits = text.len() == 4 && text.chars().all(|c| c.is_ascii_hexdigit());
+        let number = u16::from_str_radix(text, 16).ok().filter(|_| digits);
+        number.map(Self::new).ok_or_else(|| {
+            String::from("a subchannel number has 4 hexadecimal digits, as in \"001A\"")
+        })
     }
 }
 
@@ -361,14 +376,14 @@ pub(crate) fn list<'de, D: Deserializer<'de>, T: FromText>(source: D) -> Result<
     Ok(elements.into_iter().map(|Element(value)| value).collect())
 }
 
-/// Reads the hardware addresses of a LAN device, by the name of the SU.
-pub(crate) fn addresses<'de, D: Deserializer<'de>>(
+/// Reads what a device has on each SU, by the name of the SU.
+pub(crate) fn by_su<'de, D: Deserializer<'de>, T: FromText>(
     source: D,
-) -> Result<Vec<(SuName, Mac)>, D::Error> {
-    let table: std::collections::BTreeMap<String, Element<Mac>> =
+) -> Result<Vec<(SuName, T)>, D::Error> {
+    let table: std::collections::BTreeMap<String, Element<T>> =
         de::Deserialize::deserialize(source)?;
-    let entry = |(name, Element(mac)): (String, Element<Mac>)| {
-        SuName::from_text(&name).map(|name| (name, mac)).map_err(de::Error::custom)
+    let entry = |(name, Element(value)): (String, Element<T>)| {
+        SuName::from_text(&name).map(|name| (name, value)).map_err(de::Error::custom)
     };
     table.into_iter().map(entry).collect()
 }

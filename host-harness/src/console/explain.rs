@@ -112,6 +112,9 @@ pub(super) const fn next_step(reason: Reason) -> &'static str {
         Reason::NotOwner => "find out from the cluster directory where the VM belongs",
         Reason::MonitorRestarted => "find out why the monitor was restarted, then try again",
         Reason::JournalUnavailable => "see whether the monitor can write its journal file",
+        Reason::DeviceInUse => {
+            "end what the guest does with the device that the console names, then try again"
+        }
         Reason::PeerAborted => "look at the other SU's console, which names its reason",
     }
 }

@@ -203,6 +203,7 @@ fn subsystem(sides: &[Arc<Ctc>; 2]) -> Subsystem {
             assignment: Assignment::Exclusive,
             subchannel: SubchannelNumber::new(number),
             identity: u64::from(number),
+            ..DeviceDescriptor::VACANT
         };
         let side: Arc<dyn Device> = Arc::<Ctc>::clone(side);
         AttachedDevice::new(descriptor, side, Micros::new(0), Path::default())

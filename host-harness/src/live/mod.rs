@@ -256,7 +256,7 @@ fn run(
     let watched = |side| WatchedAccess::new(records.access(), Arc::clone(&faults), side);
     let target = TargetEnd {
         reception,
-        devices: cluster.entries(cluster.epoch()).iter().map(|it| it.descriptor).collect(),
+        devices: cluster.devices_on(&config.vm.on),
         link: watch(there),
         console: HubConsole::new(Arc::clone(hub), ConsoleName::Target),
         directory: watched(Side::Target),
@@ -269,7 +269,7 @@ fn run(
         attempt: attempt(config, course, block),
         block: *block,
         machine: Arc::clone(machine),
-        entries: cluster.entries(cluster.epoch()),
+        entries: cluster.entries(&config.vm.on, cluster.epoch()),
         link: watch(here),
         console: HubConsole::new(Arc::clone(hub), ConsoleName::Source),
         directory: watched(Side::Source),

@@ -8,6 +8,7 @@ use super::{Machine, PortFailure, VmPorts};
 use monitor_core::{
     device::DeviceDescriptor,
     ports::{ErrorKind, MonitorJournal, Operation, VmHost},
+    units::DeviceSlot,
     vm::{Findings, MigrationMark, VmBlock},
 };
 use std::{
@@ -42,6 +43,16 @@ pub trait Monitor: Send + fmt::Debug {
     /// # Errors
     /// Fails when the state does not admit it.
     fn mark(&mut self, mark: MigrationMark) -> Result<(), PortFailure>;
+
+    /// Gives the device to the VM; its subchannel number differs from the one that the guest knows,
+    /// or not.
+    ///
+    /// # Errors
+    /// Fails when the SU does not have it.
+    fn assign(&mut self, device: &DeviceDescriptor, differs: bool) -> Result<(), PortFailure>;
+
+    /// Whether a job of the guest uses the device, so that it cannot be detached.
+    fn is_in_use(&self, slot: DeviceSlot) -> bool;
 
     /// The processors of the machine are about to run here.
     fn resuming(&mut self, machine: &Machine);

@@ -7,7 +7,7 @@
 //! completions are fetched. Deliberately not here: the ports of the monitor around the VM
 //! (definitions, directory, console, link).
 
-use super::{AddressFault, ChannelError, Journal, Machine, Monitor, NoSuchProcessor};
+use super::{AddressFault, ChannelError, Journal, Machine, Monitor, NoSuchProcessor, Subsystem};
 use monitor_core::{
     channel::SubchannelImage,
     device::DeviceDescriptor,
@@ -308,7 +308,14 @@ impl DeviceControl for VmPorts {
         slot: DeviceSlot,
         device: &DeviceDescriptor,
     ) -> Result<(), PortFailure> {
-        self.installed()?.with_subsystem(|subsystem| subsystem.check(slot, device))?;
+        let machine = self.machine.clone();
+        self.installed()?;
+        let differs = machine.map_or(Ok(false), |machine| {
+            machine.with_subsystem(|subsystem| subsystem.assign(slot, device))
+        })?;
+        if let Some(monitor) = &mut self.monitor {
+            monitor.assign(device, differs)?;
+        }
         self.done(Operation::AssignDevice(slot));
         Ok(())
     }
@@ -316,6 +323,19 @@ impl DeviceControl for VmPorts {
     fn start_quiesce(&mut self, slot: DeviceSlot) -> Result<(), PortFailure> {
         self.installed()?.with_subsystem(|subsystem| subsystem.hold(slot))?;
         self.quiescing.insert(slot);
+        Ok(())
+    }
+
+    /// The guest uses a device that it has a job on, or whose function or status is pending.
+    fn start_detach(&mut self, slot: DeviceSlot) -> Result<(), PortFailure> {
+        let has_job = self.monitor.as_ref().is_some_and(|monitor| monitor.is_in_use(slot));
+        let machine = self.installed()?;
+        let withdraw = |subsystem: &mut Subsystem| subsystem.withdraw(slot, has_job);
+        if machine.with_subsystem(withdraw)? {
+            self.done(Operation::DetachDevice(slot));
+        } else {
+            self.fail(Operation::DetachDevice(slot), ErrorKind::Refused);
+        }
         Ok(())
     }
 

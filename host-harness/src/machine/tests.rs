@@ -58,6 +58,7 @@ fn descriptor() -> DeviceDescriptor {
         assignment: Assignment::Exclusive,
         subchannel: SUBCHANNEL,
         identity: 7,
+        ..DeviceDescriptor::VACANT
     }
 }
 

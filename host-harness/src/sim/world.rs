@@ -219,7 +219,7 @@ impl World {
         let (wire, here, there) = Wire::new(scenario.wire);
         prepare(&wire, scenario);
         let (source_machine, entries) =
-            (Arc::clone(&self.machine), self.cluster.entries(self.epoch));
+            (Arc::clone(&self.machine), self.cluster.entries(&self.at, self.epoch));
         let target_monitor = self.monitor(&target, None);
         let witness = target_monitor.witness();
         let mut attempt = Attempt::new(self, &wire, scenario);

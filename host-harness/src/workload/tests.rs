@@ -102,6 +102,7 @@ fn descriptor(subchannel: SubchannelNumber, kind: DeviceKind) -> DeviceDescripto
         assignment: Assignment::Exclusive,
         subchannel,
         identity: u64::from(subchannel.get()),
+        ..DeviceDescriptor::VACANT
     }
 }
 

@@ -19,7 +19,7 @@ pub enum LeaseState {
     Free,
     /// It is being assigned.
     Assigning,
-    /// It is the VM's on this SU, and not usable.
+    /// It is the VM's on this SU, and not usable: not attached yet, or detached.
     Assigned,
     /// It is being made usable.
     Attaching,
@@ -29,6 +29,8 @@ pub enum LeaseState {
     Quiescing,
     /// No I/O is in flight and none is started.
     Quiesced,
+    /// It is being detached from the guest.
+    Detaching,
     /// It is being taken away.
     Removing,
 }
@@ -41,6 +43,8 @@ pub enum LeaseMove {
     Assign,
     /// Attached to quiesced.
     Quiesce,
+    /// Quiesced to assigned.
+    Detach,
     /// Assigned, or quiesced in part or whole, to attached.
     Attach,
     /// Assigned, attached or quiesced to free.
@@ -158,6 +162,7 @@ impl Lease {
         match lease_move {
             LeaseMove::Assign => matches!(self.state, LeaseState::Free),
             LeaseMove::Quiesce => matches!(self.state, LeaseState::Attached) && !self.quiesce_owed,
+            LeaseMove::Detach => matches!(self.state, LeaseState::Quiesced),
             LeaseMove::Attach => matches!(
                 self.state,
                 LeaseState::Assigned | LeaseState::Quiescing | LeaseState::Quiesced
@@ -183,6 +188,14 @@ impl Lease {
     /// Fails unless the lease is attached, and while the end of an overtaken quiesce is to come.
     pub const fn start_quiesce(&mut self) -> Result<(), LeaseError> {
         self.start(LeaseMove::Quiesce)
+    }
+
+    /// Begins to detach the device from the guest.
+    ///
+    /// # Errors
+    /// Fails unless the lease is quiesced.
+    pub const fn start_detach(&mut self) -> Result<(), LeaseError> {
+        self.start(LeaseMove::Detach)
     }
 
     /// Begins to make the device usable under `epoch`. A quiesce that is under way is overtaken:
@@ -265,6 +278,7 @@ const fn ends(lease_move: LeaseMove) -> (LeaseState, LeaseState) {
     match lease_move {
         LeaseMove::Assign => (LeaseState::Assigning, LeaseState::Assigned),
         LeaseMove::Quiesce => (LeaseState::Quiescing, LeaseState::Quiesced),
+        LeaseMove::Detach => (LeaseState::Detaching, LeaseState::Assigned),
         LeaseMove::Attach => (LeaseState::Attaching, LeaseState::Attached),
         LeaseMove::Remove => (LeaseState::Removing, LeaseState::Free),
     }
@@ -273,21 +287,22 @@ const fn ends(lease_move: LeaseMove) -> (LeaseState, LeaseState) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use LeaseMove::{Assign, Attach, Quiesce, Remove};
+    use LeaseMove::{Assign, Attach, Detach, Quiesce, Remove};
     use LeaseState::{
-        Assigned, Assigning, Attached, Attaching, Free, Quiesced, Quiescing, Removing,
+        Assigned, Assigning, Attached, Attaching, Detaching, Free, Quiesced, Quiescing, Removing,
     };
     use std::string::ToString;
 
-    const STATES: [LeaseState; 8] =
-        [Free, Assigning, Assigned, Attaching, Attached, Quiescing, Quiesced, Removing];
-    const MOVES: [LeaseMove; 4] = [Assign, Quiesce, Attach, Remove];
+    const STATES: [LeaseState; 9] =
+        [Free, Assigning, Assigned, Attaching, Attached, Quiescing, Quiesced, Detaching, Removing];
+    const MOVES: [LeaseMove; 5] = [Assign, Quiesce, Detach, Attach, Remove];
     const EPOCH: Epoch = Epoch::new(7);
 
     fn start(lease: &mut Lease, lease_move: LeaseMove) -> Result<(), LeaseError> {
         match lease_move {
             Assign => lease.start_assign(),
             Quiesce => lease.start_quiesce(),
+            Detach => lease.start_detach(),
             Attach => lease.start_attach(EPOCH),
             Remove => lease.start_remove(),
         }
@@ -302,6 +317,7 @@ mod tests {
             (Attached, Quiesce, Quiescing),
             (Attached, Remove, Removing),
             (Quiescing, Attach, Attaching),
+            (Quiesced, Detach, Detaching),
             (Quiesced, Attach, Attaching),
             (Quiesced, Remove, Removing),
         ];
@@ -326,6 +342,7 @@ mod tests {
         let legal = [
             (Assigning, Assign, Assigned),
             (Quiescing, Quiesce, Quiesced),
+            (Detaching, Detach, Assigned),
             (Attaching, Attach, Attached),
             (Removing, Remove, Free),
         ];

@@ -6,13 +6,14 @@
 //!
 //! Invariants: at most [`CONCURRENT_MAX`] operations are under way; an end that nobody waits for
 //! is an error and changes nothing; a plan ends only when none of its operations is under way.
-//! Assigning and quiescing stop at the first failure, for the move is given up then. Attaching and
-//! removing go on with the other devices, for a guest needs every device that it can have.
+//! Assigning, quiescing and detaching stop at the first failure, for the move is given up then.
+//! Attaching and removing go on with the other devices, for a guest needs every device that it can
+//! have, and so does assigning aliases when the guest runs. What the guest had detached before the move is never attached.
 //! Deliberately not here: limits of time, and the epochs, which come with the plan.
 
 use super::{
-    descriptor::DeviceDescriptor,
-    lease::{Lease, LeaseError, LeaseMove},
+    descriptor::{Conduct, Conducts, DeviceDescriptor},
+    lease::{Lease, LeaseMove},
 };
 use crate::{
     limits::DEVICES_MAX,
@@ -41,24 +42,30 @@ impl DeviceEntry {
         Self { descriptor, lease: Lease::free() }
     }
 
-    /// A device that the VM uses on this SU under `generation`.
+    /// A device that the VM uses on this SU under `generation`, unless the guest has detached it.
     #[must_use]
     pub const fn attached(descriptor: DeviceDescriptor, generation: Epoch) -> Self {
-        Self { descriptor, lease: Lease::attached(generation) }
+        let is_detached = descriptor.is_detached;
+        let lease = if is_detached { Lease::assigned() } else { Lease::attached(generation) };
+        Self { descriptor, lease }
     }
 
-    /// A device of a VM whose monitor was restarted at the source: whether it was quiesced is not
-    /// known any more, so that it is made usable under `generation` once more.
+    /// A device of a VM whose monitor was restarted at the source: whether it was quiesced or
+    /// detached is not known any more, so that it is made usable under `generation` once more,
+    /// unless the guest had detached it before the move.
     #[must_use]
     pub const fn quiesced(descriptor: DeviceDescriptor, generation: Epoch) -> Self {
-        Self { descriptor, lease: Lease::quiesced(generation) }
+        let is_detached = descriptor.is_detached;
+        let lease = if is_detached { Lease::assigned() } else { Lease::quiesced(generation) };
+        Self { descriptor, lease }
     }
 
     /// A device of a VM whose monitor was restarted at the target: whether it was assigned or
     /// attached is not known any more, so that either is done once more.
     #[must_use]
     pub const fn assigned(descriptor: DeviceDescriptor) -> Self {
-        Self { descriptor, lease: Lease::assigned() }
+        let is_alias = matches!(descriptor.conduct(), Conduct::Alias);
+        Self { descriptor, lease: if is_alias { Lease::free() } else { Lease::assigned() } }
     }
 
     /// A slot without a device, for storage that is lent before the devices are known.
@@ -68,52 +75,88 @@ impl DeviceEntry {
     }
 }
 
-/// What is to become of all devices. Devices whose lease does not admit it are passed over.
+/// What is to become of the devices of these conducts. A device whose lease does not admit it is
+/// passed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Plan {
     /// On the target: free to assigned.
-    Assign,
+    Assign(Conducts),
     /// On the source: attached to quiesced.
-    Quiesce,
+    Quiesce(Conducts),
+    /// On the source: quiesced to assigned, of devices that do not go with the guest.
+    Detach,
     /// On the target when it has won the record: assigned to attached. On the source when the VM
-    /// is given back: quiesced, in part or whole, to attached.
+    /// is given back: quiesced, in part or whole, or detached for the move, to attached.
     Attach {
+        /// Which devices.
+        conducts: Conducts,
         /// The epoch of ownership that the I/O of the devices carries.
         epoch: Epoch,
     },
     /// On the source when the VM runs on the target, on the target when the move is given up:
-    /// assigned, quiesced or attached to free.
+    /// assigned, quiesced or attached to free, of all devices.
     Remove,
 }
 
 impl Plan {
     const fn lease_move(self) -> LeaseMove {
         match self {
-            Self::Assign => LeaseMove::Assign,
-            Self::Quiesce => LeaseMove::Quiesce,
+            Self::Assign(_) => LeaseMove::Assign,
+            Self::Quiesce(_) => LeaseMove::Quiesce,
+            Self::Detach => LeaseMove::Detach,
             Self::Attach { .. } => LeaseMove::Attach,
             Self::Remove => LeaseMove::Remove,
         }
     }
 
     const fn goes_on_after_failure(self) -> bool {
-        matches!(self, Self::Attach { .. } | Self::Remove)
+        match self {
+            Self::Assign(conducts) => !conducts.contains(Conducts::MOVE),
+            Self::Quiesce(_) | Self::Detach => false,
+            Self::Attach { .. } | Self::Remove => true,
+        }
     }
 
-    fn start(self, lease: &mut Lease) -> Result<(), LeaseError> {
+    /// Whether the plan is for this device, wherever its lease stands.
+    fn concerns(self, device: &DeviceDescriptor) -> bool {
+        let conduct = Conducts::from(device.conduct());
         match self {
-            Self::Assign => lease.start_assign(),
-            Self::Quiesce => lease.start_quiesce(),
-            Self::Attach { epoch } => lease.start_attach(epoch),
-            Self::Remove => lease.start_remove(),
+            // An alias that the guest had detached is not the VM's.
+            Self::Assign(conducts) => {
+                let is_unwanted = device.is_detached && conduct == Conducts::ALIAS;
+                conducts.contains(conduct) && !is_unwanted
+            }
+            Self::Quiesce(conducts) => conducts.contains(conduct),
+            Self::Detach => Conducts::STAY.contains(conduct),
+            Self::Attach { conducts, .. } => !device.is_detached && conducts.contains(conduct),
+            Self::Remove => true,
         }
+    }
+
+    /// Whether the plan has something to do with this device now.
+    fn admits(self, entry: &DeviceEntry) -> bool {
+        self.concerns(&entry.descriptor) && entry.lease.admits(self.lease_move())
+    }
+
+    fn start(self, entry: &mut DeviceEntry) -> bool {
+        let lease = &mut entry.lease;
+        self.concerns(&entry.descriptor)
+            && match self {
+                Self::Assign(_) => lease.start_assign(),
+                Self::Quiesce(_) => lease.start_quiesce(),
+                Self::Detach => lease.start_detach(),
+                Self::Attach { epoch, .. } => lease.start_attach(epoch),
+                Self::Remove => lease.start_remove(),
+            }
+            .is_ok()
     }
 
     const fn operation(self, slot: DeviceSlot) -> Operation {
         match self {
-            Self::Assign => Operation::AssignDevice(slot),
-            Self::Quiesce => Operation::QuiesceDevice(slot),
+            Self::Assign(_) => Operation::AssignDevice(slot),
+            Self::Quiesce(_) => Operation::QuiesceDevice(slot),
+            Self::Detach => Operation::DetachDevice(slot),
             Self::Attach { .. } => Operation::AttachDevice(slot),
             Self::Remove => Operation::RemoveDevice(slot),
         }
@@ -193,9 +236,9 @@ impl Reassignment {
         if entries.len() > usize::from(DEVICES_MAX) {
             return Err(ReassignError::TooManyDevices);
         }
-        if let Plan::Attach { epoch } = plan {
+        if let Plan::Attach { epoch, .. } = plan {
             for (slot, entry) in (0..DEVICES_MAX).zip(entries) {
-                if entry.lease.admits(LeaseMove::Attach) && entry.lease.generation() > epoch {
+                if plan.admits(entry) && entry.lease.generation() > epoch {
                     return Err(ReassignError::StaleEpoch(DeviceSlot::new(slot)));
                 }
             }
@@ -218,7 +261,7 @@ impl Reassignment {
             let entry = rest.next()?;
             let slot = DeviceSlot::new(self.next);
             self.next = self.next.saturating_add(1);
-            if plan.start(&mut entry.lease).is_ok() {
+            if plan.start(entry) {
                 self.outstanding = self.outstanding.saturating_add(1);
                 return Some(plan.operation(slot));
             }
@@ -295,9 +338,9 @@ impl Reassignment {
     fn admits(&self, plan: Plan, entries: &[DeviceEntry]) -> bool {
         let mut leases = entries.iter().map(|entry| &entry.lease);
         match plan {
-            Plan::Attach { .. } => matches!(self.plan, None | Some(Plan::Quiesce)),
-            Plan::Quiesce => self.is_idle() && !leases.any(Lease::owes_quiesce),
-            Plan::Assign | Plan::Remove => {
+            Plan::Attach { .. } => matches!(self.plan, None | Some(Plan::Quiesce(_))),
+            Plan::Quiesce(_) => self.is_idle() && !leases.any(Lease::owes_quiesce),
+            Plan::Assign(_) | Plan::Detach | Plan::Remove => {
                 self.is_idle() && !leases.any(|lease| lease.is_under_way(LeaseMove::Quiesce))
             }
         }
@@ -314,7 +357,7 @@ impl Reassignment {
         };
         let mut rest = entries.iter().skip(usize::from(self.next));
         let stopped = self.is_stopped(plan);
-        let starts_more = !stopped && rest.any(|entry| entry.lease.admits(plan.lease_move()));
+        let starts_more = !stopped && rest.any(|entry| plan.admits(entry));
         if starts_more || self.outstanding > 0 {
             return Progress::UnderWay;
         }
@@ -329,6 +372,7 @@ const fn device_move(operation: Operation) -> Option<(LeaseMove, DeviceSlot)> {
     match operation {
         Operation::AssignDevice(slot) => Some((LeaseMove::Assign, slot)),
         Operation::QuiesceDevice(slot) => Some((LeaseMove::Quiesce, slot)),
+        Operation::DetachDevice(slot) => Some((LeaseMove::Detach, slot)),
         Operation::AttachDevice(slot) => Some((LeaseMove::Attach, slot)),
         Operation::RemoveDevice(slot) => Some((LeaseMove::Remove, slot)),
         Operation::CheckVm

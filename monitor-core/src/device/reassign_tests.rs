@@ -4,7 +4,7 @@
 //! single lease, which are tested where they are defined.
 
 use super::*;
-use crate::device::LeaseState;
+use crate::device::{DeviceKind, LeaseState};
 use std::{
     collections::BTreeSet,
     format,
@@ -15,6 +15,22 @@ use std::{
 
 const OWN: Epoch = Epoch::new(4);
 const NEXT: Epoch = Epoch::new(5);
+const ASSIGN: Plan = Plan::Assign(Conducts::all());
+const QUIESCE: Plan = Plan::Quiesce(Conducts::all());
+
+const fn attach(epoch: Epoch) -> Plan {
+    Plan::Attach { conducts: Conducts::all(), epoch }
+}
+
+fn of_kind(kind: DeviceKind) -> DeviceDescriptor {
+    DeviceDescriptor { kind, ..DeviceDescriptor::VACANT }
+}
+
+/// A console, a tape, and an alias, each as `entry` makes it.
+fn mixed(entry: impl Fn(DeviceDescriptor) -> DeviceEntry) -> Vec<DeviceEntry> {
+    let kinds = [DeviceKind::Console, DeviceKind::Tape, DeviceKind::PavAlias];
+    kinds.into_iter().map(|kind| entry(of_kind(kind))).collect()
+}
 
 fn free(count: usize) -> Vec<DeviceEntry> {
     (0..count).map(|_| DeviceEntry::vacant()).collect()
@@ -50,10 +66,10 @@ fn complete(plan: Plan, entries: &mut [DeviceEntry]) -> Vec<Operation> {
 #[test]
 fn target_assigns_then_attaches_under_the_new_epoch() {
     let mut entries = free(2);
-    let assigned = complete(Plan::Assign, &mut entries);
+    let assigned = complete(ASSIGN, &mut entries);
     assert_eq!(assigned, [Operation::AssignDevice(slot(0)), Operation::AssignDevice(slot(1))]);
     assert!(entries.iter().all(|entry| !entry.lease.is_usable()));
-    let attached = complete(Plan::Attach { epoch: NEXT }, &mut entries);
+    let attached = complete(attach(NEXT), &mut entries);
     assert_eq!(attached, [Operation::AttachDevice(slot(0)), Operation::AttachDevice(slot(1))]);
     assert!(entries.iter().all(|entry| entry.lease.is_usable()));
     assert!(entries.iter().all(|entry| entry.lease.generation() == NEXT));
@@ -62,7 +78,7 @@ fn target_assigns_then_attaches_under_the_new_epoch() {
 #[test]
 fn source_quiesces_then_removes() {
     let mut entries = attached(2);
-    let quiesced = complete(Plan::Quiesce, &mut entries);
+    let quiesced = complete(QUIESCE, &mut entries);
     assert_eq!(quiesced, [Operation::QuiesceDevice(slot(0)), Operation::QuiesceDevice(slot(1))]);
     assert_eq!(states(&entries), [LeaseState::Quiesced; 2]);
     let removed = complete(Plan::Remove, &mut entries);
@@ -75,17 +91,71 @@ fn source_gives_back_under_its_own_epoch_and_passes_over_attached_devices() {
     let mut entries = attached(3);
     entries[1].lease.start_quiesce().unwrap();
     entries[1].lease.finish(LeaseMove::Quiesce).unwrap();
-    let operations = complete(Plan::Attach { epoch: OWN }, &mut entries);
+    let operations = complete(attach(OWN), &mut entries);
     assert_eq!(operations, [Operation::AttachDevice(slot(1))]);
     assert!(entries.iter().all(|entry| entry.lease == Lease::attached(OWN)));
 }
 
 #[test]
+fn source_detaches_what_does_not_go_with_the_guest_and_gives_back_all_of_it() {
+    let mut entries = mixed(|descriptor| DeviceEntry::attached(descriptor, OWN));
+    let quiesced = complete(Plan::Quiesce(Conducts::STAY), &mut entries);
+    assert_eq!(quiesced, [Operation::QuiesceDevice(slot(1)), Operation::QuiesceDevice(slot(2))]);
+    let detached = complete(Plan::Detach, &mut entries);
+    assert_eq!(detached, [Operation::DetachDevice(slot(1)), Operation::DetachDevice(slot(2))]);
+    let expected = [LeaseState::Attached, LeaseState::Assigned, LeaseState::Assigned];
+    assert_eq!(states(&entries), expected);
+    complete(Plan::Quiesce(Conducts::MOVE), &mut entries);
+    let moving = Plan::Attach { conducts: Conducts::MOVE, epoch: OWN };
+    assert_eq!(complete(moving, &mut entries), [Operation::AttachDevice(slot(0))]);
+    let staying = Plan::Attach { conducts: Conducts::STAY, epoch: OWN };
+    let again = [Operation::AttachDevice(slot(1)), Operation::AttachDevice(slot(2))];
+    assert_eq!(complete(staying, &mut entries), again);
+    assert!(entries.iter().all(|entry| entry.lease == Lease::attached(OWN)));
+}
+
+#[test]
+fn target_assigns_an_alias_by_itself() {
+    let mut entries = mixed(DeviceEntry::free);
+    let assigned = complete(Plan::Assign(Conducts::ASSIGNED), &mut entries);
+    assert_eq!(assigned, [Operation::AssignDevice(slot(0)), Operation::AssignDevice(slot(1))]);
+    let moving = Plan::Attach { conducts: Conducts::MOVE, epoch: NEXT };
+    assert_eq!(complete(moving, &mut entries), [Operation::AttachDevice(slot(0))]);
+    let alias = complete(Plan::Assign(Conducts::ALIAS), &mut entries);
+    assert_eq!(alias, [Operation::AssignDevice(slot(2))]);
+}
+
+#[test]
+fn detached_device_stays_so_on_both_ends_and_behind_a_restart() {
+    let detached = |kind| DeviceDescriptor { is_detached: true, ..of_kind(kind) };
+    for kind in [DeviceKind::Disk, DeviceKind::Tape] {
+        for entry in [
+            DeviceEntry::attached(detached(kind), OWN),
+            DeviceEntry::quiesced(detached(kind), OWN),
+            DeviceEntry::assigned(detached(kind)),
+        ] {
+            let mut entries = [entry];
+            for plan in [QUIESCE, Plan::Detach, attach(NEXT)] {
+                assert!(complete(plan, &mut entries).is_empty(), "{plan:?} of {kind:?}");
+            }
+            assert_eq!(complete(Plan::Remove, &mut entries), [Operation::RemoveDevice(slot(0))]);
+        }
+    }
+}
+
+#[test]
+fn restarted_target_assigns_aliases_anew() {
+    let restarted = mixed(DeviceEntry::assigned);
+    let expected = [LeaseState::Assigned, LeaseState::Assigned, LeaseState::Free];
+    assert_eq!(states(&restarted), expected);
+}
+
+#[test]
 fn plan_with_nothing_to_do_is_finished_at_once() {
     let mut machine = Reassignment::default();
-    assert_eq!(machine.begin(Plan::Assign, &[]), Ok(Progress::Finished));
+    assert_eq!(machine.begin(ASSIGN, &[]), Ok(Progress::Finished));
     let mut entries = attached(2);
-    let plan = Plan::Attach { epoch: OWN };
+    let plan = attach(OWN);
     assert_eq!(machine.begin(plan, &entries), Ok(Progress::Finished));
     assert_eq!(machine.poll_operation(&mut entries), None);
     assert!(machine.is_idle());
@@ -95,7 +165,7 @@ fn plan_with_nothing_to_do_is_finished_at_once() {
 fn operations_under_way_are_bounded() {
     let mut entries = free(40);
     let mut machine = Reassignment::default();
-    assert_eq!(machine.begin(Plan::Assign, &entries), Ok(Progress::UnderWay));
+    assert_eq!(machine.begin(ASSIGN, &entries), Ok(Progress::UnderWay));
     let first: Vec<_> = core::iter::from_fn(|| machine.poll_operation(&mut entries)).collect();
     assert_eq!(first.len(), usize::from(CONCURRENT_MAX));
     assert_eq!(machine.handle_done(first[3], &mut entries), Ok(Progress::UnderWay));
@@ -106,7 +176,7 @@ fn operations_under_way_are_bounded() {
 
 #[test]
 fn assign_and_quiesce_stop_at_a_failure_and_end_when_the_others_have_ended() {
-    for (plan, mut entries) in [(Plan::Assign, free(40)), (Plan::Quiesce, attached(40))] {
+    for (plan, mut entries) in [(ASSIGN, free(40)), (QUIESCE, attached(40))] {
         let before = entries[1].lease.state();
         let mut machine = Reassignment::default();
         assert_eq!(machine.begin(plan, &entries), Ok(Progress::UnderWay));
@@ -129,9 +199,9 @@ fn assign_and_quiesce_stop_at_a_failure_and_end_when_the_others_have_ended() {
 
 #[test]
 fn attach_and_remove_go_on_after_a_failure_and_can_be_tried_again() {
-    for plan in [Plan::Attach { epoch: NEXT }, Plan::Remove] {
+    for plan in [attach(NEXT), Plan::Remove] {
         let mut entries = free(3);
-        complete(Plan::Assign, &mut entries);
+        complete(ASSIGN, &mut entries);
         let mut machine = Reassignment::default();
         assert_eq!(machine.begin(plan, &entries), Ok(Progress::UnderWay));
         let first = machine.poll_operation(&mut entries).unwrap();
@@ -149,7 +219,7 @@ fn attach_and_remove_go_on_after_a_failure_and_can_be_tried_again() {
 #[test]
 fn plan_names_the_first_device_that_failed() {
     let mut entries = free(3);
-    complete(Plan::Assign, &mut entries);
+    complete(ASSIGN, &mut entries);
     let mut machine = Reassignment::default();
     assert_eq!(machine.begin(Plan::Remove, &entries), Ok(Progress::UnderWay));
     let operations: Vec<_> = core::iter::from_fn(|| machine.poll_operation(&mut entries)).collect();
@@ -165,7 +235,7 @@ fn plan_names_the_first_device_that_failed() {
 fn ends_that_nobody_waits_for_are_refused_and_change_nothing() {
     let mut entries = free(1);
     let mut machine = Reassignment::default();
-    assert_eq!(machine.begin(Plan::Assign, &entries), Ok(Progress::UnderWay));
+    assert_eq!(machine.begin(ASSIGN, &entries), Ok(Progress::UnderWay));
     let started = machine.poll_operation(&mut entries).unwrap();
     let (machine_before, states_before) = (machine.clone(), states(&entries));
     for operation in [
@@ -189,21 +259,21 @@ fn ends_that_nobody_waits_for_are_refused_and_change_nothing() {
 fn begin_refuses_a_second_plan_too_many_devices_and_an_old_epoch() {
     let mut machine = Reassignment::default();
     let mut entries = attached(1);
-    assert_eq!(machine.begin(Plan::Quiesce, &entries), Ok(Progress::UnderWay));
+    assert_eq!(machine.begin(QUIESCE, &entries), Ok(Progress::UnderWay));
     assert_eq!(machine.begin(Plan::Remove, &entries), Err(ReassignError::Busy));
-    complete(Plan::Quiesce, &mut entries);
+    complete(QUIESCE, &mut entries);
     let mut machine = Reassignment::default();
-    let stale = machine.begin(Plan::Attach { epoch: Epoch::new(3) }, &entries);
+    let stale = machine.begin(attach(Epoch::new(3)), &entries);
     assert_eq!(stale, Err(ReassignError::StaleEpoch(slot(0))));
     let many = free(usize::from(DEVICES_MAX) + 1);
-    assert_eq!(machine.begin(Plan::Assign, &many), Err(ReassignError::TooManyDevices));
+    assert_eq!(machine.begin(ASSIGN, &many), Err(ReassignError::TooManyDevices));
     assert!(machine.is_idle());
 }
 
 #[test]
 fn as_many_devices_as_there_may_be_are_taken() {
     let most = free(usize::from(DEVICES_MAX));
-    assert_eq!(Reassignment::default().begin(Plan::Assign, &most), Ok(Progress::UnderWay));
+    assert_eq!(Reassignment::default().begin(ASSIGN, &most), Ok(Progress::UnderWay));
 }
 
 #[test]
@@ -231,7 +301,7 @@ fn errors_say_what_is_wrong() {
 fn abandoned_plan_starts_nothing_more_and_ends_with_what_is_under_way() {
     let mut entries = free(2);
     let mut machine = Reassignment::default();
-    assert_eq!(machine.begin(Plan::Assign, &entries), Ok(Progress::UnderWay));
+    assert_eq!(machine.begin(ASSIGN, &entries), Ok(Progress::UnderWay));
     let operation = machine.poll_operation(&mut entries).unwrap();
     assert_eq!(machine.abandon(), Progress::UnderWay);
     assert_eq!(machine.poll_operation(&mut entries), None);
@@ -245,18 +315,18 @@ fn abandoned_plan_starts_nothing_more_and_ends_with_what_is_under_way() {
 fn give_back_overtakes_a_device_that_does_not_become_quiet() {
     let mut entries = attached(2);
     let mut machine = Reassignment::default();
-    assert_eq!(machine.begin(Plan::Quiesce, &entries), Ok(Progress::UnderWay));
+    assert_eq!(machine.begin(QUIESCE, &entries), Ok(Progress::UnderWay));
     let stuck = machine.poll_operation(&mut entries).unwrap();
-    let give_back = Plan::Attach { epoch: OWN };
+    let give_back = attach(OWN);
     assert_eq!(machine.begin(give_back, &entries), Ok(Progress::UnderWay));
     let attach = machine.poll_operation(&mut entries).unwrap();
     assert_eq!(attach, Operation::AttachDevice(slot(0)));
     assert_eq!(machine.handle_done(attach, &mut entries), Ok(Progress::Finished));
     assert!(entries.iter().all(|entry| entry.lease.is_usable()));
-    assert_eq!(machine.begin(Plan::Quiesce, &entries), Err(ReassignError::Busy));
+    assert_eq!(machine.begin(QUIESCE, &entries), Err(ReassignError::Busy));
     assert_eq!(machine.handle_done(stuck, &mut entries), Ok(Progress::UnderWay));
     assert!(entries[0].lease.is_usable());
-    assert_eq!(machine.begin(Plan::Quiesce, &entries), Ok(Progress::UnderWay));
+    assert_eq!(machine.begin(QUIESCE, &entries), Ok(Progress::UnderWay));
 }
 
 /// A machine with its devices and the operations that the ports have under way.
@@ -295,7 +365,7 @@ impl World {
         let left = self
             .entries
             .iter()
-            .any(|entry| entry.lease.admits(lease_move) || entry.lease.is_under_way(lease_move));
+            .any(|entry| plan.admits(entry) || entry.lease.is_under_way(lease_move));
         let all_done = progress == Progress::Finished && !before.abandoned;
         assert!(!(all_done && left), "finished too early: {}", self.name());
     }
@@ -303,8 +373,7 @@ impl World {
     /// Every world that one event leads to.
     fn successors(&self) -> Vec<Self> {
         let mut worlds = Vec::new();
-        let attach = Plan::Attach { epoch: OWN };
-        for plan in [Plan::Assign, Plan::Quiesce, attach, Plan::Remove] {
+        for plan in [ASSIGN, QUIESCE, Plan::Detach, attach(OWN), Plan::Remove] {
             let mut world = self.copy();
             match world.machine.begin(plan, &world.entries) {
                 Ok(progress) => world.note(&self.machine, plan, progress),
@@ -350,6 +419,7 @@ impl World {
             let is = |state| lease.state() == state;
             assert_eq!(runs(Operation::AssignDevice(slot)), is(LeaseState::Assigning));
             assert_eq!(runs(Operation::AttachDevice(slot)), is(LeaseState::Attaching));
+            assert_eq!(runs(Operation::DetachDevice(slot)), is(LeaseState::Detaching));
             assert_eq!(runs(Operation::RemoveDevice(slot)), is(LeaseState::Removing));
             let quiesces = is(LeaseState::Quiescing) != lease.owes_quiesce();
             assert_eq!(runs(Operation::QuiesceDevice(slot)), quiesces, "{}", self.name());
@@ -359,7 +429,12 @@ impl World {
 
 #[test]
 fn every_order_of_events_keeps_leases_and_operations_together() {
-    for entries in [free(3), attached(3)] {
+    let tapes = || {
+        let mut entries = mixed(|descriptor| DeviceEntry::attached(descriptor, OWN));
+        entries.truncate(2);
+        entries
+    };
+    for entries in [free(3), attached(3), tapes()] {
         let first = World { machine: Reassignment::default(), entries, under_way: vec![] };
         let mut seen = BTreeSet::from([first.name()]);
         let mut open = vec![first];
@@ -367,6 +442,6 @@ fn every_order_of_events_keeps_leases_and_operations_together() {
             world.check();
             open.extend(world.successors().into_iter().filter(|next| seen.insert(next.name())));
         }
-        assert!(seen.len() > 10_000, "only {} worlds were seen", seen.len());
+        assert!(seen.len() > 900, "only {} worlds were seen", seen.len());
     }
 }

@@ -7,9 +7,10 @@
 use super::VmPorts;
 use crate::{
     channel::SubchannelImage,
+    device::{Conduct, DeviceDescriptor},
     memory::PageRun,
     processor::ProcessorImage,
-    units::{DeviceNumber, DeviceSlot, ProcessorIndex, SubchannelNumber},
+    units::{DeviceSlot, ProcessorIndex},
     vm::MachineImage,
     wire::{
         emit_machine, emit_processor, emit_subchannel,
@@ -66,14 +67,18 @@ pub(super) fn machine<V: VmPorts>(vm: &mut V, rehearsal: bool, body: &mut [u8]) 
     image.emit(blocks).ok()?.checked_add(2)
 }
 
-/// One subchannel.
+/// One subchannel. What does not go with the guest has no state that could.
 pub(super) fn subchannel<V: VmPorts>(
     vm: &mut V,
     slot: DeviceSlot,
+    device: Option<DeviceDescriptor>,
     body: &mut [u8],
 ) -> Option<usize> {
-    let mut image = SubchannelImage::idle(SubchannelNumber::new(0), DeviceNumber::new(0));
-    vm.capture_subchannel(slot, &mut image).ok()?;
+    let device = device?;
+    let mut image = SubchannelImage::idle(device.subchannel, device.number);
+    if device.conduct() == Conduct::Move {
+        vm.capture_subchannel(slot, &mut image).ok()?;
+    }
     let blocks = emit_subchannel(slot, body)?;
     image.emit(blocks).ok()?.checked_add(2)
 }

@@ -415,6 +415,7 @@ where
             Operation::StopProcessors => vm.start_stop(),
             Operation::ResumeProcessors => vm.start_resume(),
             Operation::QuiesceDevice(slot) => vm.start_quiesce(slot),
+            Operation::DetachDevice(slot) => vm.start_detach(slot),
             Operation::AttachDevice(slot) => vm.start_attach(slot, epoch),
             Operation::RemoveDevice(slot) => vm.start_remove(slot),
             Operation::DestroyVm => vm.start_destroy(),
@@ -475,7 +476,10 @@ where
             Frame::Processor { index, rehearsal } => {
                 fill::processor(&mut self.ports.vm, index, rehearsal, body)
             }
-            Frame::Subchannel(slot) => fill::subchannel(&mut self.ports.vm, slot, body),
+            Frame::Subchannel(slot) => {
+                let device = self.devices.get(usize::from(slot.get())).map(|it| it.descriptor);
+                fill::subchannel(&mut self.ports.vm, slot, device, body)
+            }
             Frame::Machine { rehearsal } => fill::machine(&mut self.ports.vm, rehearsal, body),
             Frame::Definition => emit_definition(&self.definition, body),
             Frame::Device(slot) => self

@@ -93,6 +93,9 @@ catalogue! {
     Self::NotStoppedAtSource, 2460 Error Own
         "VM {vm} MAY RUN ON SOURCE SU '{source}': ITS PROCESSORS DO NOT STOP AFTER A RESTART OF \
          THE MONITOR. IT IS TRIED AGAIN";
+    Self::NotReattached, 2463 Error Own
+        "DEVICES OF VM {vm} DETACHED FOR LIVE MIGRATION TO TARGET SU '{target}' DO NOT ATTACH \
+         AGAIN. IT IS TRIED AGAIN";
     Self::LinkInterrupted, 2458 Warning Own
         "LINK TO TARGET SU '{target}' LOST AT LIVE MIGRATION OF VM {vm}. RECONNECTING";
     Self::LinkRestored, 2459 Info Own
@@ -120,6 +123,8 @@ catalogue! {
         "DEVICE '{device}' ASSIGNED TO VIRTUAL MACHINE {vm}";
     Self::DeviceAssigned { shared_device: true, .. }, 4005 Info Documented
         "DEVICE '{device}' ASSIGNED TO VIRTUAL MACHINE {vm} (TYPE=SD)";
+    Self::DeviceInUse { .. }, 4003 Error NumberDocumented
+        "DEVICE '{device}' IS IN USE BY VIRTUAL MACHINE {vm} AND CANNOT BE DETACHED";
     Self::DeviceRemoved { .. }, 4009 Info Documented
         "DEVICE '{device}' REMOVED FROM VIRTUAL MACHINE {vm}";
     Self::Terminated, 4024 Info Documented

@@ -61,6 +61,9 @@ pub enum Notice {
     NotStartedAtSource,
     /// VMS2460, source: a restarted monitor cannot stop a guest that may not run for now.
     NotStoppedAtSource,
+    /// VMS2463, source: the guest runs on the source, and a device that was detached for the move
+    /// does not come back.
+    NotReattached,
     /// VMS2458, source: the link is lost and is being opened again.
     LinkInterrupted,
     /// VMS2459, source: the link is there again, and the attempt goes on.
@@ -87,6 +90,11 @@ pub enum Notice {
         device: Mnemonic,
         /// Whether other VMs use it too (`TYPE=SD`).
         shared_device: bool,
+    },
+    /// VMS4003, source: a device that the move takes from the guest cannot be detached.
+    DeviceInUse {
+        /// The device.
+        device: Mnemonic,
     },
     /// VMS4009, source: a device is taken from the VM.
     DeviceRemoved {

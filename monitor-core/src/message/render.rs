@@ -81,6 +81,7 @@ fn write_own(line: &mut impl Write, notice: Notice) -> fmt::Result {
         }
         Notice::DeviceAssigned { device, .. }
         | Notice::DeviceRemoved { device }
+        | Notice::DeviceInUse { device }
         | Notice::DetachWarning { device } => line.write_str(device.as_str()),
         Notice::Rejected { finding, .. } => write_finding(line, finding),
         Notice::MoreFindings(count) => write!(line, "{count}"),
@@ -92,6 +93,7 @@ fn write_own(line: &mut impl Write, notice: Notice) -> fmt::Result {
         | Notice::HeldAtSource
         | Notice::NotStartedAtSource
         | Notice::NotStoppedAtSource
+        | Notice::NotReattached
         | Notice::LinkInterrupted
         | Notice::LinkRestored
         | Notice::NotStartedAtTarget
@@ -173,6 +175,7 @@ mod tests {
             Notice::ClaimedByTarget(Epoch::new(u64::MAX)),
             Notice::NotStartedAtSource,
             Notice::NotStoppedAtSource,
+            Notice::NotReattached,
             Notice::LinkInterrupted,
             Notice::LinkRestored,
             Notice::NotStartedAtTarget,
@@ -185,6 +188,7 @@ mod tests {
             Notice::DeviceAssigned { device, shared_device: false },
             Notice::DeviceAssigned { device, shared_device: true },
             Notice::DeviceRemoved { device },
+            Notice::DeviceInUse { device },
             Notice::Terminated,
             Notice::MoreFindings(u16::MAX),
             Notice::NotPossible,
@@ -336,8 +340,16 @@ mod tests {
         for notice in every_notice() {
             let line = render(notice, &example());
             assert_eq!(line[5..9].parse(), Ok(notice.code()), "{line}");
-            let bad =
-                ["ABORTED", "REJECTED", "HELD ON", "STANDS STILL", "DO NOT STOP", "NOT POSSIBLE"];
+            let bad = [
+                "ABORTED",
+                "REJECTED",
+                "HELD ON",
+                "STANDS STILL",
+                "DO NOT STOP",
+                "DO NOT ATTACH",
+                "CANNOT BE DETACHED",
+                "NOT POSSIBLE",
+            ];
             let is_error = bad.iter().any(|word| line.contains(word));
             assert_eq!(notice.severity() == Severity::Error, is_error, "{line}");
             if notice.wording() == Wording::Documented && !matches!(notice, Notice::Rejected { .. })

@@ -86,6 +86,7 @@ forward! { GuestEvents:
 forward! { DeviceControl:
     fn start_assign(&mut self, slot: DeviceSlot, device: &DeviceDescriptor) -> Done<(), Self>;
     fn start_quiesce(&mut self, slot: DeviceSlot) -> Done<(), Self>;
+    fn start_detach(&mut self, slot: DeviceSlot) -> Done<(), Self>;
     fn start_attach(&mut self, slot: DeviceSlot, epoch: Epoch) -> Done<(), Self>;
     fn start_remove(&mut self, slot: DeviceSlot) -> Done<(), Self>;
     fn capture_subchannel(&mut self, slot: DeviceSlot, image: &mut SubchannelImage)

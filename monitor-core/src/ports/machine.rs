@@ -97,7 +97,9 @@ pub trait GuestEvents: ErrorType {
 /// The devices of the VM: control path.
 pub trait DeviceControl: ErrorType {
     /// Starts to assign the device to the VM on this SU, not yet usable; ends with
-    /// [`Operation::AssignDevice`].
+    /// [`Operation::AssignDevice`]. The guest knows the device by the subchannel number in
+    /// `device`, whatever number it has here. For a PAV alias, which is assigned when the guest
+    /// runs, any alias of the same base will do.
     ///
     /// # Errors
     /// Fails when the assignment cannot be tried.
@@ -114,8 +116,17 @@ pub trait DeviceControl: ErrorType {
     /// Fails when the device cannot be quiesced.
     fn start_quiesce(&mut self, slot: DeviceSlot) -> Result<(), Self::Error>;
 
-    /// Makes the device usable by the VM on this SU under `epoch`, also after a quiesce; ends
-    /// with [`Operation::AttachDevice`].
+    /// Detaches a quiesced device from the guest, whose subchannel is not operational then; ends
+    /// with [`Operation::DetachDevice`], soon and without waiting for the guest. A PAV alias is
+    /// removed from the VM as well. What the guest uses is not detached, an alias excepted: the
+    /// operation fails, and the device stays as it was.
+    ///
+    /// # Errors
+    /// Fails when the device cannot be detached.
+    fn start_detach(&mut self, slot: DeviceSlot) -> Result<(), Self::Error>;
+
+    /// Makes the device usable by the VM on this SU under `epoch`, also after a quiesce or a
+    /// detach; ends with [`Operation::AttachDevice`].
     ///
     /// # Errors
     /// Fails when the device cannot be attached.

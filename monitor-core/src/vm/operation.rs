@@ -24,6 +24,8 @@ pub enum Operation {
     AssignDevice(DeviceSlot),
     /// Letting a device's I/O end.
     QuiesceDevice(DeviceSlot),
+    /// Detaching a quiesced device from the guest.
+    DetachDevice(DeviceSlot),
     /// Making a device usable.
     AttachDevice(DeviceSlot),
     /// Taking a device away.

@@ -56,6 +56,8 @@ pub enum Reason {
     MonitorRestarted = 22,
     /// The monitor's journal could not be written, so that a restart would not know of the attempt.
     JournalUnavailable = 23,
+    /// A device that does not go with the guest could not be detached.
+    DeviceInUse = 24,
 }
 
 /// Whose fault an end was.
@@ -92,7 +94,7 @@ pub enum Disposition {
 
 impl Reason {
     /// Every reason, in the order of the codes.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Rejected,
         Self::Cancelled,
         Self::GuestRefused,
@@ -116,6 +118,7 @@ impl Reason {
         Self::PeerAborted,
         Self::MonitorRestarted,
         Self::JournalUnavailable,
+        Self::DeviceInUse,
     ];
 
     /// The number of the reason on the wire.
@@ -136,7 +139,9 @@ impl Reason {
     pub const fn blame(self) -> Blame {
         match self {
             Self::Cancelled | Self::TimeExceeded => Blame::Operator,
-            Self::GuestRefused | Self::GuestSilent | Self::WillNotConverge => Blame::Guest,
+            Self::GuestRefused | Self::GuestSilent | Self::WillNotConverge | Self::DeviceInUse => {
+                Blame::Guest
+            }
             Self::LinkLost | Self::StreamDamaged | Self::BudgetExceeded => Blame::Link,
             Self::Rejected
             | Self::PeerSilent
@@ -183,6 +188,7 @@ impl Reason {
             Self::PeerAborted => "ended by the other SU",
             Self::MonitorRestarted => "the monitor was restarted",
             Self::JournalUnavailable => "the journal of the monitor could not be written",
+            Self::DeviceInUse => "a device that has to be detached is in use",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The model check at any size: `cargo run --release -p model-check --example model -- …`.
 //!
-//! `--attempts`, `--sus`, `--stores`, `--faults` and the name of each fault (`--SuLoss`), or
+//! `--attempts`, `--sus`, `--stores`, `--device` (`tape` or `alias`, a second one that does not go
+//! with the guest), `--faults` and the name of each fault (`--SuLoss`), or
 //! `--each` for all of them, set the bounds; `--threads` and `--transitions` the search. Exit
 //! status: 0 every rule is kept, 1 a rule is broken, 2 wrong use.
 //!
@@ -8,6 +9,8 @@
 //! the tests.
 
 use std::{env, process::ExitCode};
+
+use monitor_core::device::DeviceKind;
 
 use model_check::{Bounds, Fault, search};
 
@@ -18,6 +21,14 @@ fn parse(
     let mut bounds = Bounds::any(1);
     let (mut threads, mut transitions) = (2, None);
     while let Some(name) = arguments.next() {
+        if name == "--device" {
+            bounds.staying = Some(match arguments.next().as_deref() {
+                Some("tape") => DeviceKind::Tape,
+                Some("alias") => DeviceKind::PavAlias,
+                _ => return Err("--device needs tape or alias".to_owned()),
+            });
+            continue;
+        }
         let value = arguments.next().and_then(|value| value.parse::<usize>().ok());
         let value = value.ok_or(format!("{name} needs a number"))?;
         let small = u8::try_from(value).unwrap_or(u8::MAX);

@@ -238,7 +238,7 @@ fn stores(state: &State, bounds: &Bounds, events: &mut Vec<Event>) {
     for (number, su) in state.numbered() {
         let phase = su.end.as_ref().map(Kept::get).and_then(Machine::source_phase);
         let is_copied = matches!(phase, Some(SourcePhase::Precopy | SourcePhase::Suspended));
-        let can_store = su.copy.runs.is_some() || matches!(su.copy.device, Device::Usable(_));
+        let can_store = su.copy.runs.is_some() || matches!(su.copy.devices[0], Device::Usable(_));
         if is_copied && can_store {
             events.push(Event::Store(number));
         }

@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use monitor_core::device::DeviceKind;
+
 /// What goes wrong, or what somebody does at a moment of his choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -56,6 +58,8 @@ pub struct Bounds {
     pub attempts: u8,
     /// How often the guest stores.
     pub stores: u8,
+    /// A second device of the guest: one that does not go with it at a move.
+    pub staying: Option<DeviceKind>,
     /// How many faults there are in all.
     pub faults: u8,
     /// How often each fault happens.
@@ -64,8 +68,14 @@ pub struct Bounds {
 
 impl Bounds {
     /// One attempt between two SUs in a world without faults.
-    pub const QUIET: Self =
-        Self { sus: 2, attempts: 1, stores: 1, faults: 0, most: [0; Fault::ALL.len()] };
+    pub const QUIET: Self = Self {
+        sus: 2,
+        attempts: 1,
+        stores: 1,
+        staying: None,
+        faults: 0,
+        most: [0; Fault::ALL.len()],
+    };
 
     /// The same with at most `faults` faults, of which each kind happens so often.
     #[must_use]
@@ -88,8 +98,12 @@ impl fmt::Display for Bounds {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             formatter,
-            "{} SUs, {} attempts, {} stores of the guest, at most {} faults (",
-            self.sus, self.attempts, self.stores, self.faults
+            "{} SUs, {} attempts, {} stores of the guest, {}at most {} faults (",
+            self.sus,
+            self.attempts,
+            self.stores,
+            self.staying.map_or(String::new(), |kind| format!("a device {kind:?}, ")),
+            self.faults
         )?;
         for (place, fault) in Fault::ALL.into_iter().enumerate() {
             let comma = if place == 0 { "" } else { ", " };

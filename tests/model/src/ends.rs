@@ -1,7 +1,7 @@
 //! One machine with the memory that is lent to it, as a value.
 //!
-//! Source of truth: `monitor_core::migrate`. Invariants: the guest has one page, one processor and
-//! one device; every limit of time is zero but the blackout and the whole attempt, so that each
+//! Source of truth: `monitor_core::migrate`. Invariants: the guest has one page, one processor, one
+//! device and perhaps another one that does not go with it; every limit of time is zero but the blackout and the whole attempt, so that each
 //! deadline is due when it is tried, and no moment stands in a state. Deliberately not here: what
 //! the effects of a machine do to the world.
 
@@ -33,9 +33,6 @@ const PAGES: PageCount = PageCount::new(1);
 /// Words of a map of one group.
 const MAP_WORDS: usize = 3;
 
-/// The devices of the guest.
-const DEVICES: usize = 1;
-
 /// No limit of time but two; the blackout is what one tick exceeds.
 const fn limits() -> Limits {
     let none = Micros::new(0);
@@ -62,7 +59,8 @@ pub(super) fn su_of(name: SuName) -> u8 {
     (0..3).find(|su| su_name(*su) == name).expect("the name of an SU")
 }
 
-fn descriptor() -> DeviceDescriptor {
+/// The device that goes with the guest.
+pub(super) fn moving_device() -> DeviceDescriptor {
     DeviceDescriptor {
         mnemonic: Mnemonic::new("D0").expect("a short name"),
         number: DeviceNumber::new(0),
@@ -70,7 +68,15 @@ fn descriptor() -> DeviceDescriptor {
         assignment: Assignment::Shared,
         subchannel: SubchannelNumber::new(0),
         identity: 0,
+        ..DeviceDescriptor::VACANT
     }
+}
+
+/// A device of a kind that does not go with the guest.
+pub(super) fn staying_device(kind: DeviceKind, is_detached: bool) -> DeviceDescriptor {
+    let number = DeviceNumber::new(1);
+    let mnemonic = Mnemonic::new("D1").expect("a short name");
+    DeviceDescriptor { mnemonic, number, kind, is_detached, ..moving_device() }
 }
 
 /// The source machine, and what is lent to it.
@@ -83,13 +89,13 @@ pub(super) struct SourceEnd {
     pages: [u64; MAP_WORDS],
     keys: [u64; MAP_WORDS],
     window: [Option<SentRun>; 2],
-    devices: [DeviceEntry; DEVICES],
+    devices: Vec<DeviceEntry>,
     findings: Findings,
 }
 
 impl SourceEnd {
     /// An end that begins an attempt from one SU to another, for a guest that runs.
-    pub(super) fn begin(from: u8, to: u8, epoch: Epoch) -> Self {
+    pub(super) fn begin(from: u8, to: u8, epoch: Epoch, devices: &[DeviceDescriptor]) -> Self {
         let attempt = Attempt {
             // A restarted source may count its attempts anew: only incarnations differ for sure.
             stream: StreamId::new(1),
@@ -111,20 +117,21 @@ impl SourceEnd {
             pages: [0; MAP_WORDS],
             keys: [0; MAP_WORDS],
             window: [None; 2],
-            devices: [DeviceEntry::attached(descriptor(), epoch)],
+            devices: devices.iter().map(|it| DeviceEntry::attached(*it, epoch)).collect(),
             findings: Findings::new(),
         }
     }
 
     /// An end of a monitor that was restarted.
-    fn restore(journal: &SourceJournal) -> Self {
+    fn restore(journal: &SourceJournal, devices: &[DeviceDescriptor]) -> Self {
+        let epoch = journal.epoch;
         Self {
             machine: Source::restore(NOW, journal),
             is_tracked: false,
             pages: [0; MAP_WORDS],
             keys: [0; MAP_WORDS],
             window: [None; 2],
-            devices: [DeviceEntry::quiesced(descriptor(), journal.epoch)],
+            devices: devices.iter().map(|it| DeviceEntry::quiesced(*it, epoch)).collect(),
             findings: Findings::new(),
         }
     }
@@ -183,10 +190,12 @@ pub(super) enum Journal {
 
 impl Journal {
     /// The machine of a monitor that finds this journal.
-    pub(super) fn restore(&self, number: u8, su: u8) -> Machine {
+    pub(super) fn restore(&self, number: u8, su: u8, devices: &[DeviceDescriptor]) -> Machine {
         match self {
-            Self::Source(journal) => Machine::Source(SourceEnd::restore(journal)),
-            Self::Target(journal) => Machine::Target(TargetEnd::restore(number, su, journal)),
+            Self::Source(journal) => Machine::Source(SourceEnd::restore(journal, devices)),
+            Self::Target(journal) => {
+                Machine::Target(TargetEnd::restore(number, su, journal, devices))
+            }
         }
     }
 }
@@ -196,20 +205,20 @@ impl Journal {
 pub(super) struct TargetEnd {
     /// The machine.
     pub(super) machine: Target,
-    devices: [DeviceEntry; DEVICES],
+    devices: Vec<DeviceEntry>,
 }
 
 impl TargetEnd {
     /// An end that waits for the attempt `number`.
-    pub(super) fn begin(number: u8, su: u8) -> Self {
+    pub(super) fn begin(number: u8, su: u8, devices: &[DeviceDescriptor]) -> Self {
         let machine = Target::new(reception(number, su));
-        Self { machine, devices: [DeviceEntry::free(descriptor())] }
+        Self { machine, devices: devices.iter().copied().map(DeviceEntry::free).collect() }
     }
 
     /// An end of a monitor that was restarted.
-    fn restore(number: u8, su: u8, journal: &TargetJournal) -> Self {
+    fn restore(number: u8, su: u8, journal: &TargetJournal, devices: &[DeviceDescriptor]) -> Self {
         let machine = Target::restore(NOW, reception(number, su), journal);
-        Self { machine, devices: [DeviceEntry::assigned(descriptor())] }
+        Self { machine, devices: devices.iter().copied().map(DeviceEntry::assigned).collect() }
     }
 }
 

@@ -17,7 +17,7 @@ use super::{
     action::{Event, course, is_at_rest, is_in_doubt},
     bounds::Bounds,
     ends::su_of,
-    state::State,
+    state::{State, Su},
     step::after,
 };
 
@@ -108,7 +108,11 @@ fn next(state: &State, bounds: &Bounds, lateness: &mut usize) -> Option<State> {
 fn is_well(state: &State) -> bool {
     let runners = state.sus.iter().filter(|su| su.copy.runs.is_some()).count();
     let is_lost = runners == 0 && state.su(su_of(state.record.owner)).is_lost;
-    (runners == 1 || is_lost) && state.sus.iter().all(is_at_rest)
+    let has_devices =
+        |(number, su): (u8, &Su)| su.copy.runs.is_none() || state.has_staying_in_place(number);
+    (runners == 1 || is_lost)
+        && state.sus.iter().all(is_at_rest)
+        && state.numbered().all(has_devices)
 }
 
 fn key(state: &State) -> u64 {

@@ -94,7 +94,7 @@ fn runner_owns_record(_: &World, state: &State) -> bool {
 }
 
 fn user_owns_record(_: &World, state: &State) -> bool {
-    state.numbered().all(|(number, su)| match su.copy.device {
+    let is_rightful = |number: u8, device: Device| match device {
         Device::Usable(epoch) => state.owns(number, epoch),
         // What the source has taken back meanwhile is fenced before its guest runs.
         Device::Ready(epoch) => {
@@ -103,7 +103,9 @@ fn user_owns_record(_: &World, state: &State) -> bool {
             epoch < record.epoch.get() || (epoch == record.epoch.get() && is_its)
         }
         Device::Free | Device::Assigned | Device::Quiet(_) => true,
-    })
+    };
+    let mut sus = state.numbered();
+    sus.all(|(number, su)| su.copy.devices.iter().all(|device| is_rightful(number, *device)))
 }
 
 fn heals(world: &World, state: &State) -> bool {

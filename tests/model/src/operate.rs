@@ -5,7 +5,7 @@
 //! succeed; what a stop or a quiesce was overtaken by decides; a device refuses an epoch that is
 //! older than one under which it was attached.
 
-use monitor_core::{migrate::Input, vm::Operation};
+use monitor_core::{migrate::Input, units::DeviceSlot, vm::Operation};
 
 use super::{
     ends::Machine,
@@ -42,8 +42,10 @@ pub(super) fn start(
             if su.copy.runs.replace(epoch).is_some() {
                 su.settle(operation);
             }
-            if let Device::Ready(epoch) = su.copy.device {
-                su.copy.device = Device::Usable(epoch);
+            for device in &mut su.copy.devices {
+                if let Device::Ready(epoch) = *device {
+                    *device = Device::Usable(epoch);
+                }
             }
             if guest != [su.copy.page, su.copy.registers] {
                 rule = Some("the guest goes on with its storage and registers as they were");
@@ -51,15 +53,19 @@ pub(super) fn start(
         }
         Operation::AttachDevice(slot) => {
             su.settle(Operation::QuiesceDevice(slot));
-            let before = su.copy.device;
-            let has_io = su.copy.runs.is_some() || matches!(before, Device::Usable(_));
-            su.copy.device = if has_io { Device::Usable(epoch) } else { Device::Ready(epoch) };
-            su.copy.device_before = before;
-            if su.copy.device == before {
+            let copy = &mut su.copy;
+            let device = &mut copy.devices[place(slot)];
+            let before = *device;
+            let has_io = copy.runs.is_some() || matches!(before, Device::Usable(_));
+            *device = if has_io { Device::Usable(epoch) } else { Device::Ready(epoch) };
+            copy.devices_before[place(slot)] = before;
+            if *device == before {
                 su.settle(operation);
             }
         }
-        Operation::RemoveDevice(_) if su.copy.device == Device::Free => su.settle(operation),
+        Operation::RemoveDevice(slot) if su.copy.devices[place(slot)] == Device::Free => {
+            su.settle(operation);
+        }
         Operation::DestroyVm if machine.source_phase().is_some() && !has_run => {
             rule = Some("the source gives up its copy after the guest has run on the target");
         }
@@ -71,15 +77,25 @@ pub(super) fn start(
     None
 }
 
+/// The place of a device in a copy.
+fn place(slot: DeviceSlot) -> usize {
+    usize::from(slot.get())
+}
+
 /// Whether the device refuses what is being started: it was attached under a later epoch.
 pub(super) fn is_fenced(state: &State, number: u8, operation: Operation) -> bool {
-    let mut devices = state.sus.iter().map(|su| su.copy.device.epoch());
-    let own = state.su(number).copy.device.epoch();
-    matches!(operation, Operation::AttachDevice(_)) && devices.any(|epoch| epoch > own)
+    let Operation::AttachDevice(slot) = operation else {
+        return false;
+    };
+    let mut devices = state.sus.iter().map(|su| su.copy.devices[place(slot)].epoch());
+    let own = state.su(number).copy.devices[place(slot)].epoch();
+    devices.any(|epoch| epoch > own)
 }
 
 /// An operation ends.
 pub(super) fn end(state: &mut State, number: u8, operation: Operation, succeeds: bool) {
+    // The definition on the target has what does not go with the guest as detached.
+    let is_detached = state.staying.is_some();
     let su = state.su_mut(number);
     let is_settled = su.is_settled(operation);
     su.end(operation);
@@ -87,18 +103,29 @@ pub(super) fn end(state: &mut State, number: u8, operation: Operation, succeeds:
     match (operation, succeeds) {
         (Operation::StopProcessors | Operation::QuiesceDevice(_), _) if is_settled => {}
         (Operation::StopProcessors, true) => copy.runs = None,
-        (Operation::QuiesceDevice(_), true) => {
-            if let Device::Ready(epoch) | Device::Usable(epoch) = copy.device {
-                copy.device = Device::Quiet(epoch);
+        (Operation::QuiesceDevice(slot), true) => {
+            let device = &mut copy.devices[place(slot)];
+            if let Device::Ready(epoch) | Device::Usable(epoch) = *device {
+                *device = Device::Quiet(epoch);
             }
         }
-        (Operation::BuildVm, true) => *copy = Copy { is_built: true, ..Copy::default() },
+        (Operation::BuildVm, true) => {
+            *copy = Copy { is_built: true, is_detached, ..Copy::default() };
+        }
         (Operation::DestroyVm, true) => *copy = Copy::default(),
-        (Operation::AssignDevice(_), true) => copy.device = Device::Assigned,
-        (Operation::RemoveDevice(_), true) => copy.device = Device::Free,
-        (Operation::AttachDevice(_), true) => copy.device_before = Device::Free,
-        (Operation::AttachDevice(_), false) => {
-            copy.device = std::mem::take(&mut copy.device_before);
+        // One that a former monitor has attached stays so.
+        (Operation::AssignDevice(slot), true) if copy.devices[place(slot)].epoch().is_none() => {
+            copy.devices[place(slot)] = Device::Assigned;
+        }
+        (Operation::DetachDevice(slot), true) => copy.devices[place(slot)] = Device::Assigned,
+        (Operation::RemoveDevice(slot), true) => copy.devices[place(slot)] = Device::Free,
+        (Operation::AttachDevice(slot), true) => {
+            copy.devices_before[place(slot)] = Device::Free;
+            copy.is_detached &= place(slot) == 0;
+        }
+        (Operation::AttachDevice(slot), false) => {
+            let before = std::mem::take(&mut copy.devices_before[place(slot)]);
+            copy.devices[place(slot)] = before;
         }
         (Operation::ResumeProcessors, false) => copy.runs = None,
         (Operation::ResumeProcessors, true) => {

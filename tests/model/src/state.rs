@@ -7,10 +7,12 @@
 use std::{
     fmt,
     hash::{DefaultHasher, Hash, Hasher},
+    iter,
     sync::Arc,
 };
 
 use monitor_core::{
+    device::{DeviceDescriptor, DeviceKind},
     migrate::Arrival,
     units::{DeviceSlot, Epoch, Incarnation},
     vm::{GuestAnswer, Operation, Ownership, Standing},
@@ -20,14 +22,17 @@ use monitor_core::{
 use super::frame::frame_name;
 use super::{
     bounds::{Bounds, Fault},
-    ends::{Journal, Machine, su_name, su_of},
+    ends::{Journal, Machine, moving_device, staying_device, su_name, su_of},
 };
 
-/// The only device.
-pub(super) const SLOT: DeviceSlot = DeviceSlot::new(0);
+/// The device that goes with the guest.
+const SLOT: DeviceSlot = DeviceSlot::new(0);
+
+/// The device that does not, if there is one.
+const STAYING: DeviceSlot = DeviceSlot::new(1);
 
 /// The operations that take time.
-pub(super) const OPERATIONS: [Operation; 8] = [
+pub(super) const OPERATIONS: [Operation; 13] = [
     Operation::BuildVm,
     Operation::DestroyVm,
     Operation::StopProcessors,
@@ -36,6 +41,11 @@ pub(super) const OPERATIONS: [Operation; 8] = [
     Operation::QuiesceDevice(SLOT),
     Operation::AttachDevice(SLOT),
     Operation::RemoveDevice(SLOT),
+    Operation::AssignDevice(STAYING),
+    Operation::QuiesceDevice(STAYING),
+    Operation::DetachDevice(STAYING),
+    Operation::AttachDevice(STAYING),
+    Operation::RemoveDevice(STAYING),
 ];
 
 /// The epoch under which the first SU owns the VM.
@@ -136,7 +146,7 @@ pub(super) enum Device {
     /// It does not have it.
     #[default]
     Free,
-    /// It has it, and cannot use it yet.
+    /// It has it, and cannot use it: not yet, or not any more.
     Assigned,
     /// It is attached under this epoch, and the guest has not run since: there is no I/O.
     Ready(u64),
@@ -163,10 +173,12 @@ pub(super) struct Copy {
     pub(super) is_built: bool,
     /// The epoch under which its processors may be running.
     pub(super) runs: Option<u64>,
-    /// The device.
-    pub(super) device: Device,
-    /// What the device was before it was being attached.
-    pub(super) device_before: Device,
+    /// The devices, that which goes with the guest first.
+    pub(super) devices: [Device; 2],
+    /// What each device was before it was being attached.
+    pub(super) devices_before: [Device; 2],
+    /// Whether the definition of the VM that belongs to it has the second device as detached.
+    pub(super) is_detached: bool,
     /// What stands in its page.
     pub(super) page: u8,
     /// What stands in its registers.
@@ -184,9 +196,9 @@ pub(super) struct Su {
     pub(super) link: u8,
     /// Its copy of the guest.
     pub(super) copy: Copy,
-    /// A bit for each of [`OPERATIONS`] that is under way, and in the next byte for each whose
+    /// A bit for each of [`OPERATIONS`] that is under way, and in the upper half for each whose
     /// end changes nothing any more, or is certain.
-    pub(super) owed: u16,
+    pub(super) owed: u32,
     /// What the guest is to answer.
     pub(super) told: Option<GuestAnswer>,
     /// What the directory is to answer.
@@ -203,7 +215,7 @@ impl Su {
 
     /// Whether it is known what comes of an operation: it is overtaken, or does what is done.
     pub(super) fn is_settled(&self, operation: Operation) -> bool {
-        self.owed & (bit(operation) << 8) != 0
+        self.owed & (bit(operation) << 16) != 0
     }
 
     /// Starts an operation. Gives `false` when it is under way already.
@@ -215,7 +227,7 @@ impl Su {
 
     /// From now on it is known what comes of the operation, if it is under way.
     pub(super) fn settle(&mut self, operation: Operation) {
-        self.owed |= (self.owed & bit(operation)) << 8;
+        self.owed |= (self.owed & bit(operation)) << 16;
     }
 
     /// Whether a machine or a journal here belongs to the link of this number.
@@ -225,11 +237,11 @@ impl Su {
 
     /// An operation ends.
     pub(super) fn end(&mut self, operation: Operation) {
-        self.owed &= !(bit(operation) | (bit(operation) << 8));
+        self.owed &= !(bit(operation) | (bit(operation) << 16));
     }
 }
 
-fn bit(operation: Operation) -> u16 {
+fn bit(operation: Operation) -> u32 {
     let place = OPERATIONS.iter().position(|it| *it == operation);
     1 << place.expect("an operation that takes time")
 }
@@ -326,6 +338,8 @@ pub struct State {
     pub(super) links: Vec<Link>,
     /// Frames that were sent, from which SU to which, while such a frame may come again.
     pub(super) past: Vec<(u8, u8, Arrival)>,
+    /// The second device: one that does not go with the guest.
+    pub(super) staying: Option<DeviceKind>,
     /// What the guest's page and registers must hold, wherever it runs.
     pub(super) guest: [u8; 2],
     /// How often each fault has happened.
@@ -339,10 +353,11 @@ impl State {
     pub(super) fn new(bounds: &Bounds) -> Self {
         let epoch = FIRST_EPOCH.get();
         let mut sus = vec![Su::default(); usize::from(bounds.sus)];
+        let staying = bounds.staying.map_or(Device::Free, |_| Device::Usable(epoch));
         sus[0].copy = Copy {
             is_built: true,
             runs: Some(epoch),
-            device: Device::Usable(epoch),
+            devices: [Device::Usable(epoch), staying],
             ..Copy::default()
         };
         Self {
@@ -351,6 +366,7 @@ impl State {
             sus,
             links: Vec::new(),
             past: Vec::new(),
+            staying: bounds.staying,
             guest: [0; 2],
             spent: [0; Fault::ALL.len()],
             breach: None,
@@ -377,6 +393,24 @@ impl State {
         let spent = |fault: Fault| self.spent[fault as usize];
         let total: u8 = self.spent.iter().sum();
         spent(fault) < bounds.most[fault as usize] && total < bounds.faults
+    }
+
+    /// The devices of the VM as the definition on this SU has them.
+    pub(super) fn devices(&self, su: u8) -> Vec<DeviceDescriptor> {
+        let is_detached = self.su(su).copy.is_detached;
+        let staying = self.staying.map(|kind| staying_device(kind, is_detached));
+        iter::once(moving_device()).chain(staying).collect()
+    }
+
+    /// Whether the device that does not go with the guest is where the definition has it.
+    pub(super) fn has_staying_in_place(&self, su: u8) -> bool {
+        let copy = &self.su(su).copy;
+        let is_attached = copy.devices[1].epoch().is_some();
+        self.staying.is_none_or(|kind| match kind {
+            // An alias may be late.
+            DeviceKind::PavAlias => is_attached || copy.is_detached,
+            _ => is_attached != copy.is_detached,
+        })
     }
 
     /// Notes the first breach.
@@ -435,7 +469,10 @@ impl fmt::Debug for State {
                 (false, None) => {}
             }
             if su.copy.is_built {
-                write!(formatter, " {:?}", su.copy.device)?;
+                write!(formatter, " {:?}", su.copy.devices[0])?;
+                if self.staying.is_some() {
+                    write!(formatter, " {:?}", su.copy.devices[1])?;
+                }
             }
             if let Some(ask) = su.asked {
                 write!(formatter, " asks {ask}")?;

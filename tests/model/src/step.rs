@@ -109,8 +109,9 @@ impl World {
         let number = u8::try_from(self.state.links.len()).expect("few attempts");
         let epoch = Epoch::new(self.state.su(from).copy.runs.expect("the guest runs there"));
         self.state.links.push(Link::new(from, to));
-        let source = Machine::Source(SourceEnd::begin(from, to, epoch));
-        let target = Machine::Target(TargetEnd::begin(number, to));
+        let devices = self.state.devices(from);
+        let source = Machine::Source(SourceEnd::begin(from, to, epoch, &devices));
+        let target = Machine::Target(TargetEnd::begin(number, to, &devices));
         for (su, machine) in [(from, source), (to, target)] {
             let su = self.state.su_mut(su);
             (su.link, su.journal) = (number, None);
@@ -157,12 +158,13 @@ impl World {
         let link = &mut self.state.links[usize::from(number)];
         (link.is_open, link.is_cut) = ([true; 2], false);
         let [source, target] = link.sus;
+        let devices = self.state.devices(target);
         let su = self.state.su_mut(target);
         if su.end.is_none() {
             let known = su.journal.as_ref().filter(|_| su.link == number);
             let machine = match known {
-                Some(journal) => journal.get().restore(number, target),
-                None => Machine::Target(TargetEnd::begin(number, target)),
+                Some(journal) => journal.get().restore(number, target, &devices),
+                None => Machine::Target(TargetEnd::begin(number, target, &devices)),
             };
             su.link = number;
             su.end = Some(Kept::new(machine));
@@ -226,11 +228,12 @@ impl World {
     /// The monitor is restarted: guest, device and journal survive it.
     fn restart(&mut self, number: u8, completes: bool) {
         interrupt(&mut self.state, number, completes);
+        let devices = self.state.devices(number);
         let su = self.state.su_mut(number);
         (su.end, su.told) = (None, None);
         let (asked, link) = (su.asked.take(), su.link);
         if let Some(journal) = &su.journal {
-            su.end = Some(Kept::new(journal.get().restore(link, number)));
+            su.end = Some(Kept::new(journal.get().restore(link, number, &devices)));
         }
         if let Some(ask) = asked {
             self.state.delay(ask);
@@ -364,6 +367,7 @@ impl World {
         let copy = self.state.su(su).copy;
         let number = usize::from(self.state.su(su).link);
         let link = &mut self.state.links[number];
+        let is_attached = copy.devices[1].epoch().is_some();
         let mut load = 0;
         let mut is_early = false;
         match frame {
@@ -384,6 +388,9 @@ impl World {
         let past = (su, link.sus[1 - side], Arrival { sequence: 0, ..arrival });
         if may_stray(&frame) && !self.state.past.contains(&past) {
             self.state.past.push(past);
+        }
+        if matches!(frame, Frame::Commit(_)) && is_attached {
+            self.state.breaks("what does not go with the guest is detached before COMMIT");
         }
         if is_early {
             self.state.breaks("COMMIT names a load of which READY was said");

@@ -4,6 +4,8 @@
 //! Source of truth: ARCHITECTURE.md, "The handover"; the properties and bounds are those of
 //! [`model_check`]. Larger searches: the example `model` of this package.
 
+use monitor_core::device::DeviceKind;
+
 use model_check::{Bounds, Fault, search};
 
 /// Searches within the bounds; every rule is kept, and everything that is possible was seen.
@@ -27,6 +29,13 @@ fn a_second_attempt_and_a_move_back_keep_every_rule_with_two_restarts() {
 #[test]
 fn two_restarts_of_monitors_keep_every_rule() {
     assert_kept(Bounds::QUIET.with(2, &[(Fault::Restart, 2)]));
+}
+
+#[test]
+fn devices_that_do_not_go_with_the_guest_are_given_back_or_left_detached_whatever_goes_wrong() {
+    for kind in [DeviceKind::Tape, DeviceKind::PavAlias] {
+        assert_kept(Bounds { staying: Some(kind), ..Bounds::any(1) });
+    }
 }
 
 #[test]

@@ -3,10 +3,11 @@
 //! Source of truth: ARCHITECTURE.md, "The handover". The rules that this end keeps watch over:
 //! COMMIT is sent once for a load; behind it the processors start only after ABORTED of that load
 //! or a won record; frames are numbered without a gap; nothing is started twice; an attempt that
-//! is undone leaves nothing of it behind.
+//! is undone leaves nothing of it behind; what does not go with the guest is detached while the
+//! guest runs, and so at COMMIT.
 
 use monitor_core::{
-    device::DeviceEntry,
+    device::{DeviceEntry, DeviceKind},
     memory::{AtomicWord, DirtyBitmap},
     migrate::{
         Arrival, Attempt, Coordination, Effect, Input, SentRun, Source, SourceJournal, SourceLoan,
@@ -22,7 +23,7 @@ use monitor_core::{
 
 use super::{
     Case, DEVICES, EPOCH, End, FIRST_LOAD, LIMITS, NEXT_LOAD, NOW, Name, Owed, PAGES, Refusal,
-    STREAM, Stimulus, case, common_inputs, device, fact, frame, frames_of_codes, hello, records,
+    STREAM, Stimulus, case, common_inputs, devices, fact, frame, frames_of_codes, hello, records,
     source_su, target_su, vm_name,
 };
 
@@ -88,7 +89,7 @@ impl SourceEnd {
             pages: [0; MAP_WORDS],
             keys: [0; MAP_WORDS],
             window: [None; 2],
-            devices: [0, 1].map(|number| DeviceEntry::attached(device(number), EPOCH)),
+            devices: devices(DeviceKind::Disk).map(|it| DeviceEntry::attached(it, EPOCH)),
             findings: Findings::new(),
             owed: Owed::default(),
             sent: 0,
@@ -104,6 +105,13 @@ impl SourceEnd {
             has_journal: true,
             breach: None,
         }
+    }
+
+    /// The same with a device that does not go with the guest.
+    #[must_use]
+    pub fn with_device(mut self, kind: DeviceKind) -> Self {
+        self.devices = devices(kind).map(|it| DeviceEntry::attached(it, EPOCH));
+        self
     }
 
     /// Whether the search is to go on from here. The consent that one attempt needs decides only
@@ -147,7 +155,9 @@ impl SourceEnd {
     pub fn restored(mut self, stage: Stage) -> Self {
         let journal = SourceJournal { attempt: self.attempt, epoch: EPOCH, stage };
         self.machine = Source::restore(NOW, &journal);
-        self.devices = [0, 1].map(|number| DeviceEntry::quiesced(device(number), EPOCH));
+        for entry in &mut self.devices {
+            *entry = DeviceEntry::quiesced(entry.descriptor, EPOCH);
+        }
         self.may_resume = !matches!(stage, Stage::Offered(_) | Stage::Moved);
         (self.is_tracked, self.is_marked, self.has_lost_frames) = (true, true, true);
         self.is_stopped = self.attempt.activity == Activity::Running;
@@ -294,6 +304,9 @@ impl SourceEnd {
                 }
             }
             Effect::Start(Operation::StopProcessors) => self.is_stopped = true,
+            Effect::Start(Operation::DetachDevice(_)) if self.is_stopped => {
+                self.breaks("a device is detached while the guest runs");
+            }
             Effect::Start(Operation::TrackChanges) => self.is_tracked = true,
             Effect::StopTracking => self.is_tracked = false,
             Effect::Mark(mark) => self.is_marked = mark != MigrationMark::None,
@@ -308,6 +321,10 @@ impl SourceEnd {
     }
 
     fn note_commit(&mut self, load: Incarnation) {
+        let usable = |entry: &DeviceEntry| entry.lease.is_usable();
+        if self.devices.iter().any(usable) {
+            self.breaks("no device is usable here at COMMIT");
+        }
         if self.committed.contains(&Some(load)) {
             self.breaks("COMMIT is sent once for a load");
         }

@@ -4,10 +4,11 @@
 //! devices are attached only after the record is claimed, and the processors start only after the
 //! second step; ABORTED is not said while a step is under way, or the record is known to be the
 //! target's; frames are numbered without a gap; nothing is started twice; a load that is
-//! dropped leaves neither a VM nor a device behind.
+//! dropped leaves neither a VM nor a device behind; what does not go with the guest is not attached
+//! before it runs, and of that only an alias is attached at all.
 
 use monitor_core::{
-    device::{DeviceEntry, LeaseState},
+    device::{Conduct, DeviceEntry, DeviceKind, LeaseState},
     migrate::{
         Announcement, Arrival, Effect, Input, Reception, Stage, Target, TargetJournal, TargetLoan,
         TargetPhase,
@@ -19,7 +20,7 @@ use monitor_core::{
 
 use super::{
     Case, DEVICES, EPOCH, End, FIRST_LOAD, LIMITS, NEXT_LOAD, NOW, Name, Owed, PAGES, Refusal,
-    STREAM, Stimulus, case, common_inputs, device, fact, frame, frames_of_codes, hello, page_run,
+    STREAM, Stimulus, case, common_inputs, devices, fact, frame, frames_of_codes, hello, page_run,
     records, source_su, target_su, vm_name,
 };
 
@@ -65,7 +66,7 @@ impl TargetEnd {
         };
         Self {
             machine: Target::new(reception),
-            devices: [0, 1].map(|number| DeviceEntry::free(device(number))),
+            devices: devices(DeviceKind::Disk).map(DeviceEntry::free),
             owed: Owed::default(),
             sent: 0,
             has_lost_frames: false,
@@ -77,6 +78,13 @@ impl TargetEnd {
             has_journal: true,
             breach: None,
         }
+    }
+
+    /// The same with a device that does not go with the guest.
+    #[must_use]
+    pub fn with_device(mut self, kind: DeviceKind) -> Self {
+        self.devices = devices(kind).map(DeviceEntry::free);
+        self
     }
 
     /// Whether the search is to go on from here: the first load and the one behind RECOPY.
@@ -107,7 +115,9 @@ impl TargetEnd {
         };
         let journal = TargetJournal { announced, incarnation: FIRST_LOAD, stage };
         self.machine = Target::restore(NOW, *self.machine.reception(), &journal);
-        self.devices = [0, 1].map(|number| DeviceEntry::assigned(device(number)));
+        for entry in &mut self.devices {
+            *entry = DeviceEntry::assigned(entry.descriptor);
+        }
         let runs = matches!(stage, Stage::Running(_) | Stage::Completed(_));
         self.standing = runs.then_some(Standing::Running);
         (self.has_vm, self.has_lost_frames) = (true, true);
@@ -214,6 +224,27 @@ impl TargetEnd {
         }
     }
 
+    fn conduct_of(&self, slot: DeviceSlot) -> Option<Conduct> {
+        let entry = self.devices.get(usize::from(slot.get()));
+        entry.map(|entry| entry.descriptor.conduct())
+    }
+
+    fn runs(&self) -> bool {
+        self.machine.phase() == TargetPhase::Running
+    }
+
+    fn note_attach(&mut self, slot: DeviceSlot) {
+        match self.conduct_of(slot) {
+            Some(Conduct::DetachForGood) => {
+                self.breaks("what is detached for good is not attached here");
+            }
+            Some(Conduct::Alias) if !self.runs() => {
+                self.breaks("an alias is attached here only when the guest runs");
+            }
+            Some(Conduct::Move | Conduct::Alias) | None => {}
+        }
+    }
+
     fn note_effect(&mut self, effect: &Effect) {
         if !self.owed.note(effect) {
             self.breaks("nothing is started while it is under way");
@@ -240,6 +271,13 @@ impl TargetEnd {
             Effect::CompareAndSet { new, .. } => self.asked = Some(new.standing),
             Effect::Start(Operation::AttachDevice(_)) if self.standing.is_none() => {
                 self.breaks("a device is attached here only after the record is claimed");
+            }
+            Effect::Start(Operation::AttachDevice(slot)) => self.note_attach(slot),
+            Effect::Start(Operation::AssignDevice(slot)) => {
+                let is_alias = self.conduct_of(slot) == Some(Conduct::Alias);
+                if is_alias && !self.runs() {
+                    self.breaks("an alias is assigned here only when the guest runs");
+                }
             }
             Effect::Start(Operation::ResumeProcessors)
                 if self.standing != Some(Standing::Running) =>

@@ -85,6 +85,14 @@ impl Monitor for Shop {
         Ok(())
     }
 
+    fn assign(&mut self, _device: &DeviceDescriptor, _differs: bool) -> Result<(), PortFailure> {
+        Ok(())
+    }
+
+    fn is_in_use(&self, _slot: DeviceSlot) -> bool {
+        false
+    }
+
     fn resuming(&mut self, machine: &Machine) {
         if self.is_target {
             machine.storage.start_preserve();
@@ -292,6 +300,10 @@ impl DeviceControl for MovedPorts<'_> {
 
     fn start_quiesce(&mut self, slot: DeviceSlot) -> Result<(), PortFailure> {
         self.vm.start_quiesce(slot)
+    }
+
+    fn start_detach(&mut self, slot: DeviceSlot) -> Result<(), PortFailure> {
+        self.vm.start_detach(slot)
     }
 
     fn start_attach(&mut self, slot: DeviceSlot, epoch: Epoch) -> Result<(), PortFailure> {

@@ -11,8 +11,10 @@
 use super::subchannel::Subchannel;
 use crate::machine::{ConditionCode, Device, Path, Storage};
 use monitor_core::{
-    channel::{ChannelReportWord, Irb, Orb, Pmcw, Schib, SubchannelImage},
-    device::DeviceDescriptor,
+    channel::{
+        ChannelReportWord, Irb, Orb, Pmcw, Schib, Scsw, ScswControl, ScswFlags, SubchannelImage,
+    },
+    device::{Conduct, DeviceDescriptor},
     units::{DeviceSlot, Epoch, Micros, SubchannelNumber, Tick, VmName},
 };
 use std::{fmt, mem, sync::Arc};
@@ -232,19 +234,54 @@ impl Subsystem {
         self.at(slot).is_ok_and(Subchannel::is_at_rest)
     }
 
-    /// Whether this slot has this very device.
+    /// Assigns the device of this slot: from now on the guest knows it by the subchannel number
+    /// of `descriptor`; a device that is not assigned yet and has this number here takes another
+    /// one. Gives whether the number has to be virtualized, since it is another one here.
     ///
     /// # Errors
-    /// Fails when there is no device in the slot, or another one.
-    pub fn check(
-        &self,
+    /// Fails when there is no device in the slot, or one that cannot take the place of this one.
+    pub fn assign(
+        &mut self,
         slot: DeviceSlot,
         descriptor: &DeviceDescriptor,
-    ) -> Result<(), ChannelError> {
-        let own = &self.at(slot)?.attached.descriptor;
-        let same = (own.number, own.kind, own.identity)
-            == (descriptor.number, descriptor.kind, descriptor.identity);
-        if same { Ok(()) } else { Err(ChannelError::OtherDevice) }
+    ) -> Result<bool, ChannelError> {
+        let subchannel = self.at_mut(slot)?;
+        let own = &subchannel.attached.descriptor;
+        if own.number != descriptor.number || !descriptor.is_replaced_by(own) {
+            return Err(ChannelError::OtherDevice);
+        }
+        let differs = descriptor.differs_from(own);
+        let (before, number) = (subchannel.number, descriptor.subchannel);
+        if let Some(other) = self.numbered_mut(number) {
+            other.number = before;
+        }
+        self.at_mut(slot)?.number = number;
+        Ok(differs)
+    }
+
+    /// Detaches a quiet device from the guest, for which the subchannel is not operational from
+    /// now on. Gives whether it was done: not, when the guest uses the device, as `has_job` or
+    /// the subchannel says. An alias is never kept: the start that waits for it is ended with the
+    /// deferred condition code 3, and the guest starts it again on the base.
+    ///
+    /// # Errors
+    /// Fails when there is no such device.
+    pub fn withdraw(&mut self, slot: DeviceSlot, has_job: bool) -> Result<bool, ChannelError> {
+        let subchannel = self.at_mut(slot)?;
+        let scsw = &mut subchannel.schib.scsw;
+        let is_used = scsw.is_status_pending() || scsw.control.intersects(ScswControl::FUNCTIONS);
+        let is_alias = subchannel.attached.descriptor.conduct() == Conduct::Alias;
+        if !is_alias && (has_job || is_used) {
+            return Ok(false);
+        }
+        if scsw.control.contains(ScswControl::START_PENDING) {
+            let control = ScswControl::START_FUNCTION
+                | ScswControl::ALERT_STATUS
+                | ScswControl::STATUS_PENDING;
+            *scsw = Scsw { flags: ScswFlags::CONDITION_CODE, control, ..Scsw::default() };
+        }
+        subchannel.epoch = None;
+        Ok(true)
     }
 
     /// From now on a start is accepted but its channel program is not begun. A program whose

@@ -37,6 +37,10 @@ const CONSOLE: u16 = 0;
 /// The journal's disk.
 const JOURNAL: u16 = 1;
 
+/// What does not go with a VM, behind the other devices: a tape, an emulated disk, an alias.
+pub(super) const STAYING: [(DeviceKind, bool); 3] =
+    [(DeviceKind::Tape, false), (DeviceKind::Disk, true), (DeviceKind::PavAlias, false)];
+
 /// What the worlds of a plan have in common, with every guest loaded.
 pub(super) fn shared<'a>(
     plan: &Plan,
@@ -89,11 +93,14 @@ fn facts(index: usize, vm: &VmPlan) -> Option<VmFacts> {
     let block = VmBlock::new(VmIndex::new(number)?, name, vm.pages, vm.processors)
         .ok()?
         .with_state(VmState::new(activity));
+    let chosen = (0..).zip(STAYING).filter(|(bit, _)| vm.staying >> bit & 1 != 0);
+    let kinds = [(DeviceKind::Console, false), (DeviceKind::Disk, false)];
+    let kinds: Vec<_> = kinds.into_iter().chain(chosen.map(|(_, kind)| kind)).collect();
     let devices: Vec<_> =
-        [CONSOLE, JOURNAL].map(|it| Arc::new(SimDevice::new(it == JOURNAL))).to_vec();
-    let attached = (0..).zip(&devices).filter_map(|(slot, device)| {
+        (0..).zip(&kinds).map(|(slot, _)| Arc::new(SimDevice::new(slot == JOURNAL))).collect();
+    let attached = (0..).zip(&devices).zip(kinds).filter_map(|((slot, device), kind)| {
         let device: Arc<dyn Device> = Arc::<SimDevice>::clone(device);
-        let descriptor = descriptor(u16::from(number), slot)?;
+        let descriptor = descriptor(u16::from(number), slot, kind)?;
         let latency = Micros::new(vm.latency);
         Some(AttachedDevice::new(descriptor, device, latency, Path::default()))
     });
@@ -109,24 +116,33 @@ fn facts(index: usize, vm: &VmPlan) -> Option<VmFacts> {
         initial_configuration: ConfigurationName::new("390SU-SIM")
             .unwrap_or(ConfigurationName::EMPTY),
     };
-    Some(VmFacts { block, guest, runs: vm.runs, attached, devices })
+    let (home, runs, alias_on) = (vm.home, vm.runs, vm.alias_on | 1 << vm.home);
+    Some(VmFacts { block, guest, home, runs, attached, devices, alias_on })
 }
 
-fn descriptor(vm: u16, slot: u16) -> Option<DeviceDescriptor> {
+fn descriptor(
+    vm: u16,
+    slot: u16,
+    (kind, is_emulated): (DeviceKind, bool),
+) -> Option<DeviceDescriptor> {
+    let base = (kind == DeviceKind::PavAlias).then_some(DeviceNumber::new(vm * 16 + JOURNAL));
     Some(DeviceDescriptor {
         mnemonic: Mnemonic::new(&format!("{vm:X}{slot:X}0"))?,
         number: DeviceNumber::new(vm * 16 + slot),
-        kind: if slot == CONSOLE { DeviceKind::Console } else { DeviceKind::Disk },
+        kind,
         assignment: Assignment::Exclusive,
+        is_emulated,
+        base,
         subchannel: SubchannelNumber::new(slot),
         identity: u64::from(vm * 16 + slot),
+        ..DeviceDescriptor::VACANT
     })
 }
 
 /// Sets the VM up at home and loads its guest.
 fn load(shared: &Shared<'_>, vm: usize, planned: &VmPlan) {
     let facts = &shared.vms[vm];
-    let machine = shared.build(vm);
+    let machine = shared.build(vm, planned.home);
     let epoch = Epoch::new(planned.epoch);
     for slot in (0..).take(facts.devices.len()).map(DeviceSlot::new) {
         let attached = machine.with_subsystem(|it| it.attach(slot, epoch));

@@ -5,6 +5,7 @@
 //! planted flaws show. Deliberately not here: what happens, and when.
 
 use monitor_core::{
+    device::Conduct,
     processor::ProcessorImage,
     units::{DeviceSlot, PageNumber, ProcessorIndex, SuName},
     vm::{MigrationMark, Ownership, Standing},
@@ -12,7 +13,7 @@ use monitor_core::{
 
 use super::{
     fault::End,
-    shared::{Copy, Shared, Spot, epoch_of},
+    shared::{Copy, Shared, Spot, VmFacts, epoch_of},
 };
 use crate::{
     cluster::Witness,
@@ -43,11 +44,13 @@ fn one_runner(shared: &Shared<'_>, vm: usize) {
             shared.violate(format!("{name} runs on {one} and on {two}"));
         }
         let record = shared.record(vm);
-        let slots = shared.vms[vm].devices.len();
-        for slot in 0..slots {
+        let facts = &shared.vms[vm];
+        for slot in 0..facts.devices.len() {
             let has = epoch_of(copy.machine, slot)
                 .map(|epoch| Ownership::running(shared.sus[copy.su], epoch));
-            if has != record {
+            // What does not go with the guest may be detached at any time.
+            let may_lack = facts.conduct(slot) != Some(Conduct::Move) && has.is_none();
+            if has != record && !may_lack {
                 let (has, record) = (Shown(has), Shown(record));
                 shared.violate(format!("{name} runs as {has}, the record is {record}"));
             }
@@ -100,6 +103,28 @@ pub(super) fn before_resume(spot: &Spot<'_>, copy: usize) {
         return;
     };
     same_copies(shared, spot.vm, shared.machine(peer), shared.machine(copy));
+    nothing_stays_attached(shared, spot.vm, shared.machine(peer), shared.machine(copy));
+}
+
+/// What does not go with the guest can be used on neither SU when the guest comes.
+fn nothing_stays_attached(shared: &Shared<'_>, vm: usize, source: &Machine, target: &Machine) {
+    let facts = &shared.vms[vm];
+    let name = facts.block.name();
+    for slot in staying_slots(facts) {
+        if epoch_of(source, slot).is_some() {
+            shared.violate(format!("{name}: device {slot} is still attached at the source"));
+        }
+        if epoch_of(target, slot).is_some() {
+            shared.violate(format!("{name}: device {slot} is attached at the target too early"));
+        }
+    }
+}
+
+/// The slots of the devices that do not go with the guest.
+fn staying_slots(facts: &VmFacts) -> impl Iterator<Item = usize> {
+    let conducts = (0..facts.devices.len()).map(|slot| (slot, facts.conduct(slot)));
+    let stay = conducts.filter(|(_, conduct)| *conduct != Some(Conduct::Move));
+    stay.map(|(slot, _)| slot)
 }
 
 /// A copy whose guest does not run is what the source is as soon as the target says so.
@@ -143,7 +168,8 @@ fn same_copies(shared: &Shared<'_>, vm: usize, source: &Machine, target: &Machin
     if source.machine != target.machine {
         shared.violate(format!("{name}: the machine as a whole is not the same"));
     }
-    if source.subchannels != target.subchannels {
+    let moving = shared.vms[vm].devices.len() - staying_slots(&shared.vms[vm]).count();
+    if source.subchannels.get(..moving) != target.subchannels.get(..moving) {
         shared.violate(format!("{name}: the subchannels are not the same"));
     }
 }
@@ -224,8 +250,23 @@ pub(super) fn at_rest(shared: &Shared<'_>) {
         if home.mark != MigrationMark::None {
             shared.violate(format!("{name} keeps its migration mark"));
         }
+        devices_are_where_they_belong(shared, home);
         if facts.runs {
             guest_is_whole(shared, vm, home.machine);
+        }
+    }
+}
+
+/// The devices of a VM are attached as its definition says: an attempt that failed has given back
+/// what it had detached, one that was completed has not.
+fn devices_are_where_they_belong(shared: &Shared<'_>, home: &Copy<'_>) {
+    let facts = &shared.vms[home.vm];
+    let name = facts.block.name();
+    for (slot, is_detached) in home.detached.iter().enumerate() {
+        let is_attached = epoch_of(home.machine, slot).is_some();
+        if is_attached == *is_detached {
+            let what = if is_attached { "is attached" } else { "is not attached" };
+            shared.violate(format!("{name}: device {slot} {what}, unlike in the definition"));
         }
     }
 }

@@ -79,6 +79,7 @@ impl World<'_> {
         let Some(record) = self.shared.record(vm) else {
             return;
         };
+        self.shared.attach_by_hand(su, home, record.epoch);
         let spot = |end, su| Rc::new(Spot::new(Rc::clone(&self.shared), (run, end), (vm, su)));
         let spots = [spot(End::Source, su), spot(End::Target, to)];
         spots[0].copy.set(Some(home));

@@ -31,6 +31,10 @@ pub(super) struct VmPlan {
     /// How long its devices take, in microseconds.
     pub(super) latency: u64,
     pub(super) seed: u64,
+    /// Which devices it has that do not go with it: a bit for each of [`super::build::STAYING`].
+    pub(super) staying: u64,
+    /// The SUs that have an alias for it, a bit for each.
+    pub(super) alias_on: u64,
 }
 
 /// Where a move goes.
@@ -207,6 +211,8 @@ fn vm(draw: &mut Draw, su_count: usize) -> VmPlan {
         runs: !draw.chance(50),
         latency: draw.scaled(50, 3_000),
         seed: draw.next(),
+        staying: if draw.chance(400) { draw.between(1, 7) } else { 0 },
+        alias_on: draw.below(8),
     }
 }
 

@@ -93,8 +93,8 @@ const fn saves(phase: Phase) -> bool {
 const fn operates_devices(phase: Phase) -> bool {
     matches!(
         phase,
-        Phase::Source(S::Suspended | S::Undoing | S::Releasing)
-            | Phase::Target(T::Building | T::Claiming | T::Undoing)
+        Phase::Source(S::Preparing | S::Suspended | S::Undoing | S::Releasing)
+            | Phase::Target(T::Building | T::Claiming | T::Running | T::Undoing)
     )
 }
 

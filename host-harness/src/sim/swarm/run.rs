@@ -23,7 +23,7 @@ use super::{
     vm::VmPort,
     wire::{LinkPort, Wire},
 };
-use crate::machine::{AttachedDevice, Crc32c, Machine};
+use crate::machine::{Crc32c, Machine};
 
 /// What is lent to one monitor.
 #[derive(Debug, Default)]
@@ -91,9 +91,9 @@ pub(super) fn source<'a>(
 ) -> SourceEnd<'a> {
     let machine = spot.shared.machine(copy);
     let facts = &spot.shared.vms[spot.vm];
-    let entry = |it: &AttachedDevice| DeviceEntry::attached(it.descriptor, epoch);
+    let entry = |descriptor| DeviceEntry::attached(descriptor, epoch);
     lent.devices.clear();
-    lent.devices.extend(facts.attached.iter().map(entry));
+    lent.devices.extend(spot.shared.descriptors(copy).into_iter().map(entry));
     SourceDriver::new(facts.block, source_memory(machine, lent, slots), ports(spot, wire))
 }
 
@@ -106,11 +106,12 @@ pub(super) fn restored_source<'a>(
     local: Tick,
 ) -> Option<SourceEnd<'a>> {
     let journal = SourceJournal::parse(&spot.journal.borrow()).ok()?;
-    let machine = spot.shared.machine(spot.copy.get()?);
+    let copy = spot.copy.get()?;
+    let machine = spot.shared.machine(copy);
     let facts = &spot.shared.vms[spot.vm];
-    let entry = |it: &AttachedDevice| DeviceEntry::quiesced(it.descriptor, journal.epoch);
+    let entry = |descriptor| DeviceEntry::quiesced(descriptor, journal.epoch);
     lent.devices.clear();
-    lent.devices.extend(facts.attached.iter().map(entry));
+    lent.devices.extend(spot.shared.descriptors(copy).into_iter().map(entry));
     let memory = source_memory(machine, lent, slots);
     Some(SourceDriver::restore(local, &journal, facts.block, memory, ports(spot, wire)))
 }
@@ -136,7 +137,7 @@ pub(super) fn target<'a>(
     reception: Reception,
 ) -> TargetEnd<'a> {
     lent.devices.clear();
-    lent.devices.resize_with(4, DeviceEntry::vacant);
+    lent.devices.resize_with(8, DeviceEntry::vacant);
     TargetDriver::new(reception, target_memory(lent), ports(spot, wire))
 }
 
@@ -151,7 +152,9 @@ pub(super) fn restored_target<'a>(
     let journal = TargetJournal::parse(&spot.journal.borrow()).ok()?;
     let facts = &spot.shared.vms[spot.vm];
     lent.devices.clear();
-    lent.devices.extend(facts.attached.iter().map(|it| DeviceEntry::assigned(it.descriptor)));
+    let announced = spot.copy.get().or(spot.peer.get())?;
+    let devices = spot.shared.descriptors(announced);
+    lent.devices.extend(devices.into_iter().map(DeviceEntry::assigned));
     let (memory, ports) = (target_memory(lent), ports(spot, wire));
     Some(TargetDriver::restore(local, reception, &journal, facts.block, memory, ports))
 }

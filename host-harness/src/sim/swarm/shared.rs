@@ -12,6 +12,7 @@ use std::{
 };
 
 use monitor_core::{
+    device::{Conduct, DeviceDescriptor},
     units::{DeviceSlot, Epoch, Micros, SuName, Tick},
     vm::{MigrationMark, Ownership, VmBlock},
 };
@@ -35,6 +36,8 @@ pub enum Flaw {
     ForgottenMark,
     /// A device is reported quiet while its I/O goes on.
     ForgottenQuiesce,
+    /// A device is reported detached and is not.
+    ForgottenDetach,
     /// A device can be used as soon as it is assigned.
     EarlyAttach,
     /// A device is attached under the epoch before.
@@ -75,6 +78,8 @@ pub(super) struct Copy<'a> {
     pub(super) is_there: bool,
     pub(super) has_run: bool,
     pub(super) mark: MigrationMark,
+    /// Which devices the definition that belongs to it has as detached.
+    pub(super) detached: Vec<bool>,
     /// When it is to be stepped.
     pub(super) wake: Tick,
 }
@@ -84,9 +89,25 @@ pub(super) struct Copy<'a> {
 pub(super) struct VmFacts {
     pub(super) block: VmBlock,
     pub(super) guest: GuestPlan,
+    /// The SU where its guest was started.
+    pub(super) home: usize,
     pub(super) runs: bool,
     pub(super) attached: Vec<AttachedDevice>,
     pub(super) devices: Vec<Arc<SimDevice>>,
+    /// The SUs that have an alias for it, a bit for each.
+    pub(super) alias_on: u64,
+}
+
+impl VmFacts {
+    /// What becomes of a device at a move.
+    pub(super) fn conduct(&self, slot: usize) -> Option<Conduct> {
+        self.attached.get(slot).map(|it| it.descriptor.conduct())
+    }
+
+    /// Whether an SU has what it needs to assign a device.
+    pub(super) fn has_on(&self, su: usize, device: &DeviceDescriptor) -> bool {
+        device.conduct() != Conduct::Alias || self.alias_on >> su & 1 != 0
+    }
 }
 
 /// Room for every copy that a world can come to have.
@@ -136,12 +157,20 @@ impl<'a> Shared<'a> {
     }
 
     /// A machine for a copy of a VM.
-    pub(super) fn build(&self, vm: usize) -> Machine {
+    ///
+    /// Away from home its devices have other subchannel numbers, so that each number that the
+    /// guest knows is one of another device there.
+    pub(super) fn build(&self, vm: usize, su: usize) -> Machine {
         let facts = &self.vms[vm];
         let words = self.spare.borrow_mut().pop().unwrap_or_default();
         let storage = Storage::reusing(facts.block.memory(), words);
         let (configuration, guest) = (facts.guest.initial_configuration, Arc::new(Guest));
-        let devices = facts.attached.clone();
+        let mut devices = facts.attached.clone();
+        let mut numbers: Vec<_> = devices.iter().map(|it| it.descriptor.subchannel).collect();
+        numbers.rotate_left((su + self.sus.len() - facts.home) % self.sus.len() % devices.len());
+        for (device, number) in devices.iter_mut().zip(numbers) {
+            device.descriptor.subchannel = number;
+        }
         Machine::with_storage(&facts.block, configuration, guest, devices, storage)
     }
 
@@ -157,6 +186,7 @@ impl<'a> Shared<'a> {
             is_there: true,
             has_run: false,
             mark: MigrationMark::None,
+            detached: vec![false; self.vms[vm].devices.len()],
             wake: Tick::new(u64::MAX),
         });
         Some(place)
@@ -164,6 +194,44 @@ impl<'a> Shared<'a> {
 
     pub(super) fn machine(&self, copy: usize) -> &'a Arc<Machine> {
         self.copies.borrow()[copy].machine
+    }
+
+    /// The devices as the definition of a copy has them: a slot for each.
+    pub(super) fn descriptors(&self, copy: usize) -> Vec<DeviceDescriptor> {
+        let copy = &self.copies.borrow()[copy];
+        let devices = self.vms[copy.vm].attached.iter().zip(&copy.detached);
+        let described = devices
+            .map(|(it, detached)| DeviceDescriptor { is_detached: *detached, ..it.descriptor });
+        described.collect()
+    }
+
+    /// A copy was set up for a move: its definition is that of the source, but has as detached
+    /// what does not go with the guest.
+    pub(super) fn takes_definition(&self, copy: usize, source: usize) {
+        let mut copies = self.copies.borrow_mut();
+        let facts = &self.vms[copies[copy].vm];
+        let stays = |slot| facts.conduct(slot) != Some(Conduct::Move);
+        let detached = copies[source].detached.iter().enumerate();
+        copies[copy].detached = detached.map(|(slot, it)| *it || stays(slot)).collect();
+    }
+
+    /// A device of a copy is attached.
+    pub(super) fn has_attached(&self, copy: usize, slot: DeviceSlot) {
+        self.copies.borrow_mut()[copy].detached[usize::from(slot.get())] = false;
+    }
+
+    /// An operator attaches some of the devices again that a move has left detached.
+    pub(super) fn attach_by_hand(&self, su: usize, place: usize, epoch: Epoch) {
+        let devices = self.descriptors(place);
+        let copy = &mut self.copies.borrow_mut()[place];
+        let facts = &self.vms[copy.vm];
+        for (slot, device) in devices.iter().enumerate() {
+            if copy.detached[slot] && facts.has_on(su, device) && self.draw(2) == 0 {
+                let number = DeviceSlot::new(u16::try_from(slot).unwrap_or(u16::MAX));
+                let attached = copy.machine.with_subsystem(|it| it.attach(number, epoch));
+                copy.detached[slot] = attached.is_err();
+            }
+        }
     }
 
     /// Steps the machine of a copy as soon as possible.

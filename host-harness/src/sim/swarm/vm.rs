@@ -34,6 +34,7 @@ enum Action {
     Resume,
     Assign(DeviceSlot, DeviceDescriptor),
     Quiesce(DeviceSlot),
+    Detach(DeviceSlot),
     Attach(DeviceSlot, Epoch),
     Remove(DeviceSlot),
     Build,
@@ -174,8 +175,13 @@ impl<'a> VmPort<'a> {
                 }
                 (Operation::QuiesceDevice(slot), self.inner.start_quiesce(slot))
             }
+            Action::Detach(slot) => (Operation::DetachDevice(slot), self.detach(slot)),
             Action::Attach(slot, epoch) => {
-                (Operation::AttachDevice(slot), self.inner.start_attach(slot, epoch))
+                let attached = self.inner.start_attach(slot, epoch);
+                if let (Ok(()), Some(copy)) = (attached, self.spot.copy.get()) {
+                    self.spot.shared.has_attached(copy, slot);
+                }
+                (Operation::AttachDevice(slot), attached)
             }
             Action::Remove(slot) => (Operation::RemoveDevice(slot), self.inner.start_remove(slot)),
             Action::Build => {
@@ -211,7 +217,18 @@ impl<'a> VmPort<'a> {
         if let (true, Some(record)) = (self.spot.shared.has(Flaw::EarlyAttach), record) {
             self.inner.start_attach(slot, record.epoch)?;
         }
+        if !self.spot.shared.vms[self.spot.vm].has_on(self.spot.su, device) {
+            return Err(REFUSED);
+        }
         self.inner.start_assign(slot, device)
+    }
+
+    fn detach(&mut self, slot: DeviceSlot) -> Result<(), PortFailure> {
+        if self.spot.shared.has(Flaw::ForgottenDetach) {
+            self.ended.push_back(Completion::Done(Operation::DetachDevice(slot)));
+            return Ok(());
+        }
+        self.inner.start_detach(slot)
     }
 
     fn stop(&mut self) -> Result<(), PortFailure> {
@@ -234,11 +251,14 @@ impl<'a> VmPort<'a> {
     fn build(&mut self) {
         let shared = &self.spot.shared;
         let (vm, su) = (self.spot.vm, self.spot.su);
-        let machine = shared.build(vm);
+        let machine = shared.build(vm, su);
         let end = match shared.enter(vm, su, machine) {
             Some(copy) => {
                 self.spot.copy.set(Some(copy));
                 self.inner.install(Arc::clone(shared.machine(copy)));
+                if let Some(source) = self.spot.peer.get() {
+                    shared.takes_definition(copy, source);
+                }
                 Completion::Done(Operation::BuildVm)
             }
             None => Completion::Failed(Operation::BuildVm, ErrorKind::NoResource),
@@ -449,6 +469,10 @@ impl DeviceControl for VmPort<'_> {
 
     fn start_quiesce(&mut self, slot: DeviceSlot) -> Result<(), PortFailure> {
         self.start_device(Action::Quiesce(slot), Operation::QuiesceDevice(slot))
+    }
+
+    fn start_detach(&mut self, slot: DeviceSlot) -> Result<(), PortFailure> {
+        self.start_device(Action::Detach(slot), Operation::DetachDevice(slot))
     }
 
     fn start_attach(&mut self, slot: DeviceSlot, epoch: Epoch) -> Result<(), PortFailure> {

@@ -9,7 +9,7 @@ use super::{
     precopy::Precopy,
 };
 use crate::{
-    device::{Plan, Progress},
+    device::{Conducts, Plan, Progress},
     memory::{PageRun, Sweep},
     message::Notice,
     migrate::{attempt::Limits, effect::Effect, input::Input, journal::Stage},
@@ -336,7 +336,9 @@ impl Source {
         }
         let suspended = Suspended { step: StopStep::GivingBack, since: now, ..suspended };
         self.phase = Phase::Suspended(suspended);
-        match self.devices.begin(Plan::Attach { epoch: self.epoch }, loan.devices) {
+        // What was detached for the move stays so: copying goes on.
+        let plan = Plan::Attach { conducts: Conducts::MOVE, epoch: self.epoch };
+        match self.devices.begin(plan, loan.devices) {
             Ok(Progress::UnderWay) => {}
             Ok(Progress::Finished) => self.devices_settled(now, suspended),
             Ok(Progress::Failed(_)) | Err(_) => self.abort(now, Reason::BudgetExceeded),
@@ -427,7 +429,7 @@ impl Source {
         loan: &mut SourceLoan<'_, '_>,
     ) -> Option<Effect> {
         self.debts.insert(Debts::DEVICES_QUIESCED);
-        match self.devices.begin(Plan::Quiesce, loan.devices) {
+        match self.devices.begin(Plan::Quiesce(Conducts::MOVE), loan.devices) {
             Ok(Progress::UnderWay) => self.devices.poll_operation(loan.devices).map(Effect::Start),
             Ok(Progress::Finished) => {
                 self.devices_settled(now, suspended);

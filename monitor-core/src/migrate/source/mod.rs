@@ -9,6 +9,7 @@
 //!
 //! Deliberately not here: ports, clocks, page bodies.
 
+mod detach;
 mod handover;
 mod negotiate;
 mod offer;
@@ -61,6 +62,7 @@ bitflags! {
         const PROCESSORS_STOPPED = 0x04;
         const GUEST_TOLD = 0x08;
         const MARKED = 0x10;
+        const DEVICES_DETACHED = 0x20;
     }
 
     /// What the operator was told once and need not be told again.
@@ -72,6 +74,7 @@ bitflags! {
         const SUSPENDED = 0x08;
         const NOT_STOPPED = 0x10;
         const CLAIMED = 0x20;
+        const NOT_REATTACHED = 0x40;
     }
 }
 
@@ -297,7 +300,7 @@ impl Source {
             | Phase::Released
             | Phase::RolledBack(_) => None,
             Phase::Checking(checking) => self.next_in_checking(now, checking, loan),
-            Phase::Preparing(_) => None,
+            Phase::Preparing(preparing) => self.next_in_preparing(now, preparing, loan),
             Phase::Precopy(precopy) if self.line.is_up() => self.next_in_precopy(precopy, loan),
             Phase::Precopy(_) => None,
             Phase::Suspended(suspended) => self.next_in_suspended(now, suspended, loan),

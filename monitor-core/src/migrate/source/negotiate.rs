@@ -3,6 +3,8 @@
 //! Source of truth: VM2000 manual, MIGRATE-VM (synchronous part, setup phase). Invariants:
 //! nothing is done to the guest before the check has succeeded on both ends; the guest is told
 //! before the target sets up the VM, so that a guest that refuses costs the target nothing.
+//! Deliberately not here: the devices that do not go with the guest, which have a file of their
+//! own.
 
 use super::{
     Debts, Phase, Source, SourceLoan, SourcePhase, Step, StepError, precopy::Precopy,
@@ -40,6 +42,9 @@ enum CheckStep {
     Describing(u16),
     /// CHECK is sent.
     Judged,
+    /// The findings have come; the devices that a move takes from the guest are being named to
+    /// the operator, this slot next.
+    Warning(u16),
 }
 
 impl Checking {
@@ -56,16 +61,22 @@ impl Checking {
 /// The preparation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Preparing {
-    step: PrepareStep,
-    since: Tick,
+    pub(super) step: PrepareStep,
+    pub(super) since: Tick,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum PrepareStep {
+pub(super) enum PrepareStep {
     /// The journal is being written.
     Saving,
     /// The guest was told and is to answer.
     Telling,
+    /// The devices that do not go with the guest are about to be detached.
+    Taking,
+    /// Their I/O is coming to its end.
+    Draining,
+    /// They are being detached.
+    Detaching,
     /// BUILD is sent.
     Building,
     /// The VM is set up; changes are about to be noted.
@@ -81,6 +92,9 @@ impl Preparing {
     pub(super) const fn deadline(&self, limits: Limits) -> Tick {
         match self.step {
             PrepareStep::Saving | PrepareStep::Telling => self.since.after(limits.guest_answer),
+            PrepareStep::Taking | PrepareStep::Draining | PrepareStep::Detaching => {
+                self.since.after(limits.drain)
+            }
             PrepareStep::Building | PrepareStep::Tracking(_) => self.since.after(limits.build),
         }
     }
@@ -113,20 +127,17 @@ impl Source {
                 self.greeted(now, checking, &attempt, &peer, loan)
             }
             (CheckStep::Judged, Input::Frame(Arrival { frame: Frame::Findings(_), .. })) => {
-                if loan.findings.is_empty() {
-                    self.accepted(now);
-                } else {
-                    self.reject(now, true);
-                }
+                self.phase = Phase::Checking(Checking { step: CheckStep::Warning(0), since: now });
                 Ok(())
             }
             (_, Input::Deadline) => {
                 if checking.deadline(self, attempt.limits) <= now {
                     match checking.step {
                         CheckStep::Reading => self.abort(now, Reason::DirectoryUnreachable),
-                        CheckStep::Greeting | CheckStep::Describing(_) | CheckStep::Judged => {
-                            self.peer_is_silent(now);
-                        }
+                        CheckStep::Greeting
+                        | CheckStep::Describing(_)
+                        | CheckStep::Judged
+                        | CheckStep::Warning(_) => self.peer_is_silent(now),
                     }
                 } else if self.started.after(attempt.limits.total) <= now {
                     self.abort(now, Reason::TimeExceeded);
@@ -186,6 +197,9 @@ impl Source {
         checking: Checking,
         loan: &SourceLoan<'_, '_>,
     ) -> Option<Effect> {
+        if let CheckStep::Warning(slot) = checking.step {
+            return self.warn(now, slot, loan);
+        }
         let CheckStep::Describing(next) = checking.step else {
             return None;
         };
@@ -196,6 +210,24 @@ impl Source {
         }
         self.phase = Phase::Checking(Checking { step: CheckStep::Judged, since: now });
         self.out.number(Frame::Check(next))
+    }
+
+    /// Names the next device that a move takes from the guest; behind the last one the check ends.
+    fn warn(&mut self, now: Tick, from: u16, loan: &SourceLoan<'_, '_>) -> Option<Effect> {
+        let entries = (0_u16..).zip(loan.devices.iter()).skip(usize::from(from));
+        let mut taken = entries.filter(|(_, entry)| entry.descriptor.is_taken_by_move());
+        if let Some((slot, entry)) = taken.next() {
+            let step = CheckStep::Warning(slot.saturating_add(1));
+            self.phase = Phase::Checking(Checking { step, since: now });
+            let device = entry.descriptor.mnemonic;
+            return Some(Effect::Notice(Notice::DetachWarning { device }));
+        }
+        if loan.findings.is_empty() {
+            self.accepted(now);
+        } else {
+            self.reject(now, true);
+        }
+        self.out.pop()
     }
 
     /// The check found obstacles: all of them are reported, nothing was done to the guest.
@@ -228,11 +260,12 @@ impl Source {
             self.debts.insert(Debts::GUEST_TOLD);
             self.enter(Phase::Preparing(Preparing { step: PrepareStep::Telling, since: now }));
         } else {
-            self.build(now);
+            self.take_devices(now);
         }
     }
 
-    fn build(&mut self, now: Tick) {
+    /// Every device is where the move wants it.
+    pub(super) fn build(&mut self, now: Tick) {
         self.out.send(Frame::Build);
         self.enter(Phase::Preparing(Preparing { step: PrepareStep::Building, since: now }));
     }
@@ -242,10 +275,15 @@ impl Source {
         now: Tick,
         preparing: Preparing,
         input: Input,
-        loan: &SourceLoan<'_, '_>,
+        loan: &mut SourceLoan<'_, '_>,
     ) -> Step {
         let limits = self.attempt.as_ref().map_or(Limits::DEFAULT, |attempt| attempt.limits);
         match (preparing.step, input) {
+            (
+                PrepareStep::Draining | PrepareStep::Detaching,
+                Input::Done(Operation::QuiesceDevice(_) | Operation::DetachDevice(_))
+                | Input::Failed(Operation::QuiesceDevice(_) | Operation::DetachDevice(_)),
+            ) => self.device_taken(now, preparing, input, loan),
             (
                 PrepareStep::Saving,
                 Input::Done(Operation::SaveJournal) | Input::Failed(Operation::SaveJournal),
@@ -254,7 +292,7 @@ impl Source {
                 Ok(())
             }
             (PrepareStep::Telling, Input::Guest(GuestAnswer::Ready)) => {
-                self.build(now);
+                self.take_devices(now);
                 Ok(())
             }
             (PrepareStep::Telling, Input::Guest(GuestAnswer::Refused)) => {
@@ -284,18 +322,8 @@ impl Source {
                 Ok(())
             }
             (_, Input::Frame(arrival)) => self.peer_ends(now, input, arrival.frame),
-            (step, Input::Deadline) => {
-                if preparing.deadline(limits) <= now {
-                    match step {
-                        PrepareStep::Saving => self.abort(now, Reason::JournalUnavailable),
-                        PrepareStep::Telling => self.without_consent(now, Reason::GuestSilent),
-                        PrepareStep::Building | PrepareStep::Tracking(_) => {
-                            self.peer_is_silent(now);
-                        }
-                    }
-                } else if self.started.after(limits.total) <= now {
-                    self.abort(now, Reason::TimeExceeded);
-                }
+            (_, Input::Deadline) => {
+                self.late_in_preparing(now, preparing, limits, loan);
                 Ok(())
             }
             (
@@ -309,6 +337,27 @@ impl Source {
                 | Input::LinkLost(_)
                 | Input::LinkUp,
             ) => Err(self.out_of_phase(input)),
+        }
+    }
+
+    fn late_in_preparing(
+        &mut self,
+        now: Tick,
+        preparing: Preparing,
+        limits: Limits,
+        loan: &SourceLoan<'_, '_>,
+    ) {
+        if preparing.deadline(limits) <= now {
+            match preparing.step {
+                PrepareStep::Saving => self.abort(now, Reason::JournalUnavailable),
+                PrepareStep::Telling => self.without_consent(now, Reason::GuestSilent),
+                PrepareStep::Taking | PrepareStep::Draining | PrepareStep::Detaching => {
+                    self.device_in_use(now, None, loan);
+                }
+                PrepareStep::Building | PrepareStep::Tracking(_) => self.peer_is_silent(now),
+            }
+        } else if self.started.after(limits.total) <= now {
+            self.abort(now, Reason::TimeExceeded);
         }
     }
 
@@ -326,7 +375,7 @@ impl Source {
     /// The guest refused or is silent: the attempt goes on only where it need not consent.
     fn without_consent(&mut self, now: Tick, reason: Reason) {
         match self.attempt.as_ref().map(|attempt| attempt.coordination) {
-            Some(Coordination::IfPossible) => self.build(now),
+            Some(Coordination::IfPossible) => self.take_devices(now),
             Some(Coordination::Required) | None => self.abort(now, reason),
         }
     }

@@ -29,8 +29,8 @@ impl Source {
     /// The machine of a monitor that was restarted and has found this journal. What was under
     /// way before COMMIT is undone; behind COMMIT the record is asked, and the target.
     ///
-    /// The devices that are lent are to be [`crate::device::DeviceEntry::quiesced`], the maps of
-    /// pages and keys are of no importance. Starting processors that run, stopping ones that stand
+    /// The devices that are lent are to be [`crate::device::DeviceEntry::quiesced`], described as
+    /// in the VM's definition: as they were before the attempt. The maps of pages and keys are of no importance. Starting processors that run, stopping ones that stand
     /// still, and attaching a device that is attached under the same epoch, have to succeed.
     #[must_use]
     pub fn restore(now: Tick, journal: &SourceJournal) -> Self {
@@ -42,7 +42,8 @@ impl Source {
         source.saved = stage;
         source.line = Line::Gone;
         source.out.give_up_link();
-        source.debts = Debts::TRACKING | Debts::DEVICES_QUIESCED | Debts::MARKED;
+        source.debts =
+            Debts::TRACKING | Debts::DEVICES_QUIESCED | Debts::DEVICES_DETACHED | Debts::MARKED;
         if source.guest_runs() {
             source.debts.insert(Debts::PROCESSORS_STOPPED | Debts::GUEST_TOLD);
         }

@@ -5,7 +5,7 @@
 
 use super::{Phase, Source, SourceLoan, Step};
 use crate::{
-    device::{Plan, Progress},
+    device::{Conduct, DeviceEntry, Plan, Progress},
     message::Notice,
     migrate::{
         attempt::Limits,
@@ -162,11 +162,14 @@ impl Source {
             }
             MovedStep::Removing => self.devices.poll_operation(loan.devices).map(Effect::Start),
             MovedStep::Naming(slot) => {
-                let Some(entry) = loan.devices.get(usize::from(slot)) else {
+                // An alias was removed without a word when it was detached.
+                let is_named = |entry: &DeviceEntry| entry.descriptor.conduct() != Conduct::Alias;
+                let mut rest = (slot..).zip(loan.devices.iter().skip(usize::from(slot)));
+                let Some((named, entry)) = rest.find(|(_, entry)| is_named(entry)) else {
                     self.phase = Phase::Moved(Moved { step: MovedStep::Destroying, ..moved });
                     return Some(Effect::Start(Operation::DestroyVm));
                 };
-                let step = MovedStep::Naming(slot.saturating_add(1));
+                let step = MovedStep::Naming(named.saturating_add(1));
                 self.phase = Phase::Moved(Moved { step, ..moved });
                 let device = entry.descriptor.mnemonic;
                 Some(Effect::Notice(Notice::DeviceRemoved { device }))

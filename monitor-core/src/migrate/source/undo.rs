@@ -1,13 +1,16 @@
 //! Source, undo: whatever was done to the guest is taken back, in the reverse order.
 //!
 //! Source of truth: VM2000 manual, "Abort" (all measures taken are undone, the guest goes on at
-//! the source). Invariants: each debt is paid once, before the next; the guest's devices are
-//! usable before its processors run; an attempt that was undone leaves every page that it had
-//! cleared marked again.
+//! the source). Invariants: each debt is paid once, before the next; the devices that go with the
+//! guest are usable before its processors run, those that were detached for the move are given
+//! back while it runs; an attempt that was undone leaves every page that it had cleared marked
+//! again.
+
+use core::ops::ControlFlow;
 
 use super::{Debts, Phase, Said, Source, SourceLoan, Step};
 use crate::{
-    device::{Plan, Progress},
+    device::{Conducts, Plan, Progress},
     message::Notice,
     migrate::{
         attempt::Limits,
@@ -32,8 +35,10 @@ pub(super) struct Undoing {
 enum UndoStep {
     /// The next debt is to be paid.
     Next,
-    /// The devices are being given back.
-    Devices,
+    /// These devices are being given back.
+    Devices(Debts),
+    /// Devices that are being detached come to the end of it.
+    Detaching,
     /// The processors are being started.
     Processors,
     /// Devices or processors did not come back; they are tried again then.
@@ -60,7 +65,9 @@ impl Undoing {
 
     pub(super) const fn deadline(&self, limits: Limits) -> Option<Tick> {
         match self.step {
-            UndoStep::Next | UndoStep::Devices | UndoStep::Processors => None,
+            UndoStep::Next | UndoStep::Devices(_) | UndoStep::Detaching | UndoStep::Processors => {
+                None
+            }
             UndoStep::Retry { until } => Some(until),
             UndoStep::Guest { since } => Some(since.after(limits.guest_answer)),
         }
@@ -122,14 +129,14 @@ impl Source {
     }
 
     /// A quiesce that the giving back of its device has overtaken still ends, whatever the phase
-    /// is by then; until it does, the device cannot be quiesced again. `Suspended` and `Undoing`
-    /// wait for quiesces themselves.
+    /// is by then; until it does, the device cannot be quiesced again. `Preparing`, `Suspended` and
+    /// `Undoing` wait for quiesces themselves.
     pub(super) fn overtaken_quiesce_ends(
         &mut self,
         input: Input,
         loan: &mut SourceLoan<'_, '_>,
     ) -> bool {
-        if matches!(self.phase, Phase::Suspended(_) | Phase::Undoing(_)) {
+        if matches!(self.phase, Phase::Preparing(_) | Phase::Suspended(_) | Phase::Undoing(_)) {
             return false;
         }
         let ended = if let Input::Done(operation @ Operation::QuiesceDevice(_)) = input {
@@ -153,7 +160,11 @@ impl Source {
         match (undoing.step, input) {
             (
                 _,
-                Input::Done(operation @ (Operation::QuiesceDevice(_) | Operation::AttachDevice(_))),
+                Input::Done(
+                    operation @ (Operation::QuiesceDevice(_)
+                    | Operation::DetachDevice(_)
+                    | Operation::AttachDevice(_)),
+                ),
             ) => {
                 let progress = self.devices.handle_done(operation, loan.devices).ok();
                 self.devices_back(now, undoing, progress, limits);
@@ -161,7 +172,9 @@ impl Source {
             (
                 _,
                 Input::Failed(
-                    operation @ (Operation::QuiesceDevice(_) | Operation::AttachDevice(_)),
+                    operation @ (Operation::QuiesceDevice(_)
+                    | Operation::DetachDevice(_)
+                    | Operation::AttachDevice(_)),
                 ),
             ) => {
                 let progress = self.devices.handle_failed(operation, loan.devices).ok();
@@ -211,9 +224,13 @@ impl Source {
         self.phase = Phase::Undoing(Undoing { step: UndoStep::Next, ..undoing });
     }
 
-    /// What the guest needs did not come back: the operator is told, and it is tried again.
+    /// What the guest had did not come back: the operator is told, and it is tried again.
     fn undo_later(&mut self, now: Tick, undoing: Undoing, limits: Limits) {
-        self.say_once(Said::NOT_STARTED, Notice::NotStartedAtSource);
+        if undoing.step == UndoStep::Devices(Debts::DEVICES_DETACHED) {
+            self.say_once(Said::NOT_REATTACHED, Notice::NotReattached);
+        } else {
+            self.say_once(Said::NOT_STARTED, Notice::NotStartedAtSource);
+        }
         let step = UndoStep::Retry { until: now.after(limits.retry) };
         self.phase = Phase::Undoing(Undoing { step, ..undoing });
     }
@@ -225,16 +242,26 @@ impl Source {
         progress: Option<Progress>,
         limits: Limits,
     ) {
-        if undoing.step != UndoStep::Devices {
-            return;
-        }
-        match progress {
-            None | Some(Progress::UnderWay) => {}
-            Some(Progress::Finished) => {
-                self.debts.remove(Debts::DEVICES_QUIESCED);
+        match (undoing.step, progress) {
+            (UndoStep::Devices(debt), Some(Progress::Finished)) => {
+                self.debts.remove(debt);
                 self.undo_next(undoing);
             }
-            Some(Progress::Failed(_)) => self.undo_later(now, undoing, limits),
+            (UndoStep::Devices(_), Some(Progress::Failed(_))) => {
+                self.undo_later(now, undoing, limits);
+            }
+            (UndoStep::Detaching, Some(Progress::Finished | Progress::Failed(_))) => {
+                self.undo_next(undoing);
+            }
+            (
+                UndoStep::Next
+                | UndoStep::Devices(_)
+                | UndoStep::Detaching
+                | UndoStep::Processors
+                | UndoStep::Retry { .. }
+                | UndoStep::Guest { .. },
+                _,
+            ) => {}
         }
     }
 
@@ -245,8 +272,11 @@ impl Source {
         loan: &mut SourceLoan<'_, '_>,
     ) -> Option<Effect> {
         match undoing.step {
-            UndoStep::Devices => self.devices.poll_operation(loan.devices).map(Effect::Start),
-            UndoStep::Processors | UndoStep::Retry { .. } | UndoStep::Guest { .. } => None,
+            UndoStep::Devices(_) => self.devices.poll_operation(loan.devices).map(Effect::Start),
+            UndoStep::Detaching
+            | UndoStep::Processors
+            | UndoStep::Retry { .. }
+            | UndoStep::Guest { .. } => None,
             UndoStep::Next => self.pay_debt(now, undoing, loan),
         }
     }
@@ -263,29 +293,11 @@ impl Source {
             self.saved = Stage::Undoing(undoing.reason);
             return Some(Effect::Save(self.saved));
         }
-        if self.debts.contains(Debts::DEVICES_QUIESCED) {
-            // Devices that are being given back already are only waited for.
-            let begun = match self.devices.plan() {
-                Some(Plan::Attach { .. }) => Ok(Progress::UnderWay),
-                Some(Plan::Assign | Plan::Quiesce | Plan::Remove) | None => {
-                    self.devices.begin(Plan::Attach { epoch: self.epoch }, loan.devices)
-                }
-            };
-            self.phase = Phase::Undoing(Undoing { step: UndoStep::Devices, ..undoing });
-            let limits = self.attempt.as_ref().map_or(Limits::DEFAULT, |it| it.limits);
-            match begun {
-                Ok(Progress::UnderWay) => {
-                    return self.devices.poll_operation(loan.devices).map(Effect::Start);
-                }
-                Ok(Progress::Finished) => {
-                    self.debts.remove(Debts::DEVICES_QUIESCED);
-                    self.undo_next(undoing);
-                }
-                Ok(Progress::Failed(_)) | Err(_) => {
-                    self.undo_later(now, undoing, limits);
-                    return self.out.pop();
-                }
-            }
+        if self.debts.contains(Debts::DEVICES_QUIESCED)
+            && let ControlFlow::Break(effect) =
+                self.give_back(now, undoing, Debts::DEVICES_QUIESCED, loan)
+        {
+            return effect;
         }
         if self.debts.contains(Debts::PROCESSORS_STOPPED) {
             self.phase = Phase::Undoing(Undoing { step: UndoStep::Processors, ..undoing });
@@ -294,6 +306,12 @@ impl Source {
         if self.debts.contains(Debts::TRACKING) {
             self.debts.remove(Debts::TRACKING);
             return Some(Effect::StopTracking);
+        }
+        if self.debts.contains(Debts::DEVICES_DETACHED)
+            && let ControlFlow::Break(effect) =
+                self.give_back(now, undoing, Debts::DEVICES_DETACHED, loan)
+        {
+            return effect;
         }
         if self.debts.contains(Debts::GUEST_TOLD) {
             self.debts.remove(Debts::GUEST_TOLD);
@@ -316,5 +334,46 @@ impl Source {
         } else {
             Notice::MigrationAborted(undoing.reason)
         }))
+    }
+
+    /// Gives back the devices of one of the two debts; goes on when all of them are back.
+    fn give_back(
+        &mut self,
+        now: Tick,
+        undoing: Undoing,
+        debt: Debts,
+        loan: &mut SourceLoan<'_, '_>,
+    ) -> ControlFlow<Option<Effect>> {
+        let conducts =
+            if debt == Debts::DEVICES_DETACHED { Conducts::STAY } else { Conducts::MOVE };
+        let begun = match self.devices.plan() {
+            // Devices that are being given back already are only waited for.
+            Some(Plan::Attach { .. }) => Ok(Progress::UnderWay),
+            Some(Plan::Detach) if self.devices.abandon() == Progress::UnderWay => {
+                let step = UndoStep::Detaching;
+                self.phase = Phase::Undoing(Undoing { step, ..undoing });
+                return ControlFlow::Break(None);
+            }
+            Some(Plan::Assign(_) | Plan::Quiesce(_) | Plan::Detach | Plan::Remove) | None => {
+                self.devices.begin(Plan::Attach { conducts, epoch: self.epoch }, loan.devices)
+            }
+        };
+        let undoing = Undoing { step: UndoStep::Devices(debt), ..undoing };
+        self.phase = Phase::Undoing(undoing);
+        match begun {
+            Ok(Progress::UnderWay) => {
+                ControlFlow::Break(self.devices.poll_operation(loan.devices).map(Effect::Start))
+            }
+            Ok(Progress::Finished) => {
+                self.debts.remove(debt);
+                self.undo_next(undoing);
+                ControlFlow::Continue(())
+            }
+            Ok(Progress::Failed(_)) | Err(_) => {
+                let limits = self.attempt.as_ref().map_or(Limits::DEFAULT, |it| it.limits);
+                self.undo_later(now, undoing, limits);
+                ControlFlow::Break(self.out.pop())
+            }
+        }
     }
 }

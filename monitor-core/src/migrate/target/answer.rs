@@ -6,7 +6,7 @@
 
 use super::{Announcement, Debts, Phase, Step, StepError, Target, TargetLoan, receive::Receiving};
 use crate::{
-    device::{Assignment, Plan, Progress},
+    device::{Assignment, Conduct, Conducts, DeviceEntry, Plan, Progress},
     limits::GUEST_PAGES_MAX,
     message::Notice,
     migrate::{
@@ -299,7 +299,7 @@ impl Target {
             BuildStep::Saving | BuildStep::Vm => None,
             BuildStep::Beginning => {
                 self.debts.insert(Debts::DEVICES_ASSIGNED);
-                let step = match self.devices.begin(Plan::Assign, devices) {
+                let step = match self.devices.begin(Plan::Assign(Conducts::ASSIGNED), devices) {
                     Ok(Progress::UnderWay) => BuildStep::Assigning,
                     Ok(Progress::Finished) => BuildStep::Naming(0),
                     Ok(Progress::Failed(_)) | Err(_) => {
@@ -312,13 +312,16 @@ impl Target {
             }
             BuildStep::Assigning => self.devices.poll_operation(devices).map(Effect::Start),
             BuildStep::Naming(slot) => {
-                let Some(entry) = devices.get(usize::from(slot)) else {
+                // An alias is assigned without a word when the guest runs.
+                let is_named = |entry: &DeviceEntry| entry.descriptor.conduct() != Conduct::Alias;
+                let mut rest = (slot..).zip(devices.iter().skip(usize::from(slot)));
+                let Some((named, entry)) = rest.find(|(_, entry)| is_named(entry)) else {
                     // The source was waiting for this end; from now on it owes something.
                     self.heard = now;
                     self.enter(Phase::Receiving(Receiving::new()));
                     return self.out.number(Frame::Built(self.incarnation));
                 };
-                let step = BuildStep::Naming(slot.saturating_add(1));
+                let step = BuildStep::Naming(named.saturating_add(1));
                 self.phase = Phase::Building(Building { step, ..building });
                 Some(Effect::Notice(Notice::DeviceAssigned {
                     device: entry.descriptor.mnemonic,
@@ -333,7 +336,7 @@ impl Target {
 pub(super) fn present<'a>(
     loan: &'a mut TargetLoan<'_>,
     announced: Option<Announcement>,
-) -> &'a mut [crate::device::DeviceEntry] {
+) -> &'a mut [DeviceEntry] {
     let count = announced.map_or(0, |known| usize::from(known.devices));
     loan.devices.get_mut(..count).unwrap_or(&mut [])
 }

@@ -4,21 +4,20 @@
 //! VMS2431). Invariants: the record is claimed before a device is attached, and the guest runs
 //! only after a second step has made the claim a running VM; a step without an answer is settled
 //! by the same compare-and-set again; RUNNING is said when the processors run; the order of the
-//! console lines follows from the guest's answers, not from time.
+//! console lines follows from the guest's answers, not from time. Deliberately not here: what
+//! follows RUNNING.
 
-use super::{Debts, Phase, Said, Step, Target, TargetLoan, answer::present};
+use super::{Debts, Phase, Said, Step, Target, TargetLoan, answer::present, running::Running};
 use crate::{
-    device::{Plan, Progress},
+    device::{Conducts, Plan, Progress},
     message::Notice,
     migrate::{
-        attempt::Limits,
         effect::Effect,
         input::{Arrival, Input},
         journal::Stage,
-        line::Line,
     },
     units::Tick,
-    vm::{DirectoryAnswer, GuestAnswer, GuestEvent, MigrationMark, Operation, Reason, Standing},
+    vm::{DirectoryAnswer, GuestAnswer, GuestEvent, Operation, Reason, Standing},
     wire::Frame,
 };
 
@@ -60,45 +59,6 @@ impl Claiming {
             | Self::Won(_)
             | Self::Attaching(_)
             | Self::Resuming { .. } => None,
-        }
-    }
-}
-
-/// The VM runs here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Running {
-    step: RunStep,
-    since: Tick,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum RunStep {
-    /// The guest is to report that it has resumed.
-    Resumed,
-    /// The guest is to report itself ready.
-    Ready,
-    /// RELEASED is awaited.
-    Released,
-}
-
-impl Running {
-    /// The VM runs here, and has perhaps reported itself, since before a restart of the monitor.
-    pub(super) const fn restored(now: Tick, has_completed: bool) -> Self {
-        let step = if has_completed { RunStep::Released } else { RunStep::Resumed };
-        Self { step, since: now }
-    }
-
-    /// Whether the guest has reported itself ready, or is late.
-    pub(super) const fn has_completed(&self) -> bool {
-        matches!(self.step, RunStep::Released)
-    }
-
-    pub(super) fn deadline(&self, heard: Tick, line: Line, limits: Limits) -> Tick {
-        match self.step {
-            RunStep::Resumed | RunStep::Ready => self.since.after(limits.guest_answer),
-            RunStep::Released => {
-                line.deadline(self.since.max(heard), limits.peer_answer, limits.reconnect)
-            }
         }
     }
 }
@@ -307,12 +267,11 @@ impl Target {
     /// The VM is here: the source is told at once, for its doubt ends by that.
     fn runs(&mut self, now: Tick) {
         self.out.send(Frame::Running(self.incarnation));
-        let step = RunStep::Resumed;
-        self.enter(Phase::Running(Running { step, since: now }));
+        self.enter(Phase::Running(Running::new(now)));
         if self.guest_runs() {
             self.save(Stage::Running(self.incarnation));
         } else {
-            self.complete(now);
+            self.take_aliases(now);
         }
     }
 
@@ -322,7 +281,7 @@ impl Target {
         claiming: Claiming,
         loan: &mut TargetLoan<'_>,
     ) -> Option<Effect> {
-        let epoch = self.claimed_epoch();
+        let plan = Plan::Attach { conducts: Conducts::MOVE, epoch: self.claimed_epoch() };
         let devices = present(loan, self.announced);
         match claiming {
             Claiming::Saving
@@ -331,7 +290,7 @@ impl Target {
             | Claiming::Resuming { .. }
             | Claiming::Retry { .. } => None,
             Claiming::Attaching(_) => self.devices.poll_operation(devices).map(Effect::Start),
-            Claiming::Won(standing) => match self.devices.begin(Plan::Attach { epoch }, devices) {
+            Claiming::Won(standing) => match self.devices.begin(plan, devices) {
                 Ok(Progress::UnderWay) => {
                     self.phase = Phase::Claiming(Claiming::Attaching(standing));
                     self.devices.poll_operation(devices).map(Effect::Start)
@@ -346,114 +305,5 @@ impl Target {
                 }
             },
         }
-    }
-
-    pub(super) fn in_running(&mut self, now: Tick, running: Running, input: Input) -> Step {
-        match (running.step, input) {
-            (RunStep::Resumed, Input::Guest(GuestAnswer::Resumed)) => {
-                self.guest_resumed(now);
-                Ok(())
-            }
-            // Behind a restart of the monitor a guest may answer what its former self has asked.
-            (RunStep::Resumed | RunStep::Ready, Input::Guest(GuestAnswer::Ready)) => {
-                self.complete(now);
-                Ok(())
-            }
-            (RunStep::Resumed | RunStep::Ready, Input::Failed(Operation::TellGuest)) => {
-                self.out.push(Effect::Notice(Notice::GuestLate));
-                self.complete(now);
-                Ok(())
-            }
-            (RunStep::Resumed | RunStep::Ready, Input::Deadline) => {
-                if running.deadline(self.heard, self.line, self.reception.limits) <= now {
-                    self.out.push(Effect::Notice(Notice::GuestLate));
-                    self.complete(now);
-                }
-                Ok(())
-            }
-            // A guest that is late may still answer.
-            (RunStep::Released, Input::Guest(_)) => Ok(()),
-            // A source that does not say RELEASED keeps nobody.
-            (RunStep::Released, Input::Deadline) => {
-                if running.deadline(self.heard, self.line, self.reception.limits) <= now {
-                    self.finish();
-                }
-                Ok(())
-            }
-            (RunStep::Released, Input::Frame(arrival)) if arrival.frame == Frame::Released => {
-                // The source is content: nobody will ask any more.
-                self.save(Stage::Over);
-                self.finish();
-                Ok(())
-            }
-            // The source is content before the guest is ready: an operator has told it.
-            (_, Input::Frame(Arrival { frame: Frame::Released, .. })) => {
-                self.let_go();
-                Ok(())
-            }
-            (_, Input::Frame(Arrival { frame: Frame::Commit(_), .. })) => Ok(()),
-            (
-                _,
-                Input::Frame(_)
-                | Input::Guest(_)
-                | Input::Done(_)
-                | Input::Failed(_)
-                | Input::Directory(_)
-                | Input::Checked(_)
-                | Input::Stored(_)
-                | Input::LinkLost(_)
-                | Input::LinkUp,
-            ) => Err(self.out_of_phase(input)),
-        }
-    }
-
-    /// Nobody will ask any more; to be told it again changes nothing.
-    fn let_go(&mut self) {
-        if self.saved != Stage::Over {
-            self.save(Stage::Over);
-        }
-    }
-
-    /// A source that is late with its last word still says that nobody will ask any more.
-    pub(super) fn in_completed(&mut self, input: Input) -> Step {
-        match input {
-            Input::Frame(Arrival { frame: Frame::Released, .. }) => {
-                self.let_go();
-                Ok(())
-            }
-            Input::Frame(_)
-            | Input::Guest(_)
-            | Input::Done(_)
-            | Input::Failed(_)
-            | Input::Directory(_)
-            | Input::Checked(_)
-            | Input::Stored(_)
-            | Input::LinkLost(_)
-            | Input::LinkUp
-            | Input::Deadline => Err(self.out_of_phase(input)),
-        }
-    }
-
-    /// The guest has reported that it runs here.
-    fn guest_resumed(&mut self, now: Tick) {
-        self.out.push(Effect::Notice(Notice::ResumedAtTarget));
-        self.out.push(Effect::Tell(GuestEvent::NetworkUp));
-        self.phase = Phase::Running(Running { step: RunStep::Ready, since: now });
-    }
-
-    /// The guest is ready, or late, or does not run: the move is complete at this end.
-    fn complete(&mut self, now: Tick) {
-        self.out.push(Effect::Mark(MigrationMark::None));
-        self.out.push(Effect::Notice(Notice::IncomingCompleted));
-        self.out.send(Frame::Completed);
-        if self.saved != Stage::Over {
-            self.save(Stage::Completed(self.incarnation));
-        }
-        let step = RunStep::Released;
-        self.phase = Phase::Running(Running { step, since: now });
-    }
-
-    fn finish(&mut self) {
-        self.enter(Phase::Completed);
     }
 }

@@ -13,14 +13,16 @@ mod answer;
 mod claim;
 mod receive;
 mod recover;
+mod running;
 mod undo;
 
 use bitflags::bitflags;
 
 use self::{
     answer::{Answering, Building},
-    claim::{Claiming, Running},
+    claim::Claiming,
     receive::Receiving,
+    running::Running,
     undo::Undoing,
 };
 use super::{
@@ -252,9 +254,9 @@ impl Target {
             Phase::Receiving(receiving) => self.in_receiving(now, receiving, input, loan),
             Phase::Loaded { since } => self.in_loaded(now, since, input),
             Phase::Claiming(claiming) => self.in_claiming(now, claiming, input, loan),
-            Phase::Running(running) => self.in_running(now, running, input),
+            Phase::Running(running) => self.in_running(now, running, input, loan),
             Phase::Undoing(undoing) => self.in_undoing(now, undoing, input, loan),
-            Phase::Completed => self.in_completed(input),
+            Phase::Completed => self.in_completed(input, loan),
             Phase::Dropped(reason) => self.in_dropped(reason, input),
         }
     }
@@ -270,9 +272,9 @@ impl Target {
             | Phase::Answering(_)
             | Phase::Receiving(_)
             | Phase::Loaded { .. }
-            | Phase::Running(_)
             | Phase::Completed
             | Phase::Dropped(_) => None,
+            Phase::Running(running) => self.next_in_running(now, running, loan),
             Phase::Building(building) => self.next_in_building(now, building, loan),
             Phase::Claiming(claiming) => self.next_in_claiming(now, claiming, loan),
             Phase::Undoing(undoing) => self.next_in_undoing(undoing, loan),

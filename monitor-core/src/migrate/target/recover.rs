@@ -4,11 +4,7 @@
 //! Invariants: STATUS changes nothing but what has to arrive anew; a load that is not known is
 //! never said to be dropped; a claim that may be under way is settled after a restart as before.
 
-use super::{
-    Debts, Phase, Step, Target,
-    claim::{Claiming, Running},
-    undo::Undoing,
-};
+use super::{Debts, Phase, Step, Target, claim::Claiming, running::Running, undo::Undoing};
 use crate::{
     fmt::info,
     migrate::{
@@ -27,9 +23,10 @@ impl Target {
     /// The machine of a monitor that was restarted and has found this journal. A load of which
     /// nothing was claimed is given up; a claim is settled by the same compare-and-set.
     ///
-    /// The devices that are lent are to be [`crate::device::DeviceEntry::assigned`]. Starting
-    /// processors that run, attaching a device that is attached under the same epoch, and
-    /// removing one that the VM does not have, have to succeed.
+    /// The devices that are lent are to be [`crate::device::DeviceEntry::assigned`], described as
+    /// they were announced. Starting processors that run, assigning an alias that the VM has,
+    /// attaching a device that is attached under the same epoch, and removing one that the VM does
+    /// not have, have to succeed.
     #[must_use]
     pub fn restore(now: Tick, reception: Reception, journal: &TargetJournal) -> Self {
         let TargetJournal { announced, incarnation, stage } = *journal;

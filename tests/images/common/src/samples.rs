@@ -165,6 +165,9 @@ fn device() -> DeviceDescriptor {
         number: DeviceNumber::new(0x9920),
         kind: DeviceKind::Disk,
         assignment: Assignment::SharedDevice,
+        is_emulated: false,
+        is_detached: false,
+        base: None,
         subchannel: SubchannelNumber::new(0x0012),
         identity: u64::from_be_bytes(*b"\0\0PUB001"),
     }
@@ -176,10 +179,12 @@ fn device_layout() -> Layout {
         (4, "mnemonic: CS"),
         (1, "kind 2: disk"),
         (1, "assignment 3: shared device"),
-        (2, "reserved"),
+        (1, "flags"),
+        (1, "reserved"),
         (2, "device number"),
         (2, "subchannel number"),
-        (4, "reserved"),
+        (2, "device number of the base of an alias"),
+        (2, "reserved"),
         (8, "identity: volume PUB001"),
     ]
 }

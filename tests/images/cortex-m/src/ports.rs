@@ -201,6 +201,10 @@ impl DeviceControl for VmPorts {
         Err(ErrorKind::OutOfRange)
     }
 
+    fn start_detach(&mut self, _: DeviceSlot) -> Result<(), ErrorKind> {
+        Err(ErrorKind::OutOfRange)
+    }
+
     fn start_attach(&mut self, _: DeviceSlot, _: Epoch) -> Result<(), ErrorKind> {
         Err(ErrorKind::OutOfRange)
     }

@@ -176,6 +176,12 @@ impl DeviceControl for Opaque {
     }
 
     #[inline(never)]
+    fn start_detach(&mut self, slot: DeviceSlot) -> Answer {
+        black_box(slot);
+        answer()
+    }
+
+    #[inline(never)]
     fn start_attach(&mut self, slot: DeviceSlot, epoch: Epoch) -> Answer {
         black_box((slot, epoch));
         answer()

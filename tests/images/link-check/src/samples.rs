@@ -127,12 +127,17 @@ samples! {
     Scsw = Self::default();
     SubchannelImage = Self::idle(Sample::sample(), Sample::sample());
     Assignment = Self::Shared;
+    Conduct = Self::Alias;
+    Conducts = Self::STAY;
     DescriptorError = Self::Kind;
     DeviceDescriptor = Self {
         mnemonic: Sample::sample(),
         number: Sample::sample(),
         kind: DeviceKind::Disk,
         assignment: Assignment::Shared,
+        is_emulated: true,
+        is_detached: true,
+        base: Sample::sample(),
         subchannel: Sample::sample(),
         identity: 1,
     };
@@ -141,9 +146,10 @@ samples! {
     Lease = Self::free();
     LeaseError = Self::QuiesceOwed;
     LeaseMove = Self::Attach;
-    Plan = Self::Assign;
+    Plan = Self::Assign(Sample::sample());
     ReassignError = Self::Busy;
     Reassignment = Self::default();
+    Usage = Self::Shared;
 }
 
 // Virtual machines and messages.

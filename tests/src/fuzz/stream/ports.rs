@@ -294,6 +294,12 @@ impl DeviceControl for Vm {
         self.start(Operation::QuiesceDevice(slot))
     }
 
+    fn start_detach(&mut self, slot: DeviceSlot) -> Result<(), ErrorKind> {
+        Self::assert_slot(slot);
+        assert!(self.is_source, "a device is detached at the source");
+        self.start(Operation::DetachDevice(slot))
+    }
+
     fn start_attach(&mut self, slot: DeviceSlot, epoch: Epoch) -> Result<(), ErrorKind> {
         Self::assert_slot(slot);
         self.assert_claimed();

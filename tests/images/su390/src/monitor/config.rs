@@ -328,5 +328,6 @@ fn device(text: &str) -> Option<DeviceDescriptor> {
         assignment,
         subchannel: SubchannelNumber::new(0),
         identity: u64::from(number),
+        ..DeviceDescriptor::VACANT
     })
 }

@@ -107,6 +107,14 @@ impl Devices {
         Ok(())
     }
 
+    /// Detaches the device from the guest, whose it stays. Nothing of the guest's is in flight.
+    ///
+    /// # Errors
+    /// Fails when the VM does not have the device, or the subchannel does not take it.
+    pub fn detach(&mut self, slot: DeviceSlot) -> Result<(), ErrorKind> {
+        switch(self.assigned(slot)?, false)
+    }
+
     /// Takes the device from the VM; one that it does not have is taken already.
     ///
     /// # Errors

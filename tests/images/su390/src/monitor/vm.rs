@@ -351,6 +351,11 @@ impl DeviceControl for Vm {
         self.done(Operation::QuiesceDevice(slot))
     }
 
+    fn start_detach(&mut self, slot: DeviceSlot) -> Result<(), ErrorKind> {
+        self.devices.detach(slot)?;
+        self.done(Operation::DetachDevice(slot))
+    }
+
     fn start_attach(&mut self, slot: DeviceSlot, epoch: Epoch) -> Result<(), ErrorKind> {
         self.devices.attach(slot, epoch)?;
         self.done(Operation::AttachDevice(slot))

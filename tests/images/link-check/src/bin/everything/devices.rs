@@ -10,8 +10,8 @@ use monitor_core::{
         SubchannelImage, SubchannelStatus,
     },
     device::{
-        Assignment, DescriptorError, DeviceDescriptor, DeviceEntry, DeviceKind, Lease, LeaseError,
-        ReassignError, Reassignment,
+        Assignment, Conduct, Conducts, DescriptorError, DeviceDescriptor, DeviceEntry, DeviceKind,
+        Lease, LeaseError, ReassignError, Reassignment, Usage,
     },
 };
 
@@ -103,6 +103,8 @@ fn flag_sets() {
     operators!(DeviceStatus);
     flags!(SubchannelStatus);
     operators!(SubchannelStatus);
+    flags!(Conducts);
+    operators!(Conducts);
 }
 
 fn descriptor() {
@@ -113,8 +115,16 @@ fn descriptor() {
         Assignment::from_code(any());
         DeviceDescriptor::emit(&any());
         DeviceDescriptor::parse(&any());
+        DeviceDescriptor::conduct(&any());
+        DeviceDescriptor::is_taken_by_move(&any());
+        DeviceDescriptor::is_replaced_by(&any(), &any());
+        DeviceDescriptor::differs_from(&any(), &any());
+        Assignment::goes_with(any(), any());
+        Assignment::usage(any(), any());
+        Conducts::from(any::<Conduct>());
     }
     shows!(DescriptorError);
+    shows!(Usage);
 }
 
 fn lease() {
@@ -131,6 +141,7 @@ fn lease() {
         Lease::admits(&any(), any());
         Lease::start_assign(&mut any());
         Lease::start_quiesce(&mut any());
+        Lease::start_detach(&mut any());
         Lease::start_attach(&mut any(), any());
         Lease::start_remove(&mut any());
         Lease::finish(&mut any(), any());
