@@ -41,7 +41,7 @@ pub(super) fn key(page: u64, visit: u64) -> u8 {
     let Some(before) = visit.checked_sub(1) else {
         return 0;
     };
-    let random = mix(page.wrapping_mul(RANDOM_STEP) ^ before / STAGES);
+    let random = mix(page.wrapping_mul(RANDOM_STEP) ^ (before / STAGES));
     // Access control and fetch protection.
     let set = (random >> 8) as u8 & 0xF8;
     match before % STAGES {

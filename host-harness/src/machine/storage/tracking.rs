@@ -1,6 +1,6 @@
 //! The noting of changes: which page is marked in which map, and when.
 //!
-//! Source of truth: ARCHITECTURE.md, "Memory" ("Keys", "Page states").
+//! Source of truth: ARCHITECTURE.md ("Memory").
 //!
 //! Invariants: what has changed is marked after it has changed. While stores mark, each does; while
 //! keys are collected, each sets the change bit anew, and [`Storage::collect`] clears it before it

@@ -142,7 +142,7 @@ fn bare() -> Machine {
 
 /// The registers of a processor, all of which differ from those of a reset.
 fn begin(processor: u16) -> ProcessorImage {
-    let pattern = |number: usize| mix(u64::from(processor) << 32 | number as u64 + 1);
+    let pattern = |number: usize| mix((u64::from(processor) << 32) | (number as u64 + 1));
     let mut image = ProcessorImage::initial();
     image.psw = Psw::new(OPEN, MAIN).with_key(3);
     image.state = if processor == 3 { CpuState::Stopped } else { CpuState::Operating };

@@ -1,6 +1,6 @@
 //! Programs on their way when a device is to become quiet, moves or goes.
 //!
-//! Source of truth: ARCHITECTURE.md ("Quiet", "The channel subsystem"). Invariants held here: no
+//! Source of truth: ARCHITECTURE.md ("Devices", "The emulated machine"). Invariants held here: no
 //! command is carried out twice or lost, and no status is presented twice.
 
 use super::{ConditionCode::*, bench::*, *};
