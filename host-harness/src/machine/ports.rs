@@ -340,7 +340,14 @@ impl DeviceControl for VmPorts {
     }
 
     fn start_attach(&mut self, slot: DeviceSlot, epoch: Epoch) -> Result<(), PortFailure> {
-        self.installed()?.with_subsystem(|subsystem| subsystem.attach(slot, epoch))?;
+        let machine = self.installed()?;
+        let is_running = machine.is_running();
+        machine.with_subsystem(|subsystem| {
+            subsystem.attach(slot, epoch)?;
+            // A start that was carried over begins when the guest goes on and not before: until
+            // then another copy may get the VM back, and begin the same start.
+            if is_running { Ok(()) } else { subsystem.hold(slot) }
+        })?;
         if self.quiescing.remove(&slot) {
             self.fail(Operation::QuiesceDevice(slot), ErrorKind::Refused);
         }

@@ -222,8 +222,9 @@ impl Machine {
         }
     }
 
-    /// Lets the processors step from `now` on.
+    /// Lets the processors step from `now` on, and starts that were held begin.
     pub fn resume(&self, now: Tick) {
+        lock(&self.subsystem).release_all();
         for place in &self.processors {
             self.visit(place).begin(now);
         }

@@ -303,6 +303,13 @@ impl Subsystem {
         Ok(())
     }
 
+    /// Ends every hold: the guest goes on, and its I/O with it.
+    pub fn release_all(&mut self) {
+        for subchannel in &mut self.subchannels {
+            subchannel.held = false;
+        }
+    }
+
     /// Makes the device usable under `epoch`, and ends a hold.
     ///
     /// # Errors

@@ -94,6 +94,27 @@ fn device_is_assigned_only_if_it_is_the_same_one() {
 }
 
 #[test]
+fn start_that_was_carried_over_begins_with_the_guest_and_not_with_the_device() {
+    let disk = Arc::new(Disk::new());
+    let source = machine(&disk);
+    ready(&source, 1);
+    source.with_subsystem(|subsystem| subsystem.hold(SLOT)).unwrap();
+    start(&source, &put_program(&source, 0x01), 0);
+    let (mut ports, target) = ports(&disk);
+    target.with_subsystem(|subsystem| subsystem.detach(SLOT)).unwrap();
+    put_program(&target, 0x01);
+    ports.restore_subchannel(SLOT, &image(&source)).unwrap();
+    ports.start_attach(SLOT, Epoch::new(2)).unwrap();
+    assert_eq!(target.step_channel(at(1000)), None);
+    assert_eq!(image(&target), image(&source));
+    ports.set_now(at(2000));
+    ports.start_resume().unwrap();
+    target.step_channel(at(2000));
+    target.step_channel(at(2200));
+    assert_eq!(disk.log().iter().map(|write| write.epoch).collect::<Vec<_>>(), [Epoch::new(2)]);
+}
+
+#[test]
 fn attach_of_a_fenced_copy_is_refused() {
     let disk = Arc::new(Disk::new());
     let (mut ports, _source) = ports(&disk);
