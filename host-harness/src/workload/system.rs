@@ -8,7 +8,7 @@
 //! way; all of this is remembered in the control block alone. Deliberately not here: workloads.
 
 use monitor_core::{
-    channel::DeviceStatus,
+    channel::{DeviceStatus, ScswControl},
     processor::Psw,
     units::{SubchannelNumber, Tick},
     vm::GuestAnswer,
@@ -148,6 +148,13 @@ pub(super) fn io_interruption(context: &mut Context<'_>) -> Result<(), Exception
         if status.deferred_condition_code() == 0 {
             return go_on(context, low_core::IO_OLD);
         }
+    }
+    let ended = DeviceStatus::CHANNEL_END | DeviceStatus::DEVICE_END;
+    if status.device_status & ended == DeviceStatus::CHANNEL_END
+        && !status.control.contains(ScswControl::ALERT_STATUS)
+    {
+        // The channel is free; the device goes on, and interrupts again when it has ended.
+        return go_on(context, low_core::IO_OLD);
     }
     let good = condition == ConditionCode::Done
         && !status.device_status.contains(DeviceStatus::UNIT_CHECK)

@@ -161,6 +161,14 @@ impl World<'_> {
                 return;
             }
             FaultKind::ClockStep => self.offsets[spot.su] += span.get(),
+            kind @ (FaultKind::IoFails
+            | FaultKind::IoWaits
+            | FaultKind::IoLate
+            | FaultKind::IoLost) => {
+                for device in &self.shared.vms[spot.vm].devices {
+                    device.misbehave(kind, span);
+                }
+            }
             FaultKind::Cancel => {
                 drop(wire);
                 self.cancel(run, now);

@@ -78,6 +78,14 @@ pub enum FaultKind {
     DeviceRefuses,
     /// A device takes long.
     DeviceSlow,
+    /// A command of the guest's channel program ends with unit check.
+    IoFails,
+    /// A command of the guest's channel program waits.
+    IoWaits,
+    /// The device end of a channel program comes late.
+    IoLate,
+    /// The device end of a channel program never comes: its interruption is lost.
+    IoLost,
     /// Guest storage cannot be read or written.
     StorageFails,
     /// Registers or subchannels cannot be read or written.
@@ -106,7 +114,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// Every kind.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 35] = [
         Self::Delay,
         Self::Loss,
         Self::Duplicate,
@@ -126,6 +134,10 @@ impl FaultKind {
         Self::DeviceBusy,
         Self::DeviceRefuses,
         Self::DeviceSlow,
+        Self::IoFails,
+        Self::IoWaits,
+        Self::IoLate,
+        Self::IoLost,
         Self::StorageFails,
         Self::StateFails,
         Self::TrackingFails,
@@ -168,6 +180,10 @@ impl FaultKind {
             Self::DeviceBusy => "device busy",
             Self::DeviceRefuses => "device refuses",
             Self::DeviceSlow => "device slow",
+            Self::IoFails => "I/O fails",
+            Self::IoWaits => "I/O waits",
+            Self::IoLate => "I/O ends late",
+            Self::IoLost => "interruption lost",
             Self::StorageFails => "storage fails",
             Self::StateFails => "state fails",
             Self::TrackingFails => "tracking fails",
@@ -261,7 +277,7 @@ impl Profile {
                 F::OneWay,
             ],
             Self::Restart => &[F::Restart, F::Restart, F::Restart, F::JournalFails, F::Cut],
-            Self::Hardware => &FaultKind::ALL[16..27],
+            Self::Hardware => &FaultKind::ALL[16..31],
             Self::Budget => &[
                 F::ClockStep,
                 F::Cancel,
@@ -272,7 +288,7 @@ impl Profile {
                 F::ProcessorsSlow,
             ],
             Self::Su => &[F::SuLost, F::SuLost, F::Cut, F::AnswerLost, F::Restart],
-            Self::All => &FaultKind::ALL[..30],
+            Self::All => &FaultKind::ALL[..34],
         }
     }
 }

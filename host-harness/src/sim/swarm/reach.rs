@@ -28,6 +28,7 @@ pub fn why_unreachable(phase: Phase, kind: F) -> Option<&'static str> {
         F::Delay | F::OneWay | F::Partition | F::Cut | F::SlowLink => return None,
         F::Loss | F::Duplicate | F::Corrupt => return None,
         F::Restart | F::ClockStep | F::SuLost => return None,
+        F::IoFails | F::IoWaits | F::IoLate | F::IoLost => return None,
         F::CutAtByte => (
             !matches!(phase, Phase::Target(T::Undoing | T::Dropped)),
             "the last frame is said when the phase ends",
