@@ -1,12 +1,12 @@
 //! Moves under random writes, random schedules and random faults: the guest is one guest, whole,
 //! wherever it is, and what has failed once succeeds without the fault.
 //!
-//! One property writes between two port calls and knows what each page, key and state has to be; the
-//! other one moves a guest that works, does I/O, and judges itself. Both have a fixed seed, so
+//! One property writes between two port calls and knows what each page, key and state has to be;
+//! the other one moves a guest that works, does I/O, and judges itself. Both have a fixed seed, so
 //! that a failure repeats.
 //!
-//! Source of truth: a plain model of pages, keys and states; `host_harness::cluster::judge`. Invariant:
-//! a guest that is stopped writes nothing. Deliberately not here: restarts of a monitor.
+//! Source of truth: a plain model of pages, keys and states; `host_harness::cluster::judge`.
+//! Invariant: a guest that is stopped writes nothing. Deliberately not here: restarts of a monitor.
 
 use std::collections::BTreeMap;
 

@@ -3,7 +3,7 @@
 //! Source of truth: the invariants at the head of `host_harness::machine::Storage`'s module.
 //! Deliberately not here: behavior that one thread shows, which is tested beside the code.
 
-use host_harness::machine::{Fill, Storage};
+use host_harness::machine::{Fill, Storage, Tracking};
 use monitor_core::{
     memory::{PageRun, Sweep},
     units::{GroupNumber, PageCount, PageNumber},
@@ -57,8 +57,19 @@ fn stores_of_two_threads_into_one_doubleword_both_stay() {
 
 #[test]
 fn a_copier_that_follows_the_marks_ends_with_the_same_storage() {
+    assert_copied(Tracking::Marks);
+}
+
+/// Now and then a writer sets the key of the page that it has stored into, over its change bit.
+#[test]
+fn a_copier_that_collects_the_keys_ends_with_the_same_storage() {
+    assert_copied(Tracking::Keys);
+}
+
+fn assert_copied(tracking: Tracking) {
     let storage = Storage::new(PAGES);
     let mut copy = vec![0; 64 * 4096];
+    storage.track_by(tracking);
     storage.start_tracking();
     std::thread::scope(|scope| {
         let writers = [0, 1].map(|thread| {
@@ -67,10 +78,14 @@ fn a_copier_that_follows_the_marks_ends_with_the_same_storage() {
                 for round in 1..=1_000_000_u64 {
                     let word = round.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 49;
                     storage.store((word & !1 | thread) * 8, round).unwrap();
+                    if round % 64 == thread {
+                        storage.set_key(PageNumber::new(word / 512), 0x30);
+                    }
                 }
             })
         });
         let mut copy_marked = || {
+            storage.collect();
             let mut sweep = Sweep::default();
             while let Some(run) = storage.pages_map().take_next(&mut sweep) {
                 for page in run.pages() {

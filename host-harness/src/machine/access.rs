@@ -99,7 +99,7 @@ impl Storage {
         if end > self.page_count().bytes().get() {
             return Err(AccessException::Addressing);
         }
-        // What is not there cannot be reached by a channel; a processor has an exception of its own.
+        // A channel cannot reach what is not there; a processor has an exception of its own.
         if (address / bytes..end.div_ceil(bytes)).any(|page| self.is_discarded(page * bytes)) {
             return Err(AccessException::Addressing);
         }

@@ -4,8 +4,8 @@
 //!
 //! Invariants: a page's content is kept before the page is flagged, and a store goes ahead only
 //! after it has seen the flag, so the kept content is that of the moment at which preserving
-//! began; a key or state is kept before its first change. Beginning costs nothing, whatever the size of
-//! storage, since a guest waits for it. Deliberately not here: comparing.
+//! began; a key or state is kept before its first change. Beginning costs nothing, whatever the
+//! size of storage, since a guest waits for it. Deliberately not here: comparing.
 
 use super::{lock, storage::copy_words};
 use monitor_core::limits::PAGE_BYTES;

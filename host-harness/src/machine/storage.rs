@@ -8,8 +8,8 @@
 //! page, so that who takes the mark and copies afterwards has the store. A load or SET STORAGE
 //! KEY that changes a key marks the page in the map of keys. Where changes are tracked by keys,
 //! stores and loads mark nothing, and [`Storage::collect`] finds what they have set in the keys.
-//! While content is preserved, a page is kept before its first store. Deliberately not here: translation and key-controlled
-//! protection.
+//! While content is preserved, a page is kept before its first store. Deliberately not here:
+//! translation and key-controlled protection.
 
 mod keys;
 mod states;

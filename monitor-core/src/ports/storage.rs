@@ -2,8 +2,8 @@
 //!
 //! Source of truth: Principles of Operation, chapter "Storage" (storage key: access-control
 //! bits, fetch protection, reference, change). Invariants: a run lies inside the guest, the
-//! driver has checked it; buffers hold 4096 bytes (or one key or state) for each page of the run, in
-//! ascending order of pages. Deliberately not here: bitmaps, which are lent to the driver.
+//! driver has checked it; buffers hold 4096 bytes (or one key or state) for each page of the run,
+//! in ascending order of pages. Deliberately not here: bitmaps, which are lent to the driver.
 
 use super::ErrorType;
 use crate::{

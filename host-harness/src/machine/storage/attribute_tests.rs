@@ -7,7 +7,6 @@ use monitor_core::{
     memory::{PageState, StateOrder, Sweep},
     units::GroupNumber,
 };
-use std::thread;
 
 const PAGES: PageCount = PageCount::new(70);
 
@@ -105,43 +104,6 @@ fn key_that_is_set_to_what_it_is_has_not_changed() {
         storage.reset_reference(page(1));
         assert_eq!(marked(storage.keys_map()), [] as [u64; 0]);
     }
-}
-
-/// Stores of two threads while a third one collects, takes and copies: in the end the copy is the
-/// storage.
-#[test]
-fn no_store_is_lost_while_keys_are_collected() {
-    let storage = collected();
-    let mut copy = vec![0_u64; 70];
-    let mut copy_changed = || {
-        storage.collect();
-        for number in marked(storage.pages_map()) {
-            let mut content = [0; PAGE_BYTES];
-            let run = PageRun { group: page(number).group(), mask: 1 << (number % 64) };
-            storage.copy_out(run, &mut content).unwrap();
-            copy[number as usize] = u64::from_be_bytes(*content.first_chunk().unwrap());
-        }
-    };
-    thread::scope(|scope| {
-        let guests = [1_u64, 2].map(|guest| {
-            let storage = &storage;
-            scope.spawn(move || {
-                for step in 0..100_000_u64 {
-                    let number = (step * 31 + guest * 7) % 70;
-                    storage.store(number * 4096, step << 8 | guest).unwrap();
-                    if step % 64 == guest {
-                        storage.set_key(page(number), 0x30);
-                    }
-                }
-            })
-        });
-        while guests.iter().any(|guest| !guest.is_finished()) {
-            copy_changed();
-        }
-    });
-    copy_changed();
-    let now: Vec<u64> = (0..70).map(|number| storage.load(number * 4096).unwrap()).collect();
-    assert_eq!(copy, now);
 }
 
 #[test]
