@@ -151,8 +151,13 @@ impl<'a> Fetcher<'a> {
             if origin == Origin::Request || !self.is_good_transfer(&command) {
                 return Err(Check::program(behind));
             }
-            // A wrong address is the fault of the word that transfers.
-            command = self.read(command.address, behind)?;
+            // A wrong address is the fault of the word that transfers; protection is told of the
+            // word that is protected.
+            let target_behind = command.address.wrapping_add(8);
+            command = self.read(command.address, behind).map_err(|check| match check.status {
+                SubchannelStatus::PROTECTION_CHECK => Check { behind: target_behind, ..check },
+                _ => check,
+            })?;
             if command.is_transfer() {
                 return Err(Check::program(command.behind));
             }

@@ -122,6 +122,10 @@ fn read(keyboard: &mut Keyboard, data: &mut dyn Transfer) -> Outcome {
 }
 
 impl Device for Console {
+    fn sense_length(&self) -> usize {
+        1
+    }
+
     fn sense_id(&self) -> SenseId {
         SenseId { unit_type: 0x3215, unit_model: 0, device_type: 0x3215, device_model: 0 }
     }

@@ -244,6 +244,10 @@ fn lasting(byte_count: usize) -> Ending {
 }
 
 impl Device for Ctc {
+    fn sense_length(&self) -> usize {
+        2
+    }
+
     fn sense_id(&self) -> SenseId {
         SenseId { unit_type: 0x3088, unit_model: 0x08, device_type: 0x3088, device_model: 0x01 }
     }
