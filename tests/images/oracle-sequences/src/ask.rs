@@ -21,11 +21,15 @@ use core::{
 const ACTIVITIES: u16 = 0x0FC0;
 /// The program is suspended.
 const SUSPENDED: u16 = 0x0020;
+/// Halt.
+const HALT_FUNCTION: u16 = 0x2000;
 /// Start, halt or clear.
 const FUNCTIONS: u16 = 0x7000;
 /// There is a status.
 const PENDING: u16 = 0x0001;
 
+/// How many times longer than its bound the subject is given for something that must come.
+const PATIENCE: u32 = 10;
 /// How often a unit is made idle, and its status taken.
 const ATTEMPTS: u32 = 4;
 /// The command that fetches sense.
@@ -119,8 +123,14 @@ fn pages() -> impl Iterator<Item = u32> {
 /// Waits until the subchannel does nothing any more; says whether it came to that.
 fn settle(unit: Unit, subject: &mut dyn Subject) -> bool {
     let mut round = 0;
-    while !is_settled(control(&subject.store_subchannel(unit).1)) {
-        if !subject.pause(round) {
+    loop {
+        let control = control(&subject.store_subchannel(unit).1);
+        if is_settled(control) {
+            break;
+        }
+        // Nothing more comes where there is a status already, nor in Hercules of a halt.
+        let is_hopeless = control & (HALT_FUNCTION | PENDING) != 0;
+        if !subject.pause(if is_hopeless { round } else { round / PATIENCE }) {
             return false;
         }
         round += 1;
@@ -151,7 +161,7 @@ fn wait(unit: Unit, subject: &mut dyn Subject) -> bool {
         if code == Code::Condition(1) && subject.unit_of(identification) == Some(unit) {
             return true;
         }
-        if !subject.pause(round) {
+        if !subject.pause(round / PATIENCE) {
             return false;
         }
         round += 1;

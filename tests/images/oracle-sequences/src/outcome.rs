@@ -13,8 +13,8 @@ use crate::{
 };
 use core::fmt::{self, Write};
 
-/// Control bits of the status word: a function is in progress or has ended.
-const FUNCTIONS: u16 = 0x7000;
+/// Control bits of the status word: there was a channel program, of which the rest tells.
+const START_FUNCTION: u16 = 0x4000;
 /// The function was a clear, which leaves the rest of the word without meaning.
 const CLEAR_FUNCTION: u16 = 0x1000;
 /// There is a status, without which the rest of the word has no meaning.
@@ -70,12 +70,11 @@ impl Line<'_> {
     /// What means something of the status word that begins these bytes.
     fn status(&mut self, bytes: &[u8]) -> fmt::Result {
         self.hex("ctl", bytes.get(2..4))?;
-        let control =
-            bytes.get(2..4).map_or(0, |it| it.iter().fold(0, |all, it| all << 8 | u16::from(*it)));
+        let control = control(bytes);
         if control & STATUS_PENDING == 0 || control & CLEAR_FUNCTION != 0 {
             return Ok(());
         }
-        if control & FUNCTIONS != 0 {
+        if control & START_FUNCTION != 0 {
             self.hex("fl", bytes.get(0..2))?;
             self.hex("cpa", bytes.get(4..8))?;
             self.hex("cnt", bytes.get(10..12))?;
@@ -89,8 +88,10 @@ impl Line<'_> {
         self.ended("TSCH", code)?;
         if code == Code::Condition(0) {
             self.status(block)?;
-            self.hex("esw", block.get(12..16))?;
-            self.hex("erw", block.get(16..20))?;
+            if control(block) & CLEAR_FUNCTION == 0 {
+                self.hex("esw", block.get(12..16))?;
+                self.hex("erw", block.get(16..20))?;
+            }
             let rest = block.get(20..96).unwrap_or(&[]);
             if rest.iter().any(|byte| *byte != 0) {
                 self.hex("ecw", block.get(32..64))?;
@@ -171,6 +172,14 @@ impl Line<'_> {
             write!(self.out, " sum={digest:08X}")?;
         }
         self.end()
+    }
+}
+
+/// Functions, activities and kinds of status of a status word.
+fn control(bytes: &[u8]) -> u16 {
+    match bytes.get(2..4) {
+        Some([high, low]) => u16::from_be_bytes([*high, *low]),
+        _ => 0,
     }
 }
 

@@ -200,7 +200,7 @@ fn searches(tell: &mut Tell<'_>) {
     let it = it.bytes(SEARCH_AT, &[0, CYLINDER, 0, 14, 9, 0, 0, 0]).ccw(0xB1, CC, 5, SEARCH_AT);
     tell(&it.tic(PROGRAM + 8).ccw(READ_DATA, 0, 100, A).execute().sense());
     let it = seek(new(format_args!("ckd/search-key")), CYLINDER, 1).pattern(D, 0x1000, 11);
-    let it = it.ccw(0x29, CC, 8, D + 80).tic(PROGRAM + 8).ccw(READ_DATA, 0, 100, A);
+    let it = it.ccw(0x29, CC, 8, D + 40).tic(PROGRAM + 8).ccw(READ_DATA, 0, 100, A);
     tell(&it.execute().show(A, 100));
     let once = seek(new(format_args!("ckd/search-not-repeated")), CYLINDER, 0);
     let once = once.bytes(SEARCH_AT, &[0, CYLINDER, 0, 0, 1, 0, 0, 0]);

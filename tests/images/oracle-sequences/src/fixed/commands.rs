@@ -118,10 +118,6 @@ fn format_0(tell: &mut Tell<'_>) {
 
 fn requests(tell: &mut Tell<'_>) {
     let nop = |name| new(format_args!("request/{name}")).ccw(NOP, SLI, 1, A);
-    for paths in [0x00, 0x80, 0x40, 0x7F, 0xFF] {
-        let it = new(format_args!("request/paths-{paths:02X}")).ccw(NOP, SLI, 1, A);
-        tell(&it.paths(paths).execute().stored());
-    }
     let flags = [
         ("prefetch", Request::PREFETCH),
         ("initial-status", Request::INITIAL_STATUS),
@@ -137,8 +133,18 @@ fn requests(tell: &mut Tell<'_>) {
         tell(&nop(name).orb(flag).execute());
     }
     tell(&nop("reserved-0004").orb(0x0004).execute());
+    let it = new(format_args!("request/initial-status-of-transfer")).ccw(SENSE_ID, SLI, 7, A);
+    tell(&it.orb(Request::INITIAL_STATUS).start().wait().settle().test().test());
     for key in [1, 7, 15] {
         let it = new(format_args!("request/key-{key}")).ccw(NOP, SLI, 1, A);
         tell(&it.access_key(key).execute());
+    }
+}
+
+/// Requests that name paths. QEMU remembers one without a path, so they come after all others.
+pub(super) fn paths(tell: &mut Tell<'_>) {
+    for paths in [0x00, 0x80, 0x40, 0x7F, 0xFF] {
+        let it = new(format_args!("paths/orb-{paths:02X}")).ccw(NOP, SLI, 1, A);
+        tell(&it.paths(paths).execute().stored());
     }
 }

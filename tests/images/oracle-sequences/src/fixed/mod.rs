@@ -22,7 +22,7 @@ use crate::sequence::Sequence;
 pub type Tell<'a> = dyn FnMut(&Sequence) + 'a;
 
 /// Every theme.
-const THEMES: [fn(&mut Tell<'_>); 11] = [
+const THEMES: [fn(&mut Tell<'_>); 12] = [
     keys::all,
     commands::all,
     chaining::all,
@@ -30,6 +30,7 @@ const THEMES: [fn(&mut Tell<'_>); 11] = [
     protection::all,
     suspension::all,
     functions::all,
+    commands::paths,
     fba::all,
     ckd::all,
     console::all,
