@@ -130,6 +130,7 @@ fn descriptor(unit: Unit) -> Result<DeviceDescriptor> {
         assignment: Assignment::Exclusive,
         subchannel: subchannel(unit),
         identity: u64::from(number),
+        ..DeviceDescriptor::VACANT
     })
 }
 
