@@ -1,9 +1,8 @@
 //! The registers with which a processor of a guest begins.
 //!
-//! Source of truth: Principles of Operation for what each register is. Invariant: registers that
-//! no workload uses hold a pattern that follows from the seed, so that a lost one shows. Processor 0
-//! alone takes the interruptions that float.
-//! Deliberately not here: who looks.
+//! Source of truth: Principles of Operation for what each register is. Invariants: registers that
+//! no workload uses hold a pattern that follows from the seed, so that a lost one shows; processor
+//! 0 alone takes the interruptions that float. Deliberately not here: who looks.
 
 use monitor_core::processor::{CpuState, ProcessorImage, Psw};
 

@@ -5,8 +5,8 @@
 //! it. In each round the task takes a protection exception, and sends an external call to the next
 //! processor and an emergency signal to the one before. A signal has a number, which the sender
 //! stores before it signals and the receiver's handler expects; the next one is sent when this one
-//! has been received. So one that is lost, doubled or from elsewhere is found, by the receiver or by
-//! the sender who sees the other one go on.
+//! has been received. So one that is lost, doubled or from elsewhere is found, by the receiver or
+//! by the sender who sees the other one go on.
 //!
 //! A processor keeps what it needs in its prefix area, by real addresses.
 //!

@@ -101,7 +101,7 @@ fn line_entry(storage: &Storage, number: u64) -> Block<'_> {
 /// External-interruption code of a service signal.
 const SERVICE_SIGNAL: u16 = 0x2401;
 
-/// The external-interruption handler: queues an event; what else comes is the processors workload's.
+/// The external-interruption handler: queues an event. Other codes are the processors workload's.
 pub(super) fn external_interruption(context: &mut Context<'_>) -> Result<(), Exception> {
     let mut code = [0; 2];
     context.real().load_bytes(low_core::EXTERNAL_CODE, &mut code)?;
