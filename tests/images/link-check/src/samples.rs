@@ -6,8 +6,8 @@
 use monitor_core::{
     channel::{ChannelReportWord, Irb, Orb, Pmcw, Schib, Scsw, SubchannelImage},
     device::{
-        Assignment, DescriptorError, DeviceDescriptor, DeviceEntry, DeviceKind, Lease, LeaseError,
-        LeaseMove, Plan, ReassignError, Reassignment,
+        Assignment, Conduct, Conducts, DescriptorError, DeviceDescriptor, DeviceEntry, DeviceKind,
+        Lease, LeaseError, LeaseMove, Plan, ReassignError, Reassignment, Usage,
     },
     memory::{
         BitmapError, KeyShadow, OutOfRange, PageRun, PageState, StateOrder, StorageKey, Sweep,
