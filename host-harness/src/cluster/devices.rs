@@ -133,12 +133,16 @@ impl Cluster {
     #[must_use]
     pub fn attached_devices(&self, su: &SuName) -> Vec<AttachedDevice> {
         let system = self.sus.iter().position(|it| it.name() == *su).unwrap_or_default();
-        let path = Path { system: u16::try_from(system).unwrap_or(u16::MAX), channel: 0 };
+        let number = |place: usize| u16::try_from(place).unwrap_or(u16::MAX);
+        let path = Path { system: number(system), channel: 0 };
+        let others: Vec<u16> =
+            (0..self.sus.len()).filter(|other| *other != system).map(number).collect();
         let on = |device: &ClusterDevice| {
             let behind = Arc::clone(device.on.get(su)?);
             let subchannel = *device.subchannels.get(su)?;
             let descriptor = DeviceDescriptor { subchannel, ..device.descriptor };
-            Some(AttachedDevice::new(descriptor, behind, device.latency, path))
+            let attached = AttachedDevice::new(descriptor, behind, device.latency, path);
+            Some(attached.reached_from(others.clone()))
         };
         self.devices.iter().filter_map(on).collect()
     }

@@ -9,7 +9,7 @@
 //! operand exception. Deliberately not here: the queue of channel reports, which the machine has.
 
 use super::subchannel::Subchannel;
-use crate::machine::{ConditionCode, Device, Path, Storage};
+use crate::machine::{Access, ConditionCode, Device, Path, Storage};
 use monitor_core::{
     channel::{
         ChannelReportWord, Irb, Orb, Pmcw, Schib, Scsw, ScswControl, ScswFlags, SubchannelImage,
@@ -30,6 +30,8 @@ pub struct AttachedDevice {
     pub latency: Micros,
     /// The paths by which this SU reaches it, at most eight.
     pub paths: Vec<Path>,
+    /// Other SUs that reach it, from which the VM may have come.
+    pub other_systems: Vec<u16>,
 }
 
 /// Why the monitor's operation on a subchannel fails.
@@ -96,7 +98,13 @@ impl AttachedDevice {
         latency: Micros,
         path: Path,
     ) -> Self {
-        Self { descriptor, device, latency, paths: vec![path] }
+        Self { descriptor, device, latency, paths: vec![path], other_systems: Vec::new() }
+    }
+
+    /// The same, which these SUs reach too.
+    #[must_use]
+    pub fn reached_from(self, other_systems: Vec<u16>) -> Self {
+        Self { other_systems, ..self }
     }
 
     /// The same with the paths of the device.
@@ -310,14 +318,20 @@ impl Subsystem {
         }
     }
 
-    /// Makes the device usable under `epoch`, and ends a hold.
+    /// Makes the device usable under `epoch`, and ends a hold. What the VM has set up by its paths
+    /// on other SUs, path groups and reservations, it has by those of this SU from now on.
     ///
     /// # Errors
     /// Fails when there is no such device, or it has seen a higher epoch.
     pub fn attach(&mut self, slot: DeviceSlot, epoch: Epoch) -> Result<(), ChannelError> {
         let subchannel = self.at_mut(slot)?;
         let access = subchannel.access(epoch, 0x80);
-        subchannel.attached.device.admit(&access).map_err(|_| ChannelError::Fenced)?;
+        let AttachedDevice { device, other_systems, .. } = &subchannel.attached;
+        device.admit(&access).map_err(|_| ChannelError::Fenced)?;
+        for system in other_systems {
+            let from = Access { path: Path { system: *system, ..access.path }, ..access };
+            device.adopt(&from, &access).map_err(|_| ChannelError::Fenced)?;
+        }
         subchannel.epoch = Some(epoch);
         subchannel.held = false;
         Ok(())

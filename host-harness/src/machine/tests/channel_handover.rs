@@ -231,3 +231,39 @@ fn device_that_comes_back_begins_what_was_pending_once() {
     assert_eq!(end_of(&source.test().1), (0x0C, 0, 0, 1));
     assert_eq!(source.memory().log.len(), 1);
 }
+
+#[test]
+fn reservation_goes_to_the_target_with_the_attachment_and_back() {
+    let disk: Arc<dyn Device> = Arc::new(CkdDisk::in_memory(3));
+    let machine = |system: u16, others: &[u16], vm: &str| {
+        let path = Path { system, channel: 0 };
+        let attached = AttachedDevice::new(descriptor(), Arc::clone(&disk), LATENCY, path)
+            .reached_from(others.to_vec());
+        let index = VmIndex::new(12).unwrap();
+        let block = VmBlock::new(index, VmName::new(vm).unwrap(), PageCount::new(16), 1).unwrap();
+        let configuration = ConfigurationName::new("390SU- 500-10B").unwrap();
+        Machine::new(&block, configuration, Arc::new(Code(count)), vec![attached])
+    };
+    let (one, two) = (machine(1, &[2], "VM12PROD"), machine(2, &[1], "VM12PROD"));
+    let other = machine(1, &[2], "VM13TEST");
+    let uses = |machine: &Machine, code: u8, now: u64| {
+        machine.storage.store(0x1000, ccw(code, SUPPRESS, 32, AREA)).unwrap();
+        start(machine, &Orb::of_program(PROGRAM, 0), now);
+        machine.step_channel(at(now + 100_000));
+        let ended = quiet(machine);
+        machine.with_subsystem(|subsystem| subsystem.clear(SUBCHANNEL));
+        machine.step_channel(at(now + 100_000));
+        status(machine);
+        ended
+    };
+    ready(&one, 1);
+    ready(&other, 1);
+    assert!(uses(&one, 0xB4, 0), "it is reserved");
+    assert!(!uses(&other, 0xB4, 0));
+    ready(&two, 2);
+    assert!(uses(&two, 0xB4, 0), "the target has the reservation");
+    assert!(!uses(&other, 0xB4, 500_000), "and nobody else");
+    ready(&one, 3);
+    assert!(uses(&one, 0x94, 0), "it is released where the VM is");
+    assert!(uses(&other, 0xB4, 1_000_000));
+}
