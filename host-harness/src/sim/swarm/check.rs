@@ -184,6 +184,8 @@ pub(super) fn before_untracking(spot: &Spot<'_>) {
         return;
     }
     let (source, target) = (&shared.machine(copy).storage, &shared.machine(peer).storage);
+    // What the keys alone know is marked with the next collection.
+    source.collect();
     let (pages, keys) = (source.pages_map(), source.keys_map());
     for page in (0..source.page_count().get()).map(PageNumber::new) {
         // A page that has lost its content or changed its state is marked like a key.

@@ -25,7 +25,7 @@ use super::{
     trace::Trace,
 };
 use crate::{
-    machine::{AttachedDevice, Machine, Storage},
+    machine::{AttachedDevice, Machine, Storage, Tracking},
     workload::{Guest, GuestPlan},
 };
 
@@ -96,6 +96,7 @@ pub(super) struct VmFacts {
     pub(super) devices: Vec<Arc<SimDevice>>,
     /// The SUs that have an alias for it, a bit for each.
     pub(super) alias_on: u64,
+    pub(super) tracking: Tracking,
 }
 
 impl VmFacts {
@@ -164,6 +165,7 @@ impl<'a> Shared<'a> {
         let facts = &self.vms[vm];
         let words = self.spare.borrow_mut().pop().unwrap_or_default();
         let storage = Storage::reusing(facts.block.memory(), words);
+        storage.track_by(facts.tracking);
         let (configuration, guest) = (facts.guest.initial_configuration, Arc::new(Guest));
         let mut devices = facts.attached.clone();
         let mut numbers: Vec<_> = devices.iter().map(|it| it.descriptor.subchannel).collect();
