@@ -153,7 +153,7 @@ const fn is_settled(control: u16) -> bool {
 }
 
 /// Waits until an interruption of the unit is pending, and takes it; says whether it came to that.
-fn wait(unit: Unit, subject: &mut dyn Subject) -> bool {
+fn wait(unit: Unit, patience: u32, subject: &mut dyn Subject) -> bool {
     let mut round = 0;
     loop {
         let (code, block) = subject.test_pending();
@@ -161,7 +161,7 @@ fn wait(unit: Unit, subject: &mut dyn Subject) -> bool {
         if code == Code::Condition(1) && subject.unit_of(identification) == Some(unit) {
             return true;
         }
-        if !subject.pause(round / PATIENCE) {
+        if !subject.pause(round / patience) {
             return false;
         }
         round += 1;
@@ -227,7 +227,7 @@ impl Asked<'_> {
                 out.waited("SETTLE", settled, control(&subject.store_subchannel(unit).1))
             }
             Step::Wait => {
-                let came = wait(unit, subject);
+                let came = wait(unit, PATIENCE, subject);
                 out.waited("WAIT", came, control(&subject.store_subchannel(unit).1))
             }
             Step::Test => {
@@ -255,8 +255,12 @@ impl Asked<'_> {
                 out.report(code, word)
             }
             Step::Type => {
-                subject.type_line();
-                Ok(())
+                // An operator may not look at once.
+                let came = (0..ATTEMPTS).any(|_| {
+                    subject.type_line();
+                    wait(unit, 2, subject)
+                });
+                out.waited("TYPE", came, control(&subject.store_subchannel(unit).1))
             }
             Step::GetKey { at } => out.key(subject.key(at)),
             Step::SetKey { at, key } => {

@@ -107,7 +107,7 @@ impl Change {
 }
 
 /// One step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Step {
     /// The processor stores a doubleword.
     Put {
@@ -141,6 +141,7 @@ pub enum Step {
     /// Waits for an interruption of the unit, and takes it. Its status stays.
     Wait,
     /// TEST SUBCHANNEL.
+    #[default]
     Test,
     /// STORE SUBCHANNEL.
     StoreSubchannel,
@@ -158,7 +159,7 @@ pub enum Step {
     TestPending,
     /// STORE CHANNEL REPORT WORD.
     StoreReport,
-    /// The operator types a line at the console.
+    /// The operator types a line at the console, whose interruption is taken. Its status stays.
     Type,
     /// INSERT STORAGE KEY EXTENDED.
     GetKey {

@@ -69,8 +69,8 @@ pub(crate) fn build(folder: &Path, seeds: &Range<u64>) -> Result<Image> {
 /// Where images are built.
 fn built_folder() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| root.join("target"), |given| PathBuf::from(given));
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     target.join("images")
 }
 

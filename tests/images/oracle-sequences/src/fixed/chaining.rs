@@ -98,7 +98,14 @@ fn commands(tell: &mut Tell<'_>) {
 
 fn data(tell: &mut Tell<'_>) {
     let new = |name| new(format_args!("data-chain/{name}"));
-    tell(&new("two").ccw(SENSE_ID, CD, 1, A).ccw(SENSE_ID, SLI, 3, B).execute().show(A, 1));
+    tell(
+        &new("two")
+            .ccw(SENSE_ID, CD, 1, A)
+            .ccw(SENSE_ID, SLI, 3, B)
+            .execute()
+            .show(A, 1)
+            .show(B, 1),
+    );
     tell(&new("code-ignored").ccw(SENSE_ID, CD, 1, A).ccw(0x00, SLI, 3, B).execute());
     tell(&new("code-2f-ignored").ccw(SENSE_ID, CD, 1, A).ccw(0x2F, SLI, 3, B).execute());
     tell(&new("short-end").ccw(SENSE_ID, CD, 1, A).ccw(0, 0, 3, B).execute());

@@ -12,7 +12,7 @@ use crate::{
 };
 
 const WRITE_DATA: u8 = 0x05;
-const READ_DATA: u8 = 0x06;
+pub(crate) const READ_DATA: u8 = 0x06;
 const SEEK: u8 = 0x07;
 const WRITE_KEY_DATA: u8 = 0x0D;
 const READ_KEY_DATA: u8 = 0x0E;
@@ -45,13 +45,13 @@ fn new(name: core::fmt::Arguments<'_>) -> Sequence {
 }
 
 /// Adds a seek.
-fn seek(sequence: Sequence, cylinder: u8, head: u8) -> Sequence {
+pub(crate) fn seek(sequence: Sequence, cylinder: u8, head: u8) -> Sequence {
     let it = sequence.bytes(SEEK_AT, &[0, 0, 0, cylinder, 0, head, 0, 0]);
     it.ccw(SEEK, CC, 6, SEEK_AT)
 }
 
 /// Adds a search for a record, and the way back to it.
-fn search(sequence: Sequence, place: u32, head: u8, record: u8) -> Sequence {
+pub(crate) fn search(sequence: Sequence, place: u32, head: u8, record: u8) -> Sequence {
     let it = sequence.bytes(SEARCH_AT, &[0, CYLINDER, 0, head, record, 0, 0, 0]);
     it.ccw(SEARCH_ID, CC, 5, SEARCH_AT).tic(PROGRAM + place * 8)
 }
@@ -65,6 +65,27 @@ fn found(name: core::fmt::Arguments<'_>, head: u8, record: u8) -> Sequence {
 fn count_field(head: u8, record: u8, key: u8, length: u16) -> [u8; 8] {
     let [high, low] = length.to_be_bytes();
     [0, CYLINDER, 0, head, record, key, high, low]
+}
+
+/// Bytes of each record of [`formatted`].
+pub(crate) const RANDOM_RECORD_BYTES: u16 = 200;
+
+/// The number of a record of [`formatted`], for 0 to 2.
+pub(crate) const fn record(number: u16) -> u8 {
+    1 + number.to_be_bytes()[1]
+}
+
+/// Formats track 4 with three records.
+pub(crate) fn formatted(name: core::fmt::Arguments<'_>, seed: u8) -> Sequence {
+    let mut it = found(name, 4, 0).pattern(D, 0x400, seed);
+    for record in 1..=3_u8 {
+        let flags = if record == 3 { 0 } else { CC };
+        let at = B + u32::from(record) * 8;
+        it = it.bytes(at, &count_field(4, record, 0, RANDOM_RECORD_BYTES));
+        it = it.ccw(WRITE_RECORD, CD, 8, at);
+        it = it.ccw(0, flags, RANDOM_RECORD_BYTES, D + u32::from(record) * 40);
+    }
+    it.execute()
 }
 
 /// Formats three tracks: records without keys, with keys, and none.

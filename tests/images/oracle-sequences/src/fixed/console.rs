@@ -31,7 +31,7 @@ pub(super) fn all(tell: &mut Tell<'_>) {
         tell(&it.ccw(command, SLI, 4, A).execute().sense());
     }
     let read = |name, flags, count| {
-        let it = new(name).step(Step::Type).wait();
+        let it = new(name).step(Step::Type);
         it.test().ccw(0x0A, flags, count, A).execute().show(A, 16)
     };
     tell(&read("attention-read", SLI, 16));
@@ -39,6 +39,6 @@ pub(super) fn all(tell: &mut Tell<'_>) {
     tell(&read("attention-read-long", 0, 16));
     tell(&read("attention-read-short", SLI, 3));
     tell(&read("attention-read-short-no-sli", 0, 3));
-    let busy = new("start-while-attention").step(Step::Type).wait();
+    let busy = new("start-while-attention").step(Step::Type);
     tell(&busy.ccw(0x03, SLI, 1, A).start().test().execute());
 }

@@ -12,8 +12,8 @@ use crate::{
     step::Unit,
 };
 
-const WRITE: u8 = 0x41;
-const READ: u8 = 0x42;
+pub(crate) const WRITE: u8 = 0x41;
+pub(crate) const READ: u8 = 0x42;
 const LOCATE: u8 = 0x43;
 const DEFINE_EXTENT: u8 = 0x63;
 
@@ -31,7 +31,7 @@ fn location(sequence: Sequence, operation: u8, block: u32, count: u8) -> Sequenc
 }
 
 /// A program up to the command that reads `count` blocks.
-pub(super) fn reading(
+pub(crate) fn reading(
     unit: Unit,
     name: core::fmt::Arguments<'_>,
     block: u32,
@@ -41,7 +41,7 @@ pub(super) fn reading(
 }
 
 /// A program up to the command that writes `count` blocks.
-pub(super) fn writing(
+pub(crate) fn writing(
     unit: Unit,
     name: core::fmt::Arguments<'_>,
     block: u32,
@@ -51,7 +51,7 @@ pub(super) fn writing(
 }
 
 /// Adds the two commands that go before a transfer.
-fn located(sequence: Sequence, operation: u8, block: u32, count: u8) -> Sequence {
+pub(crate) fn located(sequence: Sequence, operation: u8, block: u32, count: u8) -> Sequence {
     let it = location(extent(sequence, 0xC0), operation, block, count);
     it.ccw(DEFINE_EXTENT, CC, 16, ARGUMENTS).ccw(LOCATE, CC, 8, ARGUMENTS + 16)
 }

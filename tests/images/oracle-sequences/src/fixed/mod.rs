@@ -5,11 +5,11 @@
 //! always the same, and names are unique. Deliberately not here: what the right outcome is.
 
 mod chaining;
-mod ckd;
+pub(crate) mod ckd;
 mod commands;
 mod console;
 mod ctc;
-mod fba;
+pub(crate) mod fba;
 mod functions;
 mod indirect;
 mod keys;
