@@ -30,7 +30,7 @@ use monitor_core::{
         ConfigurationName, DeviceNumber, DeviceSlot, Epoch, Incarnation, Micros, Mnemonic,
         PageCount, PageNumber, StreamId, SubchannelNumber, Tick, VmIndex, VmName,
     },
-    vm::{Activity, Ownership, Reason, VmBlock, VmState},
+    vm::{Activity, FacilityList, Ownership, Reason, VmBlock, VmState},
 };
 
 use self::ports::{MovedPorts, Shop, Silent};
@@ -478,7 +478,8 @@ fn vm() -> VmName {
 fn block(pages: u64) -> VmBlock {
     let index = VmIndex::new(12).expect("an index within the limits");
     let block = VmBlock::new(index, vm(), PageCount::new(pages), 1);
-    block.expect("a guest within the limits").with_state(VmState::new(Activity::Running))
+    let block = block.expect("a guest within the limits");
+    block.with_state(VmState::new(Activity::Running)).with_facilities(FacilityList::ALL)
 }
 
 fn descriptor() -> DeviceDescriptor {

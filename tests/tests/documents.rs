@@ -17,7 +17,7 @@ use monitor_core::{
     message::{Notice, Wording},
     migrate::{Limits, SourcePhase, TargetPhase},
     units::{Epoch, Micros, Mnemonic},
-    vm::{Finding, Obstacle, Reason},
+    vm::{Finding, Obstacle, ProcessorSet, Reason},
 };
 
 /// A document at the root of the repository.
@@ -199,6 +199,7 @@ fn notices() -> Vec<Notice> {
         Notice::MoreFindings(1),
         Notice::NotPossible,
         Notice::DetachWarning { device },
+        Notice::ProcessorsBlocked(ProcessorSet::EMPTY),
     ]
 }
 

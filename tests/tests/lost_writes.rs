@@ -152,7 +152,9 @@ fn external_interruption_is_moved() {
     let copy = moved(
         &mut rig,
         |moment| moment.reads_key(PREFIX_PAGE),
-        |scene| scene.guest.tell(GuestEvent::NetworkUp),
+        |scene| {
+            scene.guest.tell(GuestEvent::NetworkUp);
+        },
     );
     assert!(has(&copy, PREFIX_PAGE, 0x80, &4_u32.to_be_bytes()));
 }

@@ -42,6 +42,8 @@ fn source_starts() -> Vec<SourceEnd> {
         SourceEnd::new(Activity::Down, Coordination::Required),
         SourceEnd::new(Activity::Running, Coordination::Required).without_journal(),
         SourceEnd::new(Activity::Running, Coordination::IfPossible).with_device(DeviceKind::Tape),
+        SourceEnd::new(Activity::Running, Coordination::IfPossible).losing_processors(),
+        SourceEnd::new(Activity::InHold, Coordination::IfPossible).losing_processors(),
     ]
 }
 

@@ -123,3 +123,13 @@ fn a_directory_that_grants_twice_is_found() {
 fn processors_that_run_on_are_found() {
     assert_found(Flaw::RunsOn, Profile::Calm, "the record is");
 }
+
+#[test]
+fn more_processors_than_an_su_has_are_found() {
+    assert_found(Flaw::ForgottenBlock, Profile::Calm, "and its SU has");
+}
+
+#[test]
+fn a_processor_that_is_lost_at_its_work_is_found() {
+    assert_found(Flaw::ForgottenWord, Profile::Calm, "was lost at its work");
+}

@@ -220,12 +220,12 @@ const WRONG_CONTROL: [Wrong; 30] = [
     ("FINDINGS", 0, &[0, 65], Fault::OutOfRange, Field::FindingCount),
     ("FINDINGS", 0, &[0, 3], Fault::Truncated, Field::FindingCode),
     ("FINDINGS", 0, &[0, 1], Fault::Trailing, Field::Body),
-    ("FINDINGS", 4, &[0, 0], Fault::Unknown, Field::FindingCode),
-    ("FINDINGS", 6, &[5], Fault::Unknown, Field::FindingDevice),
-    ("FINDINGS", 11, &[1], Fault::NotZero, Field::Reserved),
+    ("FINDINGS", 12, &[0, 0], Fault::Unknown, Field::FindingCode),
+    ("FINDINGS", 14, &[5], Fault::Unknown, Field::FindingDevice),
+    ("FINDINGS", 19, &[1], Fault::NotZero, Field::Reserved),
 ];
 
-const WRONG_BULK: [Wrong; 39] = [
+const WRONG_BULK: [Wrong; 43] = [
     ("DEFINITION", 0, &[0], Fault::OutOfRange, Field::VmIndex),
     ("DEFINITION", 0, &[100], Fault::OutOfRange, Field::VmIndex),
     ("DEFINITION", 1, &[0], Fault::Unknown, Field::VmState),
@@ -241,6 +241,10 @@ const WRONG_BULK: [Wrong; 39] = [
     ("DEFINITION", 24, &[0; 9], Fault::OutOfRange, Field::VmName),
     ("DEFINITION", 33, &[3], Fault::NotZero, Field::GroupName),
     ("DEFINITION", 42, &[25], Fault::Unknown, Field::Configuration),
+    ("DEFINITION", 74, &[0x10], Fault::OutOfRange, Field::Blocked),
+    ("DEFINITION", 75, &[0x80], Fault::OutOfRange, Field::Blocked),
+    ("DEFINITION", 82, &[0x02], Fault::OutOfRange, Field::Blocked),
+    ("DEFINITION", 82, &[0x0D], Fault::OutOfRange, Field::Blocked),
     ("DEVICE", 0, &[0x10, 0], Fault::OutOfRange, Field::Slot),
     ("DEVICE", 2, &[0], Fault::Unknown, Field::Device),
     ("DEVICE", 6, &[6], Fault::Unknown, Field::Device),

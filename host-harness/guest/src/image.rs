@@ -4,7 +4,10 @@
 //! no workload uses hold a pattern that follows from the seed, so that a lost one shows; processor
 //! 0 alone takes the interruptions that float. Deliberately not here: who looks.
 
-use monitor_core::processor::{CpuState, ProcessorImage, Psw};
+use monitor_core::{
+    processor::{CpuState, ProcessorImage, Psw},
+    vm::FacilityList,
+};
 
 use crate::{
     layout::{
@@ -33,9 +36,17 @@ pub const fn open_psw(address: u64) -> Psw {
 /// The seed of a guest for which nobody has chosen another one; the example of the harness has it.
 pub const SEED: u64 = 1;
 
-/// The registers of a processor before its first step.
+/// The facilities of a machine for which nobody has chosen others: those that bring state, and what
+/// goes with them on machines of that time.
+pub const FACILITIES: FacilityList = FacilityList::numbered(&[
+    0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 13, 14, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 30,
+    31, 32, 33, 34, 35, 37, 40, 41, 42, 43, 44, 45, 47, 48, 49, 51, 52, 57, 64, 74, 75, 76, 77, 78,
+    80, 82, 129, 130, 131, 133, 134, 135, 138, 139, 144, 145, 146, 149, 151, 152, 155, 156,
+]);
+
+/// The registers of a processor before its first step, on a machine with these facilities.
 #[must_use]
-pub fn initial_image(seed: u64, processor: u16) -> ProcessorImage {
+pub fn initial_image(seed: u64, processor: u16, facilities: &FacilityList) -> ProcessorImage {
     let mut state = seed ^ mix(u64::from(processor).wrapping_add(1));
     let mut pattern = || next(&mut state);
     let mut image = ProcessorImage::initial();
@@ -66,6 +77,7 @@ pub fn initial_image(seed: u64, processor: u16) -> ProcessorImage {
     image.prefix = low_word(prefix(processor));
     image.psw = open_psw(CODE);
     image.state = CpuState::Operating;
+    image.confine(facilities);
     image
 }
 

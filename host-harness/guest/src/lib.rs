@@ -22,7 +22,7 @@ pub mod pace;
 pub mod random;
 pub mod sweep;
 
-pub use image::{SEED, initial_image, open_psw};
+pub use image::{FACILITIES, SEED, initial_image, open_psw};
 
 use monitor_core::vm::{GuestAnswer, GuestEvent};
 

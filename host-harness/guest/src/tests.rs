@@ -47,7 +47,7 @@ impl Processor for Machine {
 /// A machine whose storage is not zero, with the guest in it.
 fn loaded(rate: (u64, u64)) -> (Machine, Area) {
     let words = vec![0xABCD_EF01_2345_6789; (PAGE_COUNT * PAGE / 8) as usize];
-    let general = initial_image(1, 0).general;
+    let general = initial_image(1, 0, &FACILITIES).general;
     let mut machine = Machine { words, general, stored: Vec::new() };
     let area = load(&mut machine, PAGE_COUNT, rate).unwrap().unwrap();
     machine.stored.clear();

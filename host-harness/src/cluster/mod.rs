@@ -25,11 +25,11 @@ use monitor_core::{
     device::DeviceKind,
     ports::{ErrorType, OperatorConsole},
     units::{ConfigurationName, Epoch, Micros, Mnemonic, SuName, SubchannelNumber, Tick},
-    vm::{Ownership, VmBlock, VmState},
+    vm::{Ownership, ProcessorSet, Processors, VmBlock, VmState},
 };
 
 use crate::{
-    config::{self, Config, WorkloadName},
+    config::{self, Config, CpuId, WorkloadName},
     console::ConsoleName,
     machine::{
         Alias, Console, Device, EmulatedDisk, FbaDisk, Lan, LineSink, Machine, Switch, Tape,
@@ -197,6 +197,7 @@ impl Cluster {
     /// Fails when the guest does not fit its VM.
     pub fn create_vm(&self, config: &Config) -> Result<(VmBlock, Arc<Machine>), IplError> {
         let block = block(config, self.plan.initial_configuration)?;
+        let pool = self.su(&config.vm.on).map_or(0, |su| su.processor_count());
         let configuration = self.su(&config.vm.on).map_or(self.plan.initial_configuration, |su| {
             su.adopt(block);
             su.configuration()
@@ -204,6 +205,7 @@ impl Cluster {
         let devices = self.attached_devices(&config.vm.on);
         let machine = Arc::new(Machine::new(&block, configuration, self.plan.program(), devices));
         machine.storage.track_by(self.tracking);
+        machine.set_pool(pool);
         self.attach_all(&machine, &config.vm.on);
         ipl(&machine, &self.plan)?;
         Ok((block, machine))
@@ -230,6 +232,10 @@ fn block(config: &Config, initial: ConfigurationName) -> Result<VmBlock, IplErro
     let wrong = |_| IplError::MachineRefuses;
     let mut block = VmBlock::new(vm.index, vm.name, vm.memory, vm.processor_count)
         .map_err(wrong)?
+        .with_processors(processors(config)?)
+        .map_err(wrong)?
+        .with_facilities(config.given_facilities())
+        .with_cpu_id(config.su(&vm.on).and_then(|su| su.cpu_id).map_or(0, |CpuId(id)| id))
         .with_initial_configuration(initial)
         .with_migration_count(vm.migration_count)
         .with_state(VmState::new(vm.state));
@@ -240,6 +246,15 @@ fn block(config: &Config, initial: ConfigurationName) -> Result<VmBlock, IplErro
         block = block.with_cpu_limit_hundredths(limit).map_err(wrong)?;
     }
     Ok(vm.group.map_or(block, |group| block.with_group(group)))
+}
+
+/// The processors of the configured VM as they stand on its SU.
+fn processors(config: &Config) -> Result<Processors, IplError> {
+    let (vm, pool) = (&config.vm, config.su(&config.vm.on).map_or(0, |su| su.processor_count));
+    let none = ProcessorSet::EMPTY;
+    Processors::standing_so(vm.processor_count, vm.detached_processors, none)
+        .and_then(|processors| processors.fitted(pool))
+        .ok_or(IplError::MachineRefuses)
 }
 
 /// The guest of the configured VM.

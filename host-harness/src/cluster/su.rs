@@ -13,13 +13,14 @@ use monitor_core::{
     channel::SubchannelImage,
     device::DeviceDescriptor,
     limits::VM_INDEX_MAX,
+    migrate::{Offer, admit_incoming},
     ports::ErrorKind,
     processor::ProcessorImage,
     units::{
         ConfigurationName, DeviceNumber, DeviceSlot, PageCount, ProcessorIndex, SuName,
         SubchannelNumber, VmIndex, VmName,
     },
-    vm::{Findings, MachineImage, MigrationMark, Obstacle, VmBlock, VmId, VmTable},
+    vm::{FacilityList, Findings, MachineImage, MigrationMark, Obstacle, VmBlock, VmId, VmTable},
 };
 
 use super::Cluster;
@@ -34,6 +35,7 @@ pub struct Su {
     name: SuName,
     configuration: ConfigurationName,
     processor_count: u16,
+    facilities: FacilityList,
     books: Mutex<Books>,
 }
 
@@ -53,6 +55,7 @@ impl Su {
             name: su.name,
             configuration: su.configuration,
             processor_count: su.processor_count,
+            facilities: su.facilities,
             books: Mutex::new(Books { slots, free: su.memory }),
         };
         let monitor = VmName::new("VM0001").map(|name| (VmIndex::MONITOR, name));
@@ -76,6 +79,30 @@ impl Su {
     #[must_use]
     pub const fn configuration(&self) -> ConfigurationName {
         self.configuration
+    }
+
+    /// Processors for guests: no VM has more of them attached.
+    #[must_use]
+    pub const fn processor_count(&self) -> u16 {
+        self.processor_count
+    }
+
+    /// Whether another VM than this one is being moved away.
+    #[must_use]
+    pub fn is_sending(&self, but: VmId) -> bool {
+        self.with_table(|table| {
+            let own = table.get(but).map(VmBlock::index);
+            let mut leaving =
+                table.iter().filter(|block| block.state().mark() == MigrationMark::Outgoing);
+            leaving.any(|block| Some(block.index()) != own)
+        })
+    }
+
+    /// Whether a VM is coming in.
+    #[must_use]
+    pub fn is_receiving(&self) -> bool {
+        let comes = |block: &VmBlock| block.state().mark() == MigrationMark::Incoming;
+        self.with_table(|table| table.iter().any(comes))
     }
 
     /// Enters a VM that is there from the beginning.
@@ -245,9 +272,12 @@ impl Monitor for SuMonitor {
         if self.su.vm(VmId::Name(definition.name())).is_some() {
             findings.add(Obstacle::NameTaken);
         }
-        if self.su.processor_count == 0 {
-            findings.add(Obstacle::NoProcessor);
-        }
+        let offer = Offer {
+            pool: self.su.processor_count,
+            facilities: self.su.facilities,
+            is_receiving: self.su.is_receiving(),
+        };
+        admit_incoming(definition, &offer, findings);
         for device in devices {
             self.cluster.check_device(&self.su.name, &device, findings);
         }
@@ -261,6 +291,7 @@ impl Monitor for SuMonitor {
         self.su.reserve(moved)?;
         self.vm = Some(moved);
         let (definition, configuration) = (*definition, self.su.configuration);
+        let pool = self.su.processor_count;
         let devices = self.cluster.attached_devices(&self.su.name);
         let (program, tracking) = (self.cluster.plan.program(), self.cluster.tracking);
         let (sender, receiver) = mpsc::channel();
@@ -268,6 +299,7 @@ impl Monitor for SuMonitor {
         self.workshop.build(Box::new(move || {
             let machine = Machine::new(&definition, configuration, program, devices);
             machine.storage.track_by(tracking);
+            machine.set_pool(pool);
             // Nobody takes the machine any more only when the whole run is over.
             drop(sender.send(Arc::new(machine)));
         }));

@@ -15,7 +15,7 @@ use super::{Cluster, Witness};
 use crate::{
     console::Verified,
     machine::Machine,
-    workload::{Counts, Kind, Manner, Rate, check},
+    workload::{Counts, Kind, Manner, Rate, check, serving},
 };
 
 /// What the judge is shown.
@@ -48,8 +48,7 @@ pub fn judge(case: &Judgement<'_>) -> Verified {
     let before = check(case.source, &case.cluster.plan, None);
     let after = check(case.target, &case.cluster.plan, disk.map(|disk| &**disk));
     let went_on = !case.guest_runs
-        || (case.target.fault().is_none()
-            && has_worked(case.cluster, &before.counts, &after.counts));
+        || (case.target.fault().is_none() && has_worked(case, &before.counts, &after.counts));
     // A request that a device has refused shows that I/O was carried over wrongly.
     let accepted = after.counts.io_faults == before.counts.io_faults;
     let no_answer_twice =
@@ -57,7 +56,7 @@ pub fn judge(case: &Judgement<'_>) -> Verified {
     Verified {
         memory: same_memory(case.source, case.target),
         keys: same_keys(case.source, case.target),
-        processors: same_processors(&frozen, &restored),
+        processors: same_processors(&frozen, &restored) && stand_right(case),
         devices: same_devices(case, &frozen, &restored),
         io: after.journal_fault_count == 0
             && accepted
@@ -72,8 +71,10 @@ pub fn judge(case: &Judgement<'_>) -> Verified {
 const SLOWEST_PER_SECOND: u32 = 100;
 
 /// Whether every workload has done more on the target than it had done on the source; of one that
-/// is paced too slowly to show it, at least that it has not gone back.
-fn has_worked(cluster: &Cluster, before: &Counts, after: &Counts) -> bool {
+/// is paced too slowly to show it, or whose processor is not attached, at least that it has not
+/// gone back.
+fn has_worked(case: &Judgement<'_>, before: &Counts, after: &Counts) -> bool {
+    let (cluster, target) = (case.cluster, case.target);
     let plan = &cluster.plan;
     // A guest that announces nothing is found by its peers only when they ask everybody.
     let is_pinged = plan.manner == Manner::Accept
@@ -104,7 +105,9 @@ fn has_worked(cluster: &Cluster, before: &Counts, after: &Counts) -> bool {
             }
             Kind::Network => (before.answers, after.answers, is_pinged),
         };
-        if quick { after > before } else { after >= before }
+        let is_served =
+            target.processors().attached().contains(serving(*kind, target.processor_count()));
+        if quick && is_served { after > before } else { after >= before }
     })
 }
 
@@ -149,6 +152,16 @@ fn same_processors(frozen: &Witness, restored: &Witness) -> bool {
     !frozen.processors.is_empty()
         && told(frozen) == told(restored)
         && frozen.machine == restored.machine
+}
+
+/// The processors stand as those of the source on an SU with so many; what the guest was given at
+/// its start is what it has.
+fn stand_right(case: &Judgement<'_>) -> bool {
+    let pool = case.cluster.su(&case.owner.owner).map_or(0, |su| su.processor_count());
+    let (source, target) = (case.source, case.target);
+    source.processors().fitted(pool) == Some(target.processors())
+        && source.facilities() == target.facilities()
+        && source.cpu_id() == target.cpu_id()
 }
 
 /// The subchannels of what goes with the guest are equal, the record names the right owner, and the target's devices work

@@ -8,7 +8,8 @@
 use monitor_core::{
     device::{Assignment, DeviceKind},
     limits::{DEVICES_MAX, PROCESSORS_MAX},
-    units::{SuName, SubchannelNumber, VmIndex},
+    units::{ProcessorIndex, SuName, SubchannelNumber, VmIndex},
+    vm::{ProcessorSet, Processors},
 };
 
 use super::{Config, Device, Overrides, WorkloadName};
@@ -75,6 +76,12 @@ fn check_vm(config: &Config) -> Result<(), Problem> {
     require(right, "vm.processors".into(), message)?;
     let message = format!("{} has no processor, and the guest runs there", su.name);
     require(su.processor_count > 0, "vm.on".into(), message)?;
+    check_processors(config)?;
+    if let Some(facility) = config.given_facilities().unfit_for(&su.facilities).iter().next() {
+        let message =
+            format!("facility {facility} is another one on {}, where the guest runs", su.name);
+        require(false, "cluster.facilities".into(), message)?;
+    }
     let message = format!(
         "{} is more than the {} that {} has for guests",
         amount::bytes(vm.memory.bytes().get()),
@@ -87,6 +94,19 @@ fn check_vm(config: &Config) -> Result<(), Problem> {
     let right = vm.devices.iter().any(|device| device.kind == DeviceKind::Console);
     let message = "a device of kind \"console\" is needed, where the guest writes its messages";
     require(right, "vm.device".into(), message.into())
+}
+
+/// The guest's operating system runs on processor 0, and the hot set on processor 1.
+fn check_processors(config: &Config) -> Result<(), Problem> {
+    let (vm, path) = (&config.vm, || String::from("vm.detached-processors"));
+    let none = ProcessorSet::EMPTY;
+    let known = Processors::standing_so(vm.processor_count, vm.detached_processors, none);
+    let is_detached = |address| vm.detached_processors.contains(ProcessorIndex::new(address));
+    let right = known.is_some() && !is_detached(0);
+    let message = "the VM has no such processor, or the guest cannot do without it";
+    require(right, path(), message.into())?;
+    let right = !is_detached(1) || !config.workload.run.contains(&WorkloadName::HotSet);
+    require(right, path(), "the hot set runs on processor 1".into())
 }
 
 /// The name of an SU that is not configured.

@@ -9,6 +9,7 @@
 
 mod check;
 mod error;
+mod hardware;
 mod overrides;
 mod trial;
 mod values;
@@ -21,7 +22,7 @@ use monitor_core::{
         ConfigurationName, Micros, Mnemonic, PageCount, PoolName, SuName, SubchannelNumber, Text,
         VmIndex, VmName,
     },
-    vm::Activity,
+    vm::{Activity, FacilityList, ProcessorSet},
 };
 use serde::Deserialize;
 
@@ -31,6 +32,7 @@ use crate::{
 };
 
 pub use error::ConfigError;
+pub use hardware::{CpuId, Domain};
 pub use overrides::Overrides;
 pub use trial::{Decision, Fault, FaultPoint, Moment, Trial};
 pub use values::{
@@ -118,6 +120,8 @@ pub struct NotedBy {
 pub struct Cluster {
     /// The file that has the ownership records; in memory if not given.
     pub directory: Option<PathBuf>,
+    /// The facilities of a VM that is started in it; those of its SU if not given.
+    pub facilities: Option<Domain>,
 }
 
 /// A server unit.
@@ -136,6 +140,12 @@ pub struct Su {
     /// Processors for guests; 0 is possible, and a reason to reject a move.
     #[serde(rename = "processors")]
     pub processor_count: u16,
+    /// Facilities of its machine.
+    #[serde(default = "hardware::standard", deserialize_with = "hardware::facilities")]
+    pub facilities: FacilityList,
+    /// What STORE CPU ID shows to guests that are started there; made up where it is not given.
+    #[serde(default, deserialize_with = "values::optional")]
+    pub cpu_id: Option<CpuId>,
     /// Other VMs that are there.
     #[serde(default, rename = "vm")]
     pub vms: Vec<OtherVm>,
@@ -172,6 +182,9 @@ pub struct Vm {
     /// Its virtual processors.
     #[serde(rename = "processors")]
     pub processor_count: u16,
+    /// Those of them that the guest has detached.
+    #[serde(default, deserialize_with = "hardware::processors")]
+    pub detached_processors: ProcessorSet,
     /// Whether a guest runs in it.
     #[serde(default = "running", deserialize_with = "values::field")]
     pub state: Activity,
@@ -621,6 +634,9 @@ impl Config {
     /// Puts in what follows from the rest: where a device is generated, and its addresses.
     fn complete(&mut self) {
         let names: Vec<SuName> = self.sus.iter().map(|su| su.name).collect();
+        for (place, su) in (1..).zip(&mut self.sus) {
+            su.cpu_id = su.cpu_id.or(Some(CpuId::of_place(place)));
+        }
         for (device_number, device) in (1..=u16::MAX).zip(&mut self.vm.devices) {
             if device.generated_on.is_empty() {
                 device.generated_on.clone_from(&names);
@@ -638,6 +654,20 @@ impl Config {
     #[must_use]
     pub fn su(&self, name: &SuName) -> Option<&Su> {
         self.sus.iter().find(|su| su.name == *name)
+    }
+
+    /// The facilities that the VM is given when it is started: those of its SU, or those of the
+    /// cluster's domain.
+    #[must_use]
+    pub fn given_facilities(&self) -> FacilityList {
+        let own = self.su(&self.vm.on).map_or(FacilityList::EMPTY, |su| su.facilities);
+        match self.cluster.facilities {
+            None => own,
+            Some(Domain::Common) => {
+                self.sus.iter().fold(own, |list, su| list.common(&su.facilities))
+            }
+            Some(Domain::Given(list)) => list,
+        }
     }
 
     /// The only SU beside the one where the VM is; `None` when there are several.

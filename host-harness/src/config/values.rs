@@ -346,7 +346,7 @@ impl Visitor<'_> for Scalar {
 }
 
 /// A [`Scalar`] that is read as `T`; the element of lists and maps.
-struct Element<T>(T);
+pub(super) struct Element<T>(pub(super) T);
 
 impl<'de, T: FromText> de::Deserialize<'de> for Element<T> {
     fn deserialize<D: Deserializer<'de>>(source: D) -> Result<Self, D::Error> {

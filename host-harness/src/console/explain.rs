@@ -35,6 +35,12 @@ pub(super) fn finding(finding: &Finding, report: &Report) -> String {
             format!("{source} or {target} is busy with another migration"),
             "try again when it has ended".to_owned(),
         ),
+        Obstacle::Incompatible if !device.is_empty() => (
+            format!("{target} lacks facility {device}, which {vm} was given at its start"),
+            "move it to another SU, or start it in a domain that all SUs have ([cluster] \
+             facilities)"
+                .to_owned(),
+        ),
         Obstacle::Incompatible => (
             format!("the monitors of {source} and {target} have no protocol version in common"),
             "bring both to neighboring versions".to_owned(),

@@ -40,7 +40,7 @@ use std::{
 };
 
 use monitor_core::{
-    migrate::{Reception, admit},
+    migrate::{Circumstances, Reception, admit},
     units::{Incarnation, PageCount, StreamId},
     vm::{Disposition, Findings, Reason, VmBlock, VmId},
 };
@@ -185,9 +185,11 @@ fn admitted(
         VmSelector::Name(name) => VmId::Name(name),
     };
     let mut findings = Findings::new();
-    let block = cluster.su(&config.vm.on).and_then(|su| su.vm(id));
+    let source = cluster.su(&config.vm.on);
+    let block = source.and_then(|su| su.vm(id));
+    let is_sending = source.is_some_and(|su| su.is_sending(id));
     let target_is_known = request.target != config.vm.on && cluster.su(&request.target).is_some();
-    admit(block.as_ref(), target_is_known, &mut findings);
+    admit(block.as_ref(), Circumstances { target_is_known, is_sending }, &mut findings);
     // Other VMs of an SU only take their names; there is nothing of them to be moved.
     let other = block.is_some_and(|block| {
         block.index() != configured.index()
@@ -267,7 +269,7 @@ fn run(
     };
     let source = SourceEnd {
         attempt: attempt(config, course, block),
-        block: *block,
+        block: machine.frozen(*block),
         machine: Arc::clone(machine),
         entries: cluster.entries(&config.vm.on, cluster.epoch()),
         link: watch(here),

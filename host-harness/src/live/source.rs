@@ -99,6 +99,7 @@ impl SourceEnd<'_> {
                 }
             }
         };
+        self.machine.thaw();
         End { bytes, began, ended: self.clock.now(), ..end }
     }
 

@@ -398,7 +398,7 @@ impl Worker<'_> {
         let events = self.events.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
         let mut source = SourceEnd {
             attempt: attempt(self.config, course, &block),
-            block,
+            block: machine.frozen(block),
             machine: Arc::clone(machine),
             entries: Vec::new(),
             link,

@@ -149,9 +149,9 @@ impl Context<'_> {
         self.machine.configuration()
     }
 
-    /// SERVICE CALL: hands the monitor the answer to the event that the guest was told of.
-    pub fn call_monitor(&mut self, answer: GuestAnswer) {
-        lock(&self.machine.answers).push_back(answer);
+    /// SERVICE CALL: hands the monitor the answer to the service signal with this parameter.
+    pub fn call_monitor(&mut self, parameter: u64, answer: GuestAnswer) {
+        lock(&self.machine.questions).answer(parameter, answer);
     }
 
     /// The number of processors of this VM.

@@ -20,6 +20,7 @@ use monitor_core::{
     memory::{PageState, StateOrder},
     processor::Psw,
     units::PageNumber,
+    vm::FacilityList,
 };
 use std::cmp::Ordering;
 
@@ -320,19 +321,19 @@ impl Context<'_> {
         Ok(self.storage.set_state(self.page(address)?, order))
     }
 
-    /// STORE CPU ID.
+    /// STORE CPU ID: that of the SU on which the guest was started, wherever it is.
     ///
     /// # Errors
     /// Fails in the problem state.
     pub fn store_cpu_id(&self) -> Result<u64, Exception> {
         self.privileged()?;
-        Ok(self.machine.model().cpu_id)
+        Ok(self.machine.cpu_id())
     }
 
-    /// STORE FACILITY LIST EXTENDED: the facilities, bit 0 leftmost.
+    /// STORE FACILITY LIST EXTENDED: what the guest was given at its start, wherever it is.
     #[must_use]
-    pub const fn store_facility_list(&self) -> [u64; 4] {
-        self.machine.model().facilities
+    pub const fn store_facility_list(&self) -> FacilityList {
+        self.machine.facilities()
     }
 
     /// The page at a real address, whose key a privileged instruction is about to use.

@@ -21,10 +21,12 @@ mod exception;
 mod floating;
 mod instructions;
 mod interruption;
+mod makeup;
 mod monitor;
 mod ports;
 mod preserve;
 mod processor;
+mod questions;
 mod signals;
 mod storage;
 mod timing;
@@ -50,7 +52,7 @@ pub use ports::{PortFailure, VmPorts};
 pub use processor::{Processor, Step};
 pub use signals::{Signaled, order, status};
 pub use storage::{AddressFault, Fill, Storage, Tracking};
-pub use vm::{Fault, Machine, Model, NoSuchProcessor};
+pub use vm::{Fault, Machine, NoSuchProcessor};
 
 /// Locks `mutex`. What a panicking holder left behind is still the machine's state, and the
 /// checkers judge it.

@@ -18,7 +18,7 @@ use monitor_core::{
     },
     processor::ProcessorImage,
     units::{DeviceSlot, Epoch, PageCount, ProcessorIndex, Tick},
-    vm::MachineImage,
+    vm::{MachineImage, ProcessorSet},
 };
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -81,6 +81,8 @@ pub struct VmPorts {
     pub(super) journal: Box<dyn Journal>,
     completions: VecDeque<Completion>,
     quiescing: BTreeSet<DeviceSlot>,
+    /// The first question that was asked through these ports.
+    first_question: Option<u64>,
     now: Tick,
 }
 
@@ -164,8 +166,11 @@ impl VmPorts {
             return;
         };
         machine.step_channel(self.now);
-        while let Some(answer) = machine.take_answer() {
-            self.completions.push_back(Completion::Guest(answer));
+        while let Some((ticket, answer)) = machine.take_ticket() {
+            // What an attempt before this one has asked is nobody's affair any more.
+            if self.first_question.is_some_and(|first| first <= ticket) {
+                self.completions.push_back(Completion::Guest(answer));
+            }
         }
         for slot in std::mem::take(&mut self.quiescing) {
             if machine.with_subsystem(|subsystem| subsystem.quiet(slot)) {
@@ -281,7 +286,13 @@ impl GuestProcessors for VmPorts {
         index: ProcessorIndex,
         image: &ProcessorImage,
     ) -> Result<(), PortFailure> {
-        Ok(self.stopped()?.restore(index, image)?)
+        const LACKS: PortFailure =
+            PortFailure { kind: ErrorKind::Refused, text: "the VM lacks a facility" };
+        let machine = self.stopped()?;
+        if !image.needs().is_subset_of(&machine.facilities()) {
+            return Err(LACKS);
+        }
+        Ok(machine.restore(index, image)?)
     }
 
     fn capture_machine(&mut self, image: &mut MachineImage) -> Result<(), PortFailure> {
@@ -296,8 +307,14 @@ impl GuestProcessors for VmPorts {
 }
 
 impl GuestEvents for VmPorts {
+    fn foretell(&mut self, surplus: ProcessorSet) -> Result<(), PortFailure> {
+        self.installed()?.foretell(surplus);
+        Ok(())
+    }
+
     fn start_tell(&mut self, event: GuestEvent) -> Result<(), PortFailure> {
-        self.installed()?.tell(event);
+        let ticket = self.installed()?.tell(event);
+        self.first_question.get_or_insert(ticket);
         Ok(())
     }
 }

@@ -111,7 +111,7 @@ pub enum Signaled {
     Status(u32),
     /// 2: an earlier order is still in progress.
     Busy,
-    /// 3: there is no such processor.
+    /// 3: there is no such processor, or it is not attached.
     NotOperational,
 }
 
@@ -135,7 +135,8 @@ impl Signaled {
 impl Machine {
     /// SIGNAL PROCESSOR of the processor `sender`, which is in a step.
     pub(super) fn signal(&self, sender: u16, address: u16, code: u8, parameter: u64) -> Signaled {
-        let Some(signals) = self.signals(address) else {
+        let signals = self.signals(address).filter(|_| self.makeup.is_attached(address));
+        let Some(signals) = signals else {
             return Signaled::NotOperational;
         };
         let mut signals = lock(signals);

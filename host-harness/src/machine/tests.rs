@@ -181,6 +181,7 @@ mod disk;
 mod disks;
 mod instructions;
 mod interruption;
+mod makeup;
 mod partners;
 mod port;
 mod run;

@@ -9,12 +9,14 @@
 
 use super::{
     AttachedDevice, Exception, Floating, Processor, Program, Step, Storage, Subsystem, lock,
+    makeup::Makeup,
+    questions::{Questions, parameter},
     signals::Signals,
 };
 use monitor_core::{
     processor::{CpuState, ProcessorImage},
     units::{ConfigurationName, ProcessorIndex, Tick},
-    vm::{GuestAnswer, GuestEvent, VmBlock},
+    vm::{Facility, GuestAnswer, GuestEvent, VmBlock},
 };
 use std::{
     collections::VecDeque,
@@ -35,33 +37,6 @@ pub struct Fault {
     pub processor: u16,
     /// The program exception that it met last.
     pub exception: Option<Exception>,
-}
-
-/// Number of the facility of a guest without storage keys.
-const KEY_REMOVAL: u8 = 169;
-
-/// What a guest can ask of its model: STORE CPU ID and STORE FACILITY LIST EXTENDED.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Model {
-    /// The CPU identification, without the CPU address.
-    pub cpu_id: u64,
-    /// The facilities, bit 0 leftmost.
-    pub facilities: [u64; 4],
-}
-
-impl Model {
-    /// Whether it has the facility of this number.
-    #[must_use]
-    pub fn has_facility(&self, number: u8) -> bool {
-        let word = self.facilities.get(usize::from(number / 64));
-        word.is_some_and(|word| word << (number % 64) >> 63 == 1)
-    }
-}
-
-impl Default for Model {
-    fn default() -> Self {
-        Self { cpu_id: 0x00A1_2345_8561_0000, facilities: [0; 4] }
-    }
 }
 
 /// A processor and what others see and change of it, which does not wait for the end of a step.
@@ -90,12 +65,12 @@ pub struct Machine {
     pub(super) subsystem: Mutex<Subsystem>,
     pub(super) floating: Mutex<Floating>,
     pub(super) program: Arc<dyn Program>,
-    pub(super) answers: Mutex<VecDeque<GuestAnswer>>,
+    pub(super) questions: Mutex<Questions>,
+    pub(super) makeup: Makeup,
     processors: Vec<Place>,
     /// Service signals, the oldest first. The first one is in the image of processor 0.
     service_signals: Mutex<VecDeque<u32>>,
     configuration: ConfigurationName,
-    model: Model,
     running: AtomicBool,
     /// Who waits for a processor between two of its steps; the steps let them in first.
     visitors: AtomicU32,
@@ -132,17 +107,20 @@ impl Machine {
         devices: Vec<AttachedDevice>,
         storage: Storage,
     ) -> Self {
+        if block.facilities().has(Facility::KEY_REMOVAL) {
+            storage.remove_keys();
+        }
         let processors = 0..block.processor_count();
         Self {
             storage,
             subsystem: Mutex::new(Subsystem::new(block.name(), devices)),
             floating: Mutex::default(),
             program,
-            answers: Mutex::default(),
+            questions: Mutex::default(),
+            makeup: Makeup::new(block),
             processors: processors.map(Place::new).collect(),
             service_signals: Mutex::default(),
             configuration,
-            model: Model::default(),
             running: AtomicBool::new(false),
             visitors: AtomicU32::new(0),
             moments: Mutex::default(),
@@ -150,22 +128,7 @@ impl Machine {
         }
     }
 
-    /// The same as another model.
-    #[must_use]
-    pub fn with_model(self, model: Model) -> Self {
-        if model.has_facility(KEY_REMOVAL) {
-            self.storage.remove_keys();
-        }
-        Self { model, ..self }
-    }
-
-    /// The model that the guest sees.
-    #[must_use]
-    pub const fn model(&self) -> Model {
-        self.model
-    }
-
-    /// The number of processors.
+    /// The number of processors, in whatever standing.
     #[must_use]
     pub fn processor_count(&self) -> u16 {
         u16::try_from(self.processors.len()).unwrap_or(u16::MAX)
@@ -177,14 +140,15 @@ impl Machine {
         self.configuration
     }
 
-    /// Steps one processor; `None` when the VM is stopped or there is no such processor.
+    /// Steps one processor; `None` when the VM is stopped, or the processor is not attached or not
+    /// there at all.
     pub fn step_processor(&self, index: u16, now: Tick, budget: u32) -> Option<Step> {
         let processor = &self.processors.get(usize::from(index))?.processor;
         if self.visitors.load(Acquire) != 0 && self.running.load(Acquire) {
             return Some(Step { worked: 0, next_due: Some(now) });
         }
         let mut processor = lock(processor);
-        if !self.running.load(Acquire) {
+        if !self.running.load(Acquire) || !self.makeup.is_attached(index) {
             return None;
         }
         self.note_step(now);
@@ -251,24 +215,26 @@ impl Machine {
     }
 
     /// Tells the guest of an event, unless the answer is known without it: makes a service signal
-    /// pending, with a parameter of 1 to 4 in the order of the events.
-    pub fn tell(&self, event: GuestEvent) {
-        if let Some(answer) = self.program.answer(event) {
-            lock(&self.answers).push_back(answer);
-            return;
+    /// pending, with a parameter of 1 to 4 in the order of the events, and the number of the
+    /// question in front of it. Gives the ticket that the answer will have.
+    pub fn tell(&self, event: GuestEvent) -> u64 {
+        let ticket = lock(&self.questions).ask();
+        let parameter = parameter(event, ticket);
+        match self.program.answer(event) {
+            Some(answer) => lock(&self.questions).answer(u64::from(parameter), answer),
+            None => lock(&self.service_signals).push_back(parameter),
         }
-        let parameter = match event {
-            GuestEvent::MoveComing => 1,
-            GuestEvent::MoveAbandoned => 2,
-            GuestEvent::Moved => 3,
-            GuestEvent::NetworkUp => 4,
-        };
-        lock(&self.service_signals).push_back(parameter);
+        ticket
     }
 
-    /// The oldest answer of the guest that was not taken yet.
+    /// The oldest answer of the guest that was not taken yet, to whatever question.
     pub fn take_answer(&self) -> Option<GuestAnswer> {
-        lock(&self.answers).pop_front()
+        self.take_ticket().map(|(_, answer)| answer)
+    }
+
+    /// The same with the ticket of its question.
+    pub(super) fn take_ticket(&self) -> Option<(u64, GuestAnswer)> {
+        lock(&self.questions).take()
     }
 
     /// Writes the registers of one processor into `image`, between two of its steps.

@@ -230,6 +230,7 @@ impl World {
             target,
         );
         let (now, epoch) = (attempt.now, attempt.epoch);
+        source_machine.thaw();
         self.now = now;
         self.attempts += 1;
         let mut course = course;
@@ -341,8 +342,8 @@ impl<'w> Attempt<'w> {
         };
         let mut vm = VmPorts::new().with_monitor(Box::new(source_monitor));
         vm.install(Arc::clone(machine));
-        let mut source =
-            Driver::new(world.block, memory, self.ports(vm, here, ConsoleName::Source));
+        let block = machine.frozen(world.block);
+        let mut source = Driver::new(block, memory, self.ports(vm, here, ConsoleName::Source));
         let vacant = std::iter::repeat_with(DeviceEntry::vacant);
         let mut slots: Vec<_> = vacant.take(DEVICE_SLOTS).collect();
         let memory = TargetMemory {

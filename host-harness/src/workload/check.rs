@@ -42,6 +42,13 @@ pub fn check(machine: &Machine, plan: &GuestPlan, journal: Option<&FbaDisk>) -> 
     verdict
 }
 
+/// Whether a processor of the guest has left its work, so that it can be lost by a move.
+#[must_use]
+pub fn has_left(machine: &Machine, processor: ProcessorIndex) -> bool {
+    let mark = View::new(&machine.storage).word(system::mark_of(processor.get()));
+    mark.is_ok_and(|mark| mark != 0)
+}
+
 /// A look into storage that leaves no trace.
 struct View<'a> {
     storage: &'a Storage,
@@ -203,7 +210,7 @@ impl Case<'_> {
         self.verdict.counts.io_faults += self.view.own(BlockName::System, system::IO_FAULTS)?;
         for processor in 0..self.machine.processor_count() {
             let image = registers(self.machine, processor)?;
-            let right = initial_image(plan, processor);
+            let right = initial_image(self.machine, plan, processor);
             self.registers(processor, plan, &image, &right);
         }
         Ok(())

@@ -96,7 +96,7 @@ pub fn ipl(machine: &Machine, plan: &GuestPlan) -> Result<(), IplError> {
             processors::define(storage, processor)?;
         }
         machine
-            .restore(ProcessorIndex::new(processor), &initial_image(plan, processor))
+            .restore(ProcessorIndex::new(processor), &initial_image(machine, plan, processor))
             .map_err(|_| IplError::MachineRefuses)?;
     }
     Ok(())
@@ -197,8 +197,8 @@ pub(super) fn has_tasks(plan: &GuestPlan) -> bool {
 }
 
 /// The registers at IPL. [`super::check()`] compares what the guest does not change.
-pub(super) fn initial_image(plan: &GuestPlan, processor: u16) -> ProcessorImage {
-    let mut image = guest::initial_image(plan.seed, processor);
+pub(super) fn initial_image(machine: &Machine, plan: &GuestPlan, processor: u16) -> ProcessorImage {
+    let mut image = guest::initial_image(plan.seed, processor, &machine.facilities());
     if has_tasks(plan) {
         processors::begin(&mut image, plan.seed, processor);
     }

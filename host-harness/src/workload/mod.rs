@@ -7,8 +7,9 @@
 //!
 //! Source of truth: `nucleus` for where things are; the file of each workload for what it does.
 //! Invariants: processor 0 runs the system and all workloads but the hot set; the hot set runs
-//! on processor 1 if there is one, else on processor 0; the processors workload runs on each.
-//! Deliberately not here: threads and clocks; a guest is stepped by its machine.
+//! on processor 1 if there is one, else on processor 0; the processors workload runs on each; the
+//! work of a processor that a move takes away stands still until it is back. Deliberately not
+//! here: threads and clocks; a guest is stepped by its machine.
 
 mod check;
 mod hot_set;
@@ -31,7 +32,7 @@ mod system;
 mod tests;
 mod verdict;
 
-pub use check::check;
+pub use check::{check, has_left};
 pub use ipl::{IplError, ipl};
 pub use journal::JOURNAL_BLOCKS;
 pub use peer::{Peer, Sight};
@@ -39,7 +40,7 @@ pub use verdict::{Counts, Fault, Verdict};
 
 use std::sync::Arc;
 
-use monitor_core::units::{ConfigurationName, PageCount, SubchannelNumber, Tick};
+use monitor_core::units::{ConfigurationName, PageCount, ProcessorIndex, SubchannelNumber, Tick};
 
 use crate::machine::{Context, Exception, Fill, Program, ProtocolAddress, Step};
 use nucleus::{Block, BlockName, code};
@@ -245,8 +246,18 @@ fn runs_on(name: BlockName, processor: u16, processor_count: u16) -> bool {
     }
 }
 
+/// The processor without which the work of a kind stands still.
+#[must_use]
+pub fn serving(kind: Kind, processor_count: u16) -> ProcessorIndex {
+    let is_hot_set = matches!(kind, Kind::HotSet { .. });
+    ProcessorIndex::new(if is_hot_set { hot_set_processor(processor_count) } else { 0 })
+}
+
 /// The dispatcher: the system first, then the workloads of this processor in turn.
 fn main(context: &mut Context<'_>, budget: u32) -> Result<Step, Exception> {
+    if context.processor != 0 && system::leaves(context)? {
+        return Ok(Step::default());
+    }
     let system = if context.processor == 0 { system::run(context)? } else { Step::default() };
     let mut total = system.worked;
     let share = budget.div_ceil(8);

@@ -234,7 +234,7 @@ fn end_of(area: Area) -> Result<u64, IplError> {
         .ok_or(IplError::MemoryTooSmall { needed: PageCount::new(u64::MAX) })
 }
 
-/// The Prefix-area offsets that the guest's handlers and its IPL use.
+/// The prefix-area offsets that the guest's handlers and its IPL use.
 pub(super) mod low_core {
     /// External-interruption parameter, 4 bytes.
     pub(in super::super) const EXTERNAL_PARAMETER: u64 = 0x80;
@@ -266,4 +266,6 @@ pub(super) mod low_core {
     pub(in super::super) const PROGRAM_NEW: u64 = 0x1D0;
     /// I/O new PSW.
     pub(in super::super) const IO_NEW: u64 = 0x1F0;
+    /// A doubleword of the guest's own: not zero while its processor has left its work.
+    pub(in super::super) const HAS_LEFT: u64 = 0x200;
 }

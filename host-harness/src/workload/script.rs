@@ -5,9 +5,9 @@
 //!
 //! | event | actions |
 //! | --- | --- |
-//! | move coming | ETMDR01, MCS1002 to locked, ready; or ETMDR04, refused; or nothing |
-//! | move abandoned | MCS1002 back if it was locked, ready |
-//! | moved | ETMDR03, resumed |
+//! | move coming | ETMDR01, work taken from processors that are lost, MCS1002 to locked, ready; or ETMDR04, refused; or nothing |
+//! | move abandoned | processors to work again, MCS1002 back if it was locked, ready |
+//! | moved | processors that are there to work again, ETMDR03, resumed |
 //! | network up | each line announced and reported, MCS1002 back if it was locked, ready |
 //!
 //! Source of truth: VM2000 manual, guest messages of a live migration, to the letter. Invariant:
@@ -33,6 +33,12 @@ pub(super) enum Action {
     Announce(u64),
     /// Says that the LAN line with this number is active.
     Report(u64),
+    /// Tells the processors that the move takes away to leave their work.
+    Leave,
+    /// Waits until they have.
+    AwaitLeft,
+    /// Lets all processors that are operational go on with their work.
+    Return,
     /// Nothing in this step.
     Pass,
     /// Answers the monitor; the script has ended.
@@ -66,9 +72,10 @@ pub(super) fn action(event: GuestEvent, step: u64, facts: Facts) -> Action {
     }
     match (event, step) {
         (GuestEvent::MoveComing, _) => move_coming(step, facts),
-        (GuestEvent::MoveAbandoned, 0) => unlock(facts),
+        (GuestEvent::MoveAbandoned | GuestEvent::Moved, 0) => Action::Return,
+        (GuestEvent::MoveAbandoned, 1) => unlock(facts),
         (GuestEvent::MoveAbandoned, _) => Action::Answer(GuestAnswer::Ready),
-        (GuestEvent::Moved, 0) => Action::Finish,
+        (GuestEvent::Moved, 1) => Action::Finish,
         (GuestEvent::Moved, _) => Action::Answer(GuestAnswer::Resumed),
         (GuestEvent::NetworkUp, _) => match step.checked_sub(2 * facts.line_count) {
             None if step.is_multiple_of(2) => Action::Announce(step / 2),
@@ -82,8 +89,10 @@ pub(super) fn action(event: GuestEvent, step: u64, facts: Facts) -> Action {
 fn move_coming(step: u64, facts: Facts) -> Action {
     match (facts.manner, step) {
         (Manner::Accept, 0) => Action::Say(STARTED),
-        (Manner::Accept, 1) if facts.locked => Action::Pass,
-        (Manner::Accept, 1) => Action::Lock,
+        (Manner::Accept, 1) => Action::Leave,
+        (Manner::Accept, 2) => Action::AwaitLeft,
+        (Manner::Accept, 3) if facts.locked => Action::Pass,
+        (Manner::Accept, 3) => Action::Lock,
         (Manner::Accept, _) => Action::Answer(GuestAnswer::Ready),
         (Manner::Refuse, 0) => Action::Say(REJECTED),
         (Manner::Refuse, _) => Action::Answer(GuestAnswer::Refused),
@@ -112,9 +121,11 @@ pub(super) fn active(name: &str, vlan: bool) -> String {
     }
 }
 
-/// The event of the parameter that came with an external interruption.
+/// The event of the parameter that came with a service signal: four bits, behind as many with the
+/// number of the question.
 pub(super) fn event_of(parameter: u64) -> Option<GuestEvent> {
-    match parameter {
+    match parameter & 0xF {
+        _ if parameter > 0xFF => None,
         1 => Some(GuestEvent::MoveComing),
         2 => Some(GuestEvent::MoveAbandoned),
         3 => Some(GuestEvent::Moved),

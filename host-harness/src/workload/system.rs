@@ -10,13 +10,15 @@
 use monitor_core::{
     channel::{DeviceStatus, ScswControl},
     processor::Psw,
-    units::{SubchannelNumber, Tick},
-    vm::GuestAnswer,
+    units::{ProcessorIndex, SubchannelNumber, Tick},
+    vm::{GuestAnswer, ProcessorSet},
 };
 
 use super::{
     GuestPlan, Manner, journal, line_address, network,
-    nucleus::{Block, BlockName, CONSOLE_PAGE, LAN_PAGE, LINE_NAME_BYTES, LINE_TABLE, low_core},
+    nucleus::{
+        Block, BlockName, CONSOLE_PAGE, LAN_PAGE, LINE_NAME_BYTES, LINE_TABLE, low_core, prefix,
+    },
     processors,
     request::{self, Command, Owner},
     script::{self, Action, Facts},
@@ -27,9 +29,9 @@ use crate::machine::{
 
 /// Not zero when the subchannels have been enabled after IPL.
 const STARTED: u64 = 0;
-/// Events that wait: four bits each, the oldest rightmost.
+/// Service signals that wait: the parameter of each, 8 bits, the oldest rightmost.
 const QUEUE: u64 = 1;
-/// The event whose script runs, or zero.
+/// The parameter of the service signal whose script runs, or zero.
 const SCRIPT: u64 = 2;
 /// The next step of the script.
 const STEP: u64 = 3;
@@ -51,6 +53,8 @@ pub(super) const TIME_FAULTS: u64 = 10;
 pub(super) const STRAYS: u64 = 11;
 /// Requests of the script that failed.
 pub(super) const IO_FAULTS: u64 = 12;
+/// Processors that are to leave their work: bit `n` from the right is processor `n`.
+const LEAVING: u64 = 13;
 /// The server configuration that the guest runs on, as it knows: 24 bytes.
 const CONFIGURATION: u64 = 16;
 /// The server configuration at the VM's creation: 24 bytes.
@@ -121,7 +125,7 @@ fn service_signal(context: &Context<'_>) -> Result<(), Exception> {
     let is_known = script::event_of(event).is_some();
     let queue = block.get(QUEUE)?;
     let used_bits = u64::BITS - queue.leading_zeros();
-    match event.checked_shl(used_bits.next_multiple_of(4)) {
+    match event.checked_shl(used_bits.next_multiple_of(8)) {
         Some(entry) if is_known => block.set(QUEUE, queue | entry)?,
         Some(_) | None => block.add(STRAYS, 1)?,
     }
@@ -219,8 +223,8 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<Step, AddressFault> {
         if queue == 0 {
             return Ok(Step::default());
         }
-        block.set(SCRIPT, queue & 0xF)?;
-        block.set(QUEUE, queue >> 4)?;
+        block.set(SCRIPT, queue & 0xFF)?;
+        block.set(QUEUE, queue >> 8)?;
         block.set(STEP, 0)?;
     }
     if step_script(context, block)? {
@@ -279,6 +283,26 @@ fn step_script(context: &mut Context<'_>, block: Block<'_>) -> Result<bool, Addr
                 script::active(&entry.text::<LINE_NAME_BYTES>(0)?, entry.get(LINE_VLAN)? != 0);
             say(context, block, &text)?
         }
+        Action::Leave => {
+            // Those that are lost already have left before.
+            let departing = context.departing_processors().bits();
+            block.set(LEAVING, block.get(LEAVING)? | departing)?;
+            block.set(STEP, step + 1)?;
+            return Ok(true);
+        }
+        Action::AwaitLeft => {
+            if !has_everybody_left(context, block.get(LEAVING)?)? {
+                return Ok(false);
+            }
+            block.set(STEP, step + 1)?;
+            return Ok(true);
+        }
+        Action::Return => {
+            let operational = context.operational_processors().bits();
+            block.set(LEAVING, block.get(LEAVING)? & !operational)?;
+            block.set(STEP, step + 1)?;
+            return Ok(true);
+        }
         Action::Pass => {
             block.set(STEP, step + 1)?;
             return Ok(true);
@@ -297,6 +321,33 @@ fn step_script(context: &mut Context<'_>, block: Block<'_>) -> Result<bool, Addr
     Ok(true)
 }
 
+/// Where a processor says that it has left.
+pub(super) fn mark_of(processor: u16) -> u64 {
+    prefix(processor) + low_core::HAS_LEFT
+}
+
+fn has_everybody_left(context: &Context<'_>, leaving: u64) -> Result<bool, AddressFault> {
+    for processor in ProcessorSet::from_bits(leaving).iter() {
+        if context.storage.load(mark_of(processor.get()))? == 0 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Whether this processor is to do nothing. It comes here between two units of work, when it holds
+/// nothing that another one waits for, and all that it has to go on with is in its registers.
+pub(super) fn leaves(context: &Context<'_>) -> Result<bool, AddressFault> {
+    let leaving = Block::new(context.storage, BlockName::System).get(LEAVING)?;
+    let is_leaving =
+        ProcessorSet::from_bits(leaving).contains(ProcessorIndex::new(context.processor));
+    let mark = mark_of(context.processor);
+    if is_leaving != (context.storage.load(mark)? != 0) {
+        context.storage.store(mark, u64::from(is_leaving))?;
+    }
+    Ok(is_leaving)
+}
+
 /// Notes what an action has changed once its line is on the way.
 fn note(context: &Context<'_>, block: Block<'_>, action: Action) -> Result<(), AddressFault> {
     match action {
@@ -309,6 +360,9 @@ fn note(context: &Context<'_>, block: Block<'_>, action: Action) -> Result<(), A
         Action::Say(_)
         | Action::Announce(_)
         | Action::Report(_)
+        | Action::Leave
+        | Action::AwaitLeft
+        | Action::Return
         | Action::Pass
         | Action::Answer(_)
         | Action::End => Ok(()),
@@ -320,9 +374,10 @@ fn end_script(
     block: Block<'_>,
     answer: Option<GuestAnswer>,
 ) -> Result<bool, AddressFault> {
+    let parameter = block.get(SCRIPT)?;
     block.set(SCRIPT, 0)?;
     if let Some(answer) = answer {
-        context.call_monitor(answer);
+        context.call_monitor(parameter, answer);
     }
     Ok(true)
 }

@@ -141,6 +141,7 @@ impl Rig {
         let index = VmIndex::new(12).unwrap();
         let name = VmName::new("VM12PROD").unwrap();
         let block = VmBlock::new(index, name, pages, processor_count).unwrap();
+        let block = block.with_facilities(guest::FACILITIES);
         let configuration = ConfigurationName::new(configuration).unwrap();
         let machine = Machine::new(&block, configuration, plan.program(), devices);
         let now = shared.map_or(1000, |rig| rig.now);

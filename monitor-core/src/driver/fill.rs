@@ -8,10 +8,11 @@ use super::VmPorts;
 use crate::{
     channel::SubchannelImage,
     device::{Conduct, DeviceDescriptor},
+    fmt::warning,
     memory::PageRun,
     processor::ProcessorImage,
     units::{DeviceSlot, ProcessorIndex},
-    vm::MachineImage,
+    vm::{FacilityList, MachineImage},
     wire::{
         emit_machine, emit_processor, emit_subchannel,
         pages::{begin_keys, begin_pages, keys_body_bytes, pages_body_bytes, with_content},
@@ -46,15 +47,21 @@ fn key_bytes<V: VmPorts>(vm: &mut V, run: PageRun, keys: &mut [u8]) -> Option<()
     if vm.has_keys() { vm.keys_out(run, keys).ok() } else { Some(()) }
 }
 
-/// One processor.
+/// One processor, unless it has state that the target was not asked for: in rehearsal already, so
+/// that it is not found out when the guest is stopped.
 pub(super) fn processor<V: VmPorts>(
     vm: &mut V,
+    given: &FacilityList,
     index: ProcessorIndex,
     rehearsal: bool,
     body: &mut [u8],
 ) -> Option<usize> {
     let mut image = ProcessorImage::initial();
     vm.capture(index, &mut image).ok()?;
+    if let Some(facility) = image.needs().first_missing_in(given) {
+        warning!("a processor has state of facility {}, which its VM lacks", facility.number());
+        return None;
+    }
     let blocks = emit_processor(index, rehearsal, body)?;
     image.emit(blocks).ok()?.checked_add(4)
 }

@@ -20,8 +20,11 @@ use crate::{
     },
     ports::{Checksum, ClusterDirectory, ErrorKind, Link, OperatorConsole, PortError},
     units::{ByteCount, Sequence, Tick},
-    vm::{DirectoryAnswer, Findings, Operation, VmBlock},
-    wire::{Frame, Header, emit_definition, emit_device, pages, parse_findings},
+    vm::{DirectoryAnswer, Findings, GuestEvent, Operation, VmBlock},
+    wire::{
+        DecodeError, Fault, Field, Frame, Header, emit_definition, emit_device, pages,
+        parse_findings,
+    },
 };
 
 /// The memory that is lent to a source driver.
@@ -290,6 +293,12 @@ where
         let parsed = Frame::parse(kind, self.stream.body()).and_then(|frame| {
             if matches!(frame, Frame::Findings(_)) {
                 parse_findings(self.stream.body(), &mut self.findings)?;
+                let (attached, surplus) =
+                    (self.definition.processors().attached(), self.findings.surplus());
+                // What is taken is there, and something is left.
+                if !surplus.without(attached).is_empty() || attached.without(surplus).is_empty() {
+                    return Err(DecodeError::new(Fault::OutOfRange, Field::Blocked));
+                }
             }
             Ok(frame)
         });
@@ -358,10 +367,7 @@ where
                 let collected = self.ports.vm.collect(&self.pages, &self.keys);
                 collected.is_err().then_some(Input::Failed(Operation::TrackChanges))
             }
-            Effect::Tell(event) => {
-                let told = self.ports.vm.start_tell(event);
-                told.is_err().then_some(Input::Failed(Operation::TellGuest))
-            }
+            Effect::Tell(event) => self.tell(event),
             Effect::ReadRecord => {
                 let asked = self.ports.directory.start_read(self.definition.name());
                 asked.is_err().then_some(Input::Directory(DirectoryAnswer::Unreachable))
@@ -400,6 +406,15 @@ where
         if let Some(input) = failed {
             self.feed(now, input);
         }
+    }
+
+    /// Tells the guest; of a coming move together with what it takes from it.
+    fn tell(&mut self, event: GuestEvent) -> Option<Input> {
+        let vm = &mut self.ports.vm;
+        let is_told = (event != GuestEvent::MoveComing
+            || vm.foretell(self.findings.surplus()).is_ok())
+            && vm.start_tell(event).is_ok();
+        (!is_told).then_some(Input::Failed(Operation::TellGuest))
     }
 
     fn start_operation(&mut self, now: Tick, operation: Operation) -> Option<Input> {
@@ -474,7 +489,8 @@ where
             Frame::Pages(run) => fill::pages(&mut self.ports.vm, run, body),
             Frame::Keys(run) => fill::keys(&mut self.ports.vm, run, body),
             Frame::Processor { index, rehearsal } => {
-                fill::processor(&mut self.ports.vm, index, rehearsal, body)
+                let given = self.definition.facilities();
+                fill::processor(&mut self.ports.vm, &given, index, rehearsal, body)
             }
             Frame::Subchannel(slot) => {
                 let device = self.devices.get(usize::from(slot.get())).map(|it| it.descriptor);

@@ -23,7 +23,7 @@ use crate::{
     ports::{Checksum, ClusterDirectory, Link, OperatorConsole, PortError},
     processor::ProcessorImage,
     units::{Sequence, Tick},
-    vm::{DirectoryAnswer, Findings, MachineImage, Operation, VmBlock},
+    vm::{DirectoryAnswer, FacilityList, Findings, MachineImage, Operation, VmBlock},
     wire::{
         DecodeError, Fault, Field, Frame, Header, device_body, emit_findings, machine_body, pages,
         parse_definition, processor_body, subchannel_body,
@@ -405,12 +405,25 @@ where
             return Input::Failed(Operation::CheckVm);
         };
         let mut descriptors = entries.iter().map(|entry| entry.descriptor);
-        match self.ports.vm.check(block, &mut descriptors, &mut self.findings) {
+        let block = *block;
+        match self.ports.vm.check(&block, &mut descriptors, &mut self.findings) {
             Ok(()) => {
+                self.fit_processors(block);
                 let listed = u16::try_from(self.findings.listed().len()).unwrap_or(u16::MAX);
                 Input::Checked(listed)
             }
             Err(_) => Input::Failed(Operation::CheckVm),
+        }
+    }
+
+    /// From here on the definition has the processors as they will stand on this SU, and the source
+    /// learns which of them are blocked by that. An SU without any has found an obstacle.
+    fn fit_processors(&mut self, block: VmBlock) {
+        let here = block.processors().fitted(self.findings.pool());
+        if let Some(fitted) = here.and_then(|here| block.with_processors(here).ok()) {
+            let attached = block.processors().attached();
+            self.findings.set_surplus(attached.common(fitted.processors().blocked()));
+            self.definition = Some(fitted);
         }
     }
 
@@ -430,6 +443,7 @@ where
     /// Stores the bulk of the frame in the receive buffer.
     #[expect(clippy::wildcard_enum_match_arm, reason = "only what has bulk can be stored")]
     fn store(&mut self, sequence: u64, frame: Frame) -> Input {
+        let given = self.definition.map_or(FacilityList::EMPTY, |block| block.facilities());
         let vm = &mut self.ports.vm;
         let body = self.stream.body();
         let stored = match frame {
@@ -438,6 +452,8 @@ where
             Frame::Processor { index, .. } => processor_body(body)
                 .ok()
                 .and_then(|(_, _, blocks)| ProcessorImage::parse(blocks).ok())
+                // The check was for what the definition says, and for no more.
+                .filter(|image| image.needs().is_subset_of(&given))
                 .is_some_and(|image| vm.restore(index, &image).is_ok()),
             Frame::Machine { .. } => machine_body(body)
                 .ok()

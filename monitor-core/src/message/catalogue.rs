@@ -139,4 +139,6 @@ catalogue! {
         "LIVE MIGRATION OF VM {vm} TO TARGET SU '{target}' NOT POSSIBLE";
     Self::DetachWarning { .. }, 2471 Warning NumberDocumented
         "DEVICE '{device}' WILL BE DETACHED FROM VM {vm} AT LIVE MIGRATION TO TARGET SU '{target}'";
+    Self::ProcessorsBlocked(_), 2472 Warning Own
+        "{count} PROCESSORS OF VM {vm} WILL BE BLOCKED AT LIVE MIGRATION TO TARGET SU '{target}'";
 }

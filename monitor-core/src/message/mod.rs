@@ -18,7 +18,7 @@ pub use render::{Line, render};
 
 use crate::{
     units::{Epoch, Mnemonic, SuName, VmIndex, VmName},
-    vm::{Finding, Reason},
+    vm::{Finding, ProcessorSet, Reason},
 };
 
 /// Whom a notice is about.
@@ -114,6 +114,8 @@ pub enum Notice {
     MoreFindings(u16),
     /// VMS2461, source: the verdict of a check that found obstacles.
     NotPossible,
+    /// VMS2472, source: a move will block these processors of the VM, since the target has fewer.
+    ProcessorsBlocked(ProcessorSet),
     /// VMS2471, source: a move will take this device from the VM.
     DetachWarning {
         /// The device.

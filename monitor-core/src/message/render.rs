@@ -2,7 +2,7 @@
 //!
 //! Source of truth: the console lines of VM2000 (`% VMS2450 …`): a VM is shown as
 //! `(index,name)`, a reason of rejection as the code of its message and, after a comma, the
-//! device concerned. Invariants: rendering never fails; a line is ASCII, and cut where it were too
+//! device or the facility concerned. Invariants: rendering never fails; a line is ASCII, and cut where it were too
 //! long. Deliberately not here: the texts.
 
 use core::fmt::{self, Write};
@@ -85,6 +85,7 @@ fn write_own(line: &mut impl Write, notice: Notice) -> fmt::Result {
         | Notice::DetachWarning { device } => line.write_str(device.as_str()),
         Notice::Rejected { finding, .. } => write_finding(line, finding),
         Notice::MoreFindings(count) => write!(line, "{count}"),
+        Notice::ProcessorsBlocked(set) => write!(line, "{}", set.count()),
         Notice::HeldForTarget(epoch) | Notice::ClaimedByTarget(epoch) => write!(line, "{epoch}"),
         Notice::MigrationStarted
         | Notice::MigrationCompleted
@@ -116,7 +117,7 @@ fn write_vm(line: &mut impl Write, parties: &Parties) -> fmt::Result {
     }
 }
 
-/// Writes `VMS4011`, or `VMS4034,9920` when a device is concerned.
+/// Writes `VMS4011`, `VMS4034,9920` when a device is concerned, or `VMS2410,129` for a facility.
 fn write_finding(line: &mut impl Write, finding: Finding) -> fmt::Result {
     write!(line, "VMS{:04}", finding.obstacle.code())?;
     if finding.device.is_empty() {
@@ -137,7 +138,7 @@ mod tests {
     use super::*;
     use crate::{
         units::{Epoch, Mnemonic, SuName, VmIndex, VmName},
-        vm::{Obstacle, Reason},
+        vm::{Obstacle, ProcessorSet, Reason},
     };
 
     fn parties(index: u8, name: &str, source: &str, target: &str) -> Parties {
@@ -193,6 +194,7 @@ mod tests {
             Notice::MoreFindings(u16::MAX),
             Notice::NotPossible,
             Notice::DetachWarning { device },
+            Notice::ProcessorsBlocked(ProcessorSet::from_bits(u64::MAX)),
         ];
         for reason in Reason::ALL {
             notices.push(Notice::MigrationAborted(reason));

@@ -43,7 +43,7 @@ pub mod policy;
 mod source;
 mod target;
 
-pub use admit::admit;
+pub use admit::{Circumstances, Offer, admit, admit_incoming};
 pub use attempt::{Attempt, Coordination, Limits, Reception, SourceLoan, TargetLoan};
 pub use effect::{Effect, STEP_EFFECTS};
 pub use input::{Arrival, Input, InputKind, LinkFault, StepError};

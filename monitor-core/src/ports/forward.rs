@@ -14,7 +14,9 @@ use crate::{
     memory::{DirtyBitmap, PageRun},
     processor::ProcessorImage,
     units::{DeviceSlot, Epoch, PageCount, ProcessorIndex, VmName},
-    vm::{DirectoryAnswer, Findings, MachineImage, MigrationMark, Ownership, VmBlock},
+    vm::{
+        DirectoryAnswer, Findings, MachineImage, MigrationMark, Ownership, ProcessorSet, VmBlock,
+    },
 };
 
 /// Passes methods of a trait on to what a reference refers to.
@@ -80,6 +82,7 @@ forward! { GuestProcessors:
 }
 
 forward! { GuestEvents:
+    fn foretell(&mut self, surplus: ProcessorSet) -> Done<(), Self>;
     fn start_tell(&mut self, event: GuestEvent) -> Done<(), Self>;
 }
 

@@ -13,7 +13,9 @@ use crate::{
 
 /// The monitor's list of VMs and its storage for them.
 pub trait VmHost: ErrorType {
-    /// Holds the announced VM against this SU and reports every obstacle. Changes nothing.
+    /// Holds the announced VM against this SU, reports every obstacle, and notes how many
+    /// processors the VM can use here ([`Findings::set_pool`]). Changes nothing.
+    /// [`crate::migrate::admit_incoming`] is the part of it that needs no books.
     ///
     /// # Errors
     /// Fails when the check itself cannot be made.
@@ -24,8 +26,8 @@ pub trait VmHost: ErrorType {
         findings: &mut Findings,
     ) -> Result<(), Self::Error>;
 
-    /// Starts to set up the VM: control block, storage (touched, zero), processors; ends with
-    /// `Operation::BuildVm`.
+    /// Starts to set up the VM: control block, storage (touched, zero), processors, which stand
+    /// on this SU as `definition` says; ends with `Operation::BuildVm`.
     ///
     /// # Errors
     /// Fails when it cannot be tried; nothing is left behind then.

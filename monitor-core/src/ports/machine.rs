@@ -11,7 +11,7 @@ use crate::{
     device::DeviceDescriptor,
     processor::ProcessorImage,
     units::{DeviceSlot, Epoch, ProcessorIndex},
-    vm::MachineImage,
+    vm::{MachineImage, ProcessorSet},
 };
 
 pub use crate::vm::{GuestAnswer, GuestEvent, Operation};
@@ -36,7 +36,8 @@ pub trait Completions {
 
 /// The virtual processors of the VM, and what belongs to all of them.
 pub trait GuestProcessors: ErrorType {
-    /// The number of virtual processors.
+    /// The number of virtual processors, in whatever standing. The registers of one that is
+    /// detached or blocked are captured and restored as those of the others.
     fn processor_count(&self) -> u16;
 
     /// Starts to stop all processors; ends with [`Operation::StopProcessors`].
@@ -45,7 +46,8 @@ pub trait GuestProcessors: ErrorType {
     /// Fails when they cannot be stopped; they go on running then.
     fn start_stop(&mut self) -> Result<(), Self::Error>;
 
-    /// Starts all processors; ends with [`Operation::ResumeProcessors`]. Overtakes a stop that is
+    /// Starts all processors that are attached on this SU; ends with
+    /// [`Operation::ResumeProcessors`]. Overtakes a stop that is
     /// under way, whose completion still comes.
     ///
     /// # Errors
@@ -84,8 +86,17 @@ pub trait GuestProcessors: ErrorType {
     fn restore_machine(&mut self, image: &MachineImage) -> Result<(), Self::Error>;
 }
 
-/// What the monitor tells the guest, and hears from it.
+/// What the monitor tells the guest, and hears from it. An answer belongs to one question: one that
+/// comes to what an earlier attempt has asked is not reported, or a guest would seem to be ready
+/// that is not.
 pub trait GuestEvents: ErrorType {
+    /// Notes which processors the guest loses by the move that it is told of next, so that it can
+    /// ask and leave them before it answers; empty for none.
+    ///
+    /// # Errors
+    /// Fails when the guest cannot learn it.
+    fn foretell(&mut self, surplus: ProcessorSet) -> Result<(), Self::Error>;
+
     /// Tells the guest of `event`; ends with one [`Completion::Guest`], perhaps never when the
     /// guest is silent: the machine keeps a deadline.
     ///

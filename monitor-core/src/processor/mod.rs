@@ -8,6 +8,7 @@
 
 mod encoding;
 mod image;
+mod needs;
 mod psw;
 mod status;
 

@@ -8,9 +8,13 @@ use core::fmt;
 
 use bitflags::bitflags;
 
-use super::state::{Activity, VmState};
+use super::{
+    facility::FacilityList,
+    processors::Processors,
+    state::{Activity, VmState},
+};
 use crate::{
-    limits::{GUEST_PAGES_MAX, PROCESSORS_MAX},
+    limits::GUEST_PAGES_MAX,
     units::{ConfigurationName, PageCount, PoolName, VmIndex, VmName},
 };
 
@@ -87,7 +91,9 @@ pub struct VmBlock {
     index: VmIndex,
     name: VmName,
     memory: PageCount,
-    processor_count: u16,
+    processors: Processors,
+    facilities: FacilityList,
+    cpu_id: u64,
     cpu_quota_hundredths: u16,
     cpu_limit_hundredths: u16,
     group: PoolName,
@@ -98,7 +104,8 @@ pub struct VmBlock {
 }
 
 impl VmBlock {
-    /// A VM that was just created: INIT-ONLY, quota 1, no limit, no group, no privilege.
+    /// A VM that was just created: INIT-ONLY, all processors attached, no facility, quota 1, no
+    /// limit, no group, no privilege.
     ///
     /// # Errors
     /// Names the attribute that is wrong.
@@ -114,14 +121,14 @@ impl VmBlock {
         if memory.get() == 0 || memory.get() > GUEST_PAGES_MAX {
             return Err(BlockError::Memory);
         }
-        if processor_count == 0 || processor_count > PROCESSORS_MAX {
-            return Err(BlockError::Processors);
-        }
+        let processors = Processors::new(processor_count).ok_or(BlockError::Processors)?;
         Ok(Self {
             index,
             name,
             memory,
-            processor_count,
+            processors,
+            facilities: FacilityList::EMPTY,
+            cpu_id: 0,
             cpu_quota_hundredths: QUOTA_HUNDREDTHS_DEFAULT,
             cpu_limit_hundredths: LIMIT_HUNDREDTHS_MAX,
             group: PoolName::EMPTY,
@@ -130,6 +137,29 @@ impl VmBlock {
             migration_count: 0,
             state: VmState::new(Activity::InitOnly),
         })
+    }
+
+    /// The same with its processors standing so.
+    ///
+    /// # Errors
+    /// `Processors` when they are another number.
+    pub fn with_processors(self, processors: Processors) -> Result<Self, BlockError> {
+        if processors.count() != self.processors.count() {
+            return Err(BlockError::Processors);
+        }
+        Ok(Self { processors, ..self })
+    }
+
+    /// The same with the facilities that its guest was given at its start.
+    #[must_use]
+    pub const fn with_facilities(self, facilities: FacilityList) -> Self {
+        Self { facilities, ..self }
+    }
+
+    /// The same with this CPU identification.
+    #[must_use]
+    pub const fn with_cpu_id(self, cpu_id: u64) -> Self {
+        Self { cpu_id, ..self }
     }
 
     /// The same with this CPU quota, in hundredths.
@@ -202,10 +232,28 @@ impl VmBlock {
         self.memory
     }
 
-    /// Virtual processors.
+    /// Number of virtual processors, in whatever standing.
     #[must_use]
     pub const fn processor_count(&self) -> u16 {
-        self.processor_count
+        self.processors.count()
+    }
+
+    /// Virtual processors, each with its standing on the SU where the VM is.
+    #[must_use]
+    pub const fn processors(&self) -> Processors {
+        self.processors
+    }
+
+    /// Facilities that the guest was given at its start, and keeps.
+    #[must_use]
+    pub const fn facilities(&self) -> FacilityList {
+        self.facilities
+    }
+
+    /// The doubleword that STORE CPU ID shows to the guest: that of its start, wherever it is.
+    #[must_use]
+    pub const fn cpu_id(&self) -> u64 {
+        self.cpu_id
     }
 
     /// CPU quota in hundredths.
@@ -254,6 +302,7 @@ impl VmBlock {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::PROCESSORS_MAX;
 
     fn block(pages: u64, processors: u16) -> Result<VmBlock, BlockError> {
         let name = VmName::new("VM12PROD").unwrap();
@@ -272,6 +321,15 @@ mod tests {
         assert_eq!(vm.with_cpu_quota_hundredths(0), Err(BlockError::Quota));
         assert_eq!(vm.with_cpu_quota_hundredths(10_000), Err(BlockError::Quota));
         assert_eq!(vm.with_cpu_limit_hundredths(10_001), Err(BlockError::Limit));
+    }
+
+    #[test]
+    fn processors_of_another_number_are_refused() {
+        let vm = block(1, 2).unwrap();
+        let other = Processors::new(3).unwrap();
+        assert_eq!(vm.with_processors(other), Err(BlockError::Processors));
+        let narrow = vm.processors().fitted(1).unwrap();
+        assert_eq!(vm.with_processors(narrow).map(|vm| vm.processors()), Ok(narrow));
     }
 
     #[test]

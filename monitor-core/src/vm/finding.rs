@@ -1,12 +1,19 @@
 //! Findings of the check before a move: every obstacle at once, each with its message code.
 //!
 //! Source of truth: VM2000 manual, CHECK-VM-MIGRATION (message VMS2404, insert REASON: the code
-//! of the underlying message, and the mnemonic of the device concerned). Invariant: the list is
-//! bounded; obstacles beyond the bound are counted.
+//! of the underlying message, and the mnemonic of the device concerned; this library puts the
+//! number of a missing facility there too). Invariant: the list is bounded; obstacles beyond the
+//! bound are counted.
 
-use heapless::Vec;
+use core::fmt::Write;
 
-use crate::{limits::FINDINGS_MAX, units::Mnemonic};
+use heapless::{String, Vec};
+
+use super::{facility::Facility, processors::ProcessorSet};
+use crate::{
+    limits::{FINDINGS_MAX, PROCESSORS_MAX},
+    units::Mnemonic,
+};
 
 /// One obstacle to a move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -14,7 +21,7 @@ use crate::{limits::FINDINGS_MAX, units::Mnemonic};
 pub struct Finding {
     /// What is in the way.
     pub obstacle: Obstacle,
-    /// The device concerned; empty when it concerns no device.
+    /// The device concerned, or the number of the facility; empty when it concerns neither.
     pub device: Mnemonic,
 }
 
@@ -31,7 +38,8 @@ pub enum Obstacle {
     MonitorVm = 2405,
     /// VMS2406: the SU serves another incoming or outgoing migration.
     OtherMigration = 2406,
-    /// VMS2410: the two monitors have no version of the protocol in common, or lack a facility.
+    /// VMS2410: the two monitors have no version of the protocol in common, or the target lacks a
+    /// facility that the guest was given.
     Incompatible = 2410,
     /// VMS2437: the device is exclusively assigned to another VM on the target.
     DeviceHeld = 2437,
@@ -84,17 +92,25 @@ impl Obstacle {
 }
 
 /// All obstacles that one check found.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Findings {
     listed: Vec<Finding, FINDINGS_MAX>,
     unlisted: u16,
+    pool: u16,
+    surplus: ProcessorSet,
+}
+
+impl Default for Findings {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Findings {
     /// No finding yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self { listed: Vec::new(), unlisted: 0 }
+        Self { listed: Vec::new(), unlisted: 0, pool: PROCESSORS_MAX, surplus: ProcessorSet::EMPTY }
     }
 
     /// Adds an obstacle that concerns no device.
@@ -107,6 +123,15 @@ impl Findings {
         self.push(Finding { obstacle, device });
     }
 
+    /// Adds an obstacle that concerns a facility.
+    pub fn add_facility(&mut self, obstacle: Obstacle, facility: Facility) {
+        let mut number = String::<3>::new();
+        // A number of 8 bits has three digits at most, which are printable ASCII.
+        let is_written = write!(number, "{facility}").is_ok();
+        let number = Mnemonic::new(&number).filter(|_| is_written);
+        self.push(Finding { obstacle, device: number.unwrap_or(Mnemonic::EMPTY) });
+    }
+
     /// Adds a finding; beyond the bound it is only counted.
     pub fn push(&mut self, finding: Finding) {
         if self.listed.push(finding).is_err() {
@@ -117,6 +142,29 @@ impl Findings {
     /// Notes that the peer found this many more than it listed.
     pub const fn set_unlisted(&mut self, count: u16) {
         self.unlisted = count;
+    }
+
+    /// Notes how many processors the SU has for the VM; as many as a VM can have if nobody says.
+    pub const fn set_pool(&mut self, count: u16) {
+        self.pool = count;
+    }
+
+    /// How many processors the SU has for the VM.
+    #[must_use]
+    pub const fn pool(&self) -> u16 {
+        self.pool
+    }
+
+    /// Notes which processors, attached at the source, will be blocked at the target. They are no
+    /// obstacle, but the guest has to know before.
+    pub const fn set_surplus(&mut self, processors: ProcessorSet) {
+        self.surplus = processors;
+    }
+
+    /// Which processors, attached at the source, will be blocked at the target.
+    #[must_use]
+    pub const fn surplus(&self) -> ProcessorSet {
+        self.surplus
     }
 
     /// The listed findings, in the order in which they were found.
@@ -139,7 +187,6 @@ impl Findings {
 
     /// Forgets all findings.
     pub fn clear(&mut self) {
-        self.listed.clear();
-        self.unlisted = 0;
+        *self = Self::new();
     }
 }

@@ -7,7 +7,9 @@ use super::error::{DecodeError, Fault, Field};
 use super::field::{Reader, Writer};
 use crate::{
     units::{PageCount, VmIndex},
-    vm::{Activity, BlockError, Privileges, VmBlock, VmState},
+    vm::{
+        Activity, BlockError, FacilityList, Privileges, ProcessorSet, Processors, VmBlock, VmState,
+    },
 };
 
 /// Writes `block`; gives the number of bytes, or `None` when there is not enough room.
@@ -27,6 +29,10 @@ pub fn emit_definition(block: &VmBlock, target: &mut [u8]) -> Option<usize> {
     writer.text(&block.name());
     writer.text(&block.group());
     writer.text(&block.initial_configuration());
+    writer.u64(block.processors().detached().bits());
+    writer.u64(block.processors().blocked().bits());
+    block.facilities().words().into_iter().for_each(|word| writer.u64(word));
+    writer.u64(block.cpu_id());
     writer.finish()
 }
 
@@ -41,7 +47,7 @@ pub fn parse_definition(body: &[u8]) -> Result<VmBlock, DecodeError> {
     let index = VmIndex::new(reader.u8(Field::VmIndex)?).ok_or(range(Field::VmIndex))?;
     let activity =
         Activity::from_code(reader.u8(Field::VmState)?).ok_or(unknown(Field::VmState))?;
-    let processors = reader.u16(Field::ProcessorCount)?;
+    let count = reader.u16(Field::ProcessorCount)?;
     let quota = reader.u16(Field::Quota)?;
     let limit = reader.u16(Field::Limit)?;
     let privileges =
@@ -57,9 +63,20 @@ pub fn parse_definition(body: &[u8]) -> Result<VmBlock, DecodeError> {
     let name = reader.text(Field::VmName)?;
     let group = reader.text(Field::GroupName)?;
     let configuration = reader.text(Field::Configuration)?;
+    let detached = ProcessorSet::from_bits(reader.u64(Field::Detached)?);
+    let blocked = ProcessorSet::from_bits(reader.u64(Field::Blocked)?);
+    let mut facilities = [0; 4];
+    for word in &mut facilities {
+        *word = reader.u64(Field::Facilities)?;
+    }
+    let cpu_id = reader.u64(Field::CpuId)?;
     reader.finish()?;
     let state = VmState::new(activity).with_diff(diff);
-    VmBlock::new(index, name, memory, processors)
+    let block = VmBlock::new(index, name, memory, count).map_err(|error| range(field_of(error)))?;
+    let processors =
+        Processors::standing_so(count, detached, blocked).ok_or(range(Field::Blocked))?;
+    block
+        .with_processors(processors)
         .and_then(|block| block.with_cpu_quota_hundredths(quota))
         .and_then(|block| block.with_cpu_limit_hundredths(limit))
         .map_err(|error| range(field_of(error)))
@@ -69,6 +86,8 @@ pub fn parse_definition(body: &[u8]) -> Result<VmBlock, DecodeError> {
                 .with_group(group)
                 .with_initial_configuration(configuration)
                 .with_migration_count(migrations)
+                .with_facilities(FacilityList::new(facilities))
+                .with_cpu_id(cpu_id)
                 .with_state(state)
         })
 }

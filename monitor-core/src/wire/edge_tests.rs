@@ -18,7 +18,10 @@ use crate::{
         DeviceSlot, Epoch, GroupNumber, Incarnation, Micros, PageCount, ProcessorIndex, Sequence,
         StreamId, VmIndex, VmName,
     },
-    vm::{Activity, Findings, Obstacle, Reason, VmBlock, VmState},
+    vm::{
+        Activity, FacilityList, Findings, Obstacle, ProcessorSet, Processors, Reason, VmBlock,
+        VmState,
+    },
 };
 
 /// A header of a frame with a body of so many bytes.
@@ -48,6 +51,7 @@ fn findings_body(count: usize) -> Vec<u8> {
     let mut body = vec![];
     body.extend(u16::try_from(count).unwrap().to_be_bytes());
     body.extend([0, 3]);
+    body.extend([0; 8]);
     for _ in 0..count {
         body.extend(Obstacle::MemoryShort.code().to_be_bytes());
         body.extend([0; 6]);
@@ -78,6 +82,27 @@ fn definition_says_whether_the_configuration_differs() {
         body[10] = 2;
         let refused = DecodeError::new(Fault::Unknown, Field::Diff);
         assert_eq!(parse_definition(&body[..length]), Err(refused));
+    }
+}
+
+#[test]
+fn definition_carries_standings_facilities_and_cpu_id_and_refuses_what_contradicts_itself() {
+    let (index, name) = (VmIndex::new(12).unwrap(), VmName::new("VM12PROD").unwrap());
+    let set = ProcessorSet::from_bits;
+    let processors = Processors::standing_so(4, set(0b0010), set(0b1000)).unwrap();
+    let block = VmBlock::new(index, name, PageCount::new(64), 4)
+        .and_then(|block| block.with_processors(processors))
+        .unwrap()
+        .with_facilities(FacilityList::new([1, 2, 3, 4]))
+        .with_cpu_id(0xFF01_2345_2827_0000);
+    let mut body = [0; 256];
+    let length = emit_definition(&block, &mut body).unwrap();
+    assert_eq!(parse_definition(&body[..length]), Ok(block));
+    let refused = Err(DecodeError::new(Fault::OutOfRange, Field::Blocked));
+    // Processor 4 does not exist, 1 is detached, and one at least has to be left.
+    for blocked in [0b1_0000, 0b0010, 0b1101] {
+        body[82] = blocked;
+        assert_eq!(parse_definition(&body[..length]), refused);
     }
 }
 

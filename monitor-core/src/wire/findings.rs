@@ -8,7 +8,7 @@ use super::field::{Reader, Writer};
 use crate::{
     limits::FINDINGS_MAX,
     units::Mnemonic,
-    vm::{Finding, Findings, Obstacle},
+    vm::{Finding, Findings, Obstacle, ProcessorSet},
 };
 
 /// Writes `findings`; gives the number of bytes, or `None` when there is not enough room.
@@ -17,6 +17,7 @@ pub fn emit_findings(findings: &Findings, target: &mut [u8]) -> Option<usize> {
     let mut writer = Writer::new(target);
     writer.u16(u16::try_from(findings.listed().len()).ok()?);
     writer.u16(findings.unlisted());
+    writer.u64(findings.surplus().bits());
     for finding in findings.listed() {
         writer.u16(finding.obstacle.code());
         writer.text(&finding.device);
@@ -37,6 +38,7 @@ pub fn parse_findings(body: &[u8], findings: &mut Findings) -> Result<(), Decode
     }
     findings.clear();
     findings.set_unlisted(reader.u16(Field::FindingCount)?);
+    findings.set_surplus(ProcessorSet::from_bits(reader.u64(Field::Blocked)?));
     for _ in 0..count {
         let code = reader.u16(Field::FindingCode)?;
         let obstacle = Obstacle::from_code(code)

@@ -15,8 +15,8 @@ use monitor_core::{
     },
     units::{Incarnation, PageNumber, StreamId, Tick},
     vm::{
-        Activity, DirectoryAnswer, Disposition, Findings, MigrationMark, Obstacle, Operation,
-        Reason,
+        Activity, DirectoryAnswer, Disposition, Findings, GuestAnswer, MigrationMark, Obstacle,
+        Operation, ProcessorSet, Reason,
     },
     wire::{Frame, FrameType, LoadState, Status},
 };
@@ -64,6 +64,10 @@ pub struct SourceEnd {
     is_stopped: bool,
     /// Whether the journal can be written.
     has_journal: bool,
+    /// What the guest loses by the move.
+    surplus: ProcessorSet,
+    /// Whether it has left that.
+    has_left: bool,
     breach: Option<&'static str>,
 }
 
@@ -103,6 +107,8 @@ impl SourceEnd {
             is_marked: false,
             is_stopped: false,
             has_journal: true,
+            surplus: ProcessorSet::EMPTY,
+            has_left: false,
             breach: None,
         }
     }
@@ -115,13 +121,14 @@ impl SourceEnd {
     }
 
     /// Whether the search is to go on from here. The consent that one attempt needs decides only
-    /// about the preparation; what follows, the attempt that does not need it shows as well.
+    /// about the preparation, and so does the loss of processors; what follows, the attempt that
+    /// has neither shows as well.
     #[must_use]
     pub fn is_within_bounds(&self) -> bool {
         let copies = (SourcePhase::Precopy..=SourcePhase::Releasing).contains(&self.phase());
         let is_shown_elsewhere = self.attempt.activity == Activity::Running
             && self.attempt.coordination == Coordination::Required;
-        !(copies && is_shown_elsewhere)
+        !(copies && (is_shown_elsewhere || !self.surplus.is_empty()))
     }
 
     fn with_loan<R>(
@@ -147,6 +154,13 @@ impl SourceEnd {
     #[must_use]
     pub const fn without_journal(mut self) -> Self {
         self.has_journal = false;
+        self
+    }
+
+    /// The same for a guest that loses a processor by the move.
+    #[must_use]
+    pub const fn losing_processors(mut self) -> Self {
+        self.surplus = ProcessorSet::from_bits(2);
         self
     }
 
@@ -282,6 +296,7 @@ impl SourceEnd {
                 self.may_resume = true;
             }
             Input::Done(Operation::ResumeProcessors) => self.is_stopped = false,
+            Input::Guest(GuestAnswer::Ready) if !self.surplus.is_empty() => self.has_left = true,
             _ => {}
         }
     }
@@ -301,6 +316,9 @@ impl SourceEnd {
                 self.sent = sequence.get();
                 if let Frame::Commit(load) = frame {
                     self.note_commit(load);
+                }
+                if frame == Frame::Build && !self.surplus.is_empty() && !self.has_left {
+                    self.breaks("a guest loses no processor that it has not left");
                 }
             }
             Effect::Start(Operation::StopProcessors) => self.is_stopped = true,
@@ -400,6 +418,7 @@ impl End for SourceEnd {
                 if let Input::Frame(Arrival { frame: Frame::Findings(count), .. }) = input {
                     self.findings.clear();
                     (0..count).for_each(|_| self.findings.add(Obstacle::MemoryShort));
+                    self.findings.set_surplus(self.surplus);
                 }
                 if let Err(error) = self.with_loan(|machine, loan| machine.handle(now, input, loan))
                 {

@@ -18,7 +18,7 @@ use monitor_core::{
     },
     processor::ProcessorImage,
     units::{DeviceSlot, Epoch, PageCount, ProcessorIndex, Tick},
-    vm::{Findings, MachineImage, MigrationMark, VmBlock},
+    vm::{Findings, MachineImage, MigrationMark, ProcessorSet, VmBlock},
 };
 
 use super::{Controls, Hand, Moment, Scene, machine, soil};
@@ -277,6 +277,10 @@ impl GuestProcessors for MovedPorts<'_> {
 }
 
 impl GuestEvents for MovedPorts<'_> {
+    fn foretell(&mut self, surplus: ProcessorSet) -> Result<(), PortFailure> {
+        self.vm.foretell(surplus)
+    }
+
     fn start_tell(&mut self, event: GuestEvent) -> Result<(), PortFailure> {
         self.vm.start_tell(event)?;
         self.answers.push_back(match event {

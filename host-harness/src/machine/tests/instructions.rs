@@ -3,7 +3,11 @@
 //! Source of truth: Principles of Operation, at each instruction.
 
 use super::*;
-use monitor_core::{memory::StateOrder, units::PageNumber};
+use monitor_core::{
+    memory::StateOrder,
+    units::PageNumber,
+    vm::{Facility, FacilityList},
+};
 
 const SUPERVISOR: u64 = 0x0000_0001_8000_0000;
 const PROBLEM: u64 = 0x0001_0001_8000_0000;
@@ -154,23 +158,6 @@ fn prefix_is_set_if_there_is_storage_for_it() {
 }
 
 #[test]
-fn model_is_what_the_machine_was_given() {
-    let program = |context: &mut Context<'_>, _: u32| {
-        let [first, ..] = context.store_facility_list();
-        context.storage.store(0x5000, context.store_cpu_id()?)?;
-        context.storage.store(0x5008, first)?;
-        Ok(Step::default())
-    };
-    let model = Model { cpu_id: 0x0012_3456_8561_0000, facilities: [0xC000_0000, 0, 0, 0] };
-    let machine = machine_with(program, Arc::new(Disk::new())).with_model(model);
-    ready(&machine, 1);
-    machine.resume(at(0));
-    machine.step_processor(0, at(0), 1);
-    assert_eq!(machine.storage.load(0x5000), Ok(model.cpu_id));
-    assert_eq!(machine.storage.load(0x5008), Ok(0xC000_0000));
-}
-
-#[test]
 fn guest_of_a_model_without_keys_has_no_instruction_for_them_and_none_to_move() {
     let program = |context: &mut Context<'_>, _: u32| {
         let refused = Err(Exception::SpecialOperation);
@@ -181,9 +168,12 @@ fn guest_of_a_model_without_keys_has_no_instruction_for_them_and_none_to_move() 
         context.storage.load(0x6000)?;
         Ok(Step { worked: 1, next_due: None })
     };
-    let model = Model { facilities: [0, 0, 1 << (63 - 169 % 64), 0], ..Model::default() };
-    assert!(model.has_facility(169) && !model.has_facility(168) && !model.has_facility(255));
-    let machine = machine_with(program, Arc::new(Disk::new())).with_model(model);
+    let name = VmName::new("VM12PROD").unwrap();
+    let block = VmBlock::new(VmIndex::new(12).unwrap(), name, PageCount::new(16), 2).unwrap();
+    let block = block.with_facilities(FacilityList::of(&[Facility::KEY_REMOVAL]));
+    let configuration = ConfigurationName::new("390SU- 500-10B").unwrap();
+    let disk = attached(Arc::new(Disk::new()));
+    let machine = Machine::new(&block, configuration, Arc::new(Code(program)), vec![disk]);
     ready(&machine, 1);
     machine.start_tracking();
     machine.resume(at(0));

@@ -172,7 +172,7 @@ fn events_are_told_in_order() {
     let second = state(&machine).service_signal;
     machine.restore(PROCESSOR, &ProcessorImage { service_signal: second, ..open }).unwrap();
     step(&machine, 1);
-    assert_eq!(machine.storage.load(0x80).map(|word| word >> 32), Ok(2));
+    assert_eq!(machine.storage.load(0x80).map(|word| word >> 32), Ok(0x12));
 }
 
 #[test]

@@ -114,13 +114,14 @@ fn guest_code_does_io_and_calls_the_monitor() {
             assert_eq!(schib.pmcw.interruption_parameter, PARAMETER);
             assert_eq!(context.store_system_information().as_str(), "390SU- 500-10B");
             assert_eq!(context.processor_count(), 2);
-            context.call_monitor(GuestAnswer::Ready);
+            context.call_monitor(1, GuestAnswer::Ready);
             Ok(Step::default())
         },
         disk.clone(),
     );
     ready(&machine, 1);
     put_program(&machine, 0x01);
+    lock(&machine.questions).ask();
     machine.resume(at(0));
     machine.step_processor(0, at(7), 1);
     assert_eq!(machine.step_channel(at(7)), Some(at(207)));

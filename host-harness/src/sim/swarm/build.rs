@@ -15,7 +15,7 @@ use monitor_core::{
         ConfigurationName, DeviceNumber, DeviceSlot, Epoch, Micros, Mnemonic, SuName,
         SubchannelNumber, VmIndex, VmName,
     },
-    vm::{Activity, Ownership, VmBlock, VmState},
+    vm::{Activity, BlockError, Ownership, ProcessorSet, Processors, VmBlock, VmState},
 };
 
 use super::{
@@ -28,6 +28,7 @@ use super::{
     trace::Trace,
 };
 use crate::{
+    config::CpuId,
     machine::{AttachedDevice, Device, Fill, Path, Tracking},
     workload::{GuestPlan, ipl},
 };
@@ -49,10 +50,10 @@ pub(super) fn shared<'a>(
     order: Order,
 ) -> Rc<Shared<'a>> {
     let vms: Vec<_> =
-        plan.vms.iter().enumerate().filter_map(|(index, vm)| facts(index, vm)).collect();
+        plan.vms.iter().enumerate().filter_map(|(index, vm)| facts(index, vm, plan)).collect();
     let mut directory = Directory::default();
     directory.grants_twice = order.flaw == Some(Flaw::DoubleGrant);
-    let sus: Vec<_> = (0..plan.su_count).filter_map(su_name).collect();
+    let sus: Vec<_> = (0..plan.sus.len()).filter_map(su_name).collect();
     for (vm, facts) in plan.vms.iter().zip(&vms) {
         let record = Ownership::running(sus[vm.home], Epoch::new(vm.epoch));
         directory.enter(facts.block.name(), record);
@@ -62,6 +63,7 @@ pub(super) fn shared<'a>(
         calm_at: plan.calm_at,
         lost: RefCell::new(vec![false; sus.len()]),
         sus,
+        hardware: plan.sus.clone(),
         vms,
         copies: RefCell::default(),
         arena,
@@ -86,12 +88,20 @@ fn su_name(place: usize) -> Option<SuName> {
     SuName::new(["SUALPHA", "SUBETA", "SUGAMMA"].get(place)?)
 }
 
-fn facts(index: usize, vm: &VmPlan) -> Option<VmFacts> {
+fn facts(index: usize, vm: &VmPlan, plan: &Plan) -> Option<VmFacts> {
     let number = u8::try_from(index).ok()? + 2;
     let name = VmName::new(&format!("VM{number:02}"))?;
     let activity = if vm.runs { Activity::Running } else { Activity::InitOnly };
     let block = VmBlock::new(VmIndex::new(number)?, name, vm.pages, vm.processors)
+        .and_then(|block| {
+            let none = ProcessorSet::EMPTY;
+            let all = Processors::standing_so(vm.processors, vm.detached, none);
+            let here = all.and_then(|all| all.fitted(plan.sus[vm.home].pool));
+            block.with_processors(here.ok_or(BlockError::Processors)?)
+        })
         .ok()?
+        .with_facilities(vm.facilities)
+        .with_cpu_id(CpuId::of_place(u32::try_from(vm.home).ok()? + 1).0)
         .with_state(VmState::new(activity));
     let chosen = (0..).zip(STAYING).filter(|(bit, _)| vm.staying >> bit & 1 != 0);
     let kinds = [(DeviceKind::Console, false), (DeviceKind::Disk, false)];
@@ -144,7 +154,7 @@ fn descriptor(
 /// Sets the VM up at home and loads its guest.
 fn load(shared: &Shared<'_>, vm: usize, planned: &VmPlan) {
     let facts = &shared.vms[vm];
-    let machine = shared.build(vm, planned.home);
+    let machine = shared.build(vm, planned.home, &facts.block);
     let epoch = Epoch::new(planned.epoch);
     for slot in (0..).take(facts.devices.len()).map(DeviceSlot::new) {
         let attached = machine.with_subsystem(|it| it.attach(slot, epoch));

@@ -13,6 +13,7 @@ use monitor_core::{
 
 use super::{
     fault::End,
+    plan::SuPlan,
     shared::{Copy, Shared, Spot, VmFacts, epoch_of},
 };
 use crate::{cluster::Witness, machine::Machine, workload};
@@ -39,6 +40,7 @@ fn one_runner(shared: &Shared<'_>, vm: usize) {
             let (one, two) = (shared.sus[other.su], shared.sus[copy.su]);
             shared.violate(format!("{name} runs on {one} and on {two}"));
         }
+        enough_processors(shared, copy);
         let record = shared.record(vm);
         let facts = &shared.vms[vm];
         for slot in 0..facts.devices.len() {
@@ -51,6 +53,15 @@ fn one_runner(shared: &Shared<'_>, vm: usize) {
                 shared.violate(format!("{name} runs as {has}, the record is {record}"));
             }
         }
+    }
+}
+
+/// No VM has more processors at work than its SU has for it.
+fn enough_processors(shared: &Shared<'_>, copy: &Copy<'_>) {
+    let (attached, pool) = (copy.machine.processors().attached(), shared.hardware[copy.su].pool);
+    if attached.count() > u32::from(pool) {
+        let name = shared.vms[copy.vm].block.name();
+        shared.violate(format!("{name} has processors {attached}, and its SU has {pool}"));
     }
 }
 
@@ -99,6 +110,7 @@ pub(super) fn before_resume(spot: &Spot<'_>, copy: usize) {
         return;
     };
     same_copies(shared, spot.vm, shared.machine(peer), shared.machine(copy));
+    same_hardware(spot, shared.machine(peer), shared.machine(copy));
     nothing_stays_attached(shared, spot.vm, shared.machine(peer), shared.machine(copy));
 }
 
@@ -121,6 +133,28 @@ fn staying_slots(facts: &VmFacts) -> impl Iterator<Item = usize> {
     let conducts = (0..facts.devices.len()).map(|slot| (slot, facts.conduct(slot)));
     let stay = conducts.filter(|(_, conduct)| *conduct != Some(Conduct::Move));
     stay.map(|(slot, _)| slot)
+}
+
+/// The guest has what it was given at its start, its SU has that too, and a processor that it has
+/// lost does nothing any more.
+fn same_hardware(spot: &Spot<'_>, source: &Machine, target: &Machine) {
+    let (shared, name) = (&spot.shared, spot.shared.vms[spot.vm].block.name());
+    let (was, is) = (source.processors(), target.processors());
+    let SuPlan { pool, facilities } = shared.hardware[spot.su];
+    if was.fitted(pool) != Some(is) {
+        shared.violate(format!("{name}: the processors do not stand as they should"));
+    }
+    if source.facilities() != target.facilities() || source.cpu_id() != target.cpu_id() {
+        shared.violate(format!("{name}: the guest has not what it was given"));
+    }
+    if let Some(facility) = target.facilities().first_missing_in(&facilities) {
+        shared.violate(format!("{name}: the SU lacks facility {facility}"));
+    }
+    for lost in was.attached().without(is.attached()).iter() {
+        if !workload::has_left(target, lost) {
+            shared.violate(format!("{name}: processor {lost} was lost at its work"));
+        }
+    }
 }
 
 /// A copy whose guest does not run is what the source is as soon as the target says so.
@@ -244,6 +278,10 @@ pub(super) fn at_rest(shared: &Shared<'_>) {
         if home.machine.is_running() != facts.runs {
             let what = if facts.runs { "does not run anywhere" } else { "runs and should not" };
             shared.violate(format!("{name} {what}"));
+        }
+        let initial = facts.block.processors();
+        if initial.fitted(shared.hardware[home.su].pool) != Some(home.machine.processors()) {
+            shared.violate(format!("{name} has not the processors that it should have"));
         }
         if home.mark != MigrationMark::None {
             shared.violate(format!("{name} keeps its migration mark"));

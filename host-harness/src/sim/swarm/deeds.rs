@@ -20,7 +20,7 @@ use super::{
     world::{Deed, World},
 };
 
-/// How long a move waits when its VM is in another attempt.
+/// How long a move waits when its VM, or another one of its SU, is in another attempt.
 const PATIENCE: Micros = Micros::from_millis(7);
 
 /// A move that could not begin so long after the calm is left out.
@@ -33,20 +33,30 @@ impl World<'_> {
         let vm = planned.vm;
         let is_busy = self.runs.iter().any(|run| !run.is_over && run.spots[0].vm == vm);
         if is_busy {
-            if now < self.plan.calm_at.after(MOVES_END) {
-                self.deeds.push((now.after(PATIENCE), Deed::Move(number)));
-            }
+            self.put_off(number, now);
             return;
         }
         let Some(home) = self.home(vm) else {
             return;
         };
         let su = self.shared.copies.borrow()[home].su;
+        // One VM at a time leaves an SU: the others wait.
+        if self.runs.iter().any(|run| !run.is_over && run.spots[0].su == su) {
+            self.put_off(number, now);
+            return;
+        }
         let to = self.destination(vm, su, planned.to);
         if self.shared.lost.borrow()[to] {
             return;
         }
         self.begin_run(number, &planned, (home, su, to), now);
+    }
+
+    /// The move is tried again later.
+    fn put_off(&mut self, number: usize, now: Tick) {
+        if now < self.plan.calm_at.after(MOVES_END) {
+            self.deeds.push((now.after(PATIENCE), Deed::Move(number)));
+        }
     }
 
     /// The copy of the VM that its record names.

@@ -7,7 +7,8 @@
 use monitor_core::{
     limits::FRAME_BYTES_MAX,
     migrate::{Coordination, Limits, SourcePhase, TargetPhase},
-    units::{Micros, PageCount, Tick},
+    units::{Micros, PageCount, ProcessorIndex, Tick},
+    vm::{Facility, FacilityList, ProcessorSet},
 };
 
 use super::{
@@ -23,6 +24,10 @@ pub(super) struct VmPlan {
     pub(super) home: usize,
     pub(super) pages: PageCount,
     pub(super) processors: u16,
+    /// Those of them that the guest has detached.
+    pub(super) detached: ProcessorSet,
+    /// What its guest is given.
+    pub(super) facilities: FacilityList,
     pub(super) kinds: Vec<Kind>,
     pub(super) manner: Manner,
     pub(super) epoch: u64,
@@ -35,6 +40,14 @@ pub(super) struct VmPlan {
     pub(super) staying: u64,
     /// The SUs that have an alias for it, a bit for each.
     pub(super) alias_on: u64,
+}
+
+/// What an SU has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SuPlan {
+    /// Processors for guests.
+    pub(super) pool: u16,
+    pub(super) facilities: FacilityList,
 }
 
 /// Where a move goes.
@@ -102,7 +115,7 @@ pub(super) struct FaultPlan {
 /// A world before it begins.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
-    pub(super) su_count: usize,
+    pub(super) sus: Vec<SuPlan>,
     /// How far the clock of each monitor is ahead, in microseconds.
     pub(super) offsets: [u64; 3],
     pub(super) vms: Vec<VmPlan>,
@@ -143,12 +156,13 @@ impl Plan {
         let mut draw = Draw::new(seed, 1);
         let su_count = draw.pick(&[2, 2, 3]);
         let vm_count = draw.pick(&[2, 2, 2, 3]);
-        let vms: Vec<_> = (0..vm_count).map(|_| vm(&mut draw, su_count)).collect();
+        let mut vms: Vec<_> = (0..vm_count).map(|_| vm(&mut draw, su_count)).collect();
+        let sus = hardware(&mut Draw::new(seed, 3), su_count, &mut vms);
         let moves = moves(&mut draw, vms.len(), profile);
         let faults = faults(&mut draw, moves.len(), profile);
         let last = moves.iter().map(|it| it.at).max().unwrap_or(DAWN);
         let planned = Self {
-            su_count,
+            sus,
             offsets: [0; 3].map(|_| draw.below(1 << 40)),
             vms,
             moves,
@@ -201,6 +215,8 @@ fn vm(draw: &mut Draw, su_count: usize) -> VmPlan {
         home: draw.place(su_count),
         pages: PageCount::new(draw.between(256, 300)),
         processors: draw.pick(&[1, 2, 2]),
+        detached: ProcessorSet::EMPTY,
+        facilities: guest::FACILITIES,
         kinds,
         manner: match draw.below(20) {
             0 => Manner::Refuse,
@@ -214,6 +230,33 @@ fn vm(draw: &mut Draw, su_count: usize) -> VmPlan {
         staying: if draw.chance(400) { draw.between(1, 7) } else { 0 },
         alias_on: draw.below(8),
     }
+}
+
+/// SUs with different processors and facilities, and what becomes of the VMs by that. Half of the
+/// SUs have few processors. Most VMs are given what all SUs have, the others what theirs has.
+fn hardware(draw: &mut Draw, su_count: usize, vms: &mut [VmPlan]) -> Vec<SuPlan> {
+    const LACKED: [Facility; 3] =
+        [Facility::GUARDED_STORAGE, Facility::ETOKEN, Facility::MOVE_PAGE_AND_SET_KEY];
+    let sus: Vec<_> = (0..su_count)
+        .map(|_| {
+            let all = guest::FACILITIES;
+            let lacks = draw.chance(200);
+            let facilities = if lacks { all.without(draw.pick(&LACKED)) } else { all };
+            SuPlan { pool: draw.pick(&[1, 2, 3, 8, 8, 8]), facilities }
+        })
+        .collect();
+    let common = sus.iter().fold(FacilityList::ALL, |list, su| list.common(&su.facilities));
+    for vm in vms {
+        let own = sus[vm.home].facilities;
+        vm.facilities = if draw.chance(850) { common } else { own };
+        if draw.chance(400) {
+            vm.processors = draw.pick(&[3, 4]);
+            if draw.chance(300) {
+                vm.detached = ProcessorSet::of(ProcessorIndex::new(2));
+            }
+        }
+    }
+    sus
 }
 
 fn moves(draw: &mut Draw, vm_count: usize, profile: Profile) -> Vec<MovePlan> {

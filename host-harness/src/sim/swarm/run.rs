@@ -94,7 +94,8 @@ pub(super) fn source<'a>(
     let entry = |descriptor| DeviceEntry::attached(descriptor, epoch);
     lent.devices.clear();
     lent.devices.extend(spot.shared.descriptors(copy).into_iter().map(entry));
-    SourceDriver::new(facts.block, source_memory(machine, lent, slots), ports(spot, wire))
+    let block = machine.frozen(facts.block);
+    SourceDriver::new(block, source_memory(machine, lent, slots), ports(spot, wire))
 }
 
 /// A source monitor that goes on from its journal, if it has kept one.
@@ -107,13 +108,12 @@ pub(super) fn restored_source<'a>(
 ) -> Option<SourceEnd<'a>> {
     let journal = SourceJournal::parse(&spot.journal.borrow()).ok()?;
     let copy = spot.copy.get()?;
-    let machine = spot.shared.machine(copy);
-    let facts = &spot.shared.vms[spot.vm];
+    let (machine, block) = (spot.shared.machine(copy), spot.shared.described(copy));
     let entry = |descriptor| DeviceEntry::quiesced(descriptor, journal.epoch);
     lent.devices.clear();
     lent.devices.extend(spot.shared.descriptors(copy).into_iter().map(entry));
     let memory = source_memory(machine, lent, slots);
-    Some(SourceDriver::restore(local, &journal, facts.block, memory, ports(spot, wire)))
+    Some(SourceDriver::restore(local, &journal, block, memory, ports(spot, wire)))
 }
 
 fn source_memory<'a>(machine: &'a Machine, lent: &'a mut Lent, slots: usize) -> SourceMemory<'a> {
@@ -155,8 +155,9 @@ pub(super) fn restored_target<'a>(
     let announced = spot.copy.get().or(spot.peer.get())?;
     let devices = spot.shared.descriptors(announced);
     lent.devices.extend(devices.into_iter().map(DeviceEntry::assigned));
+    let block = spot.copy.get().map_or(facts.block, |copy| spot.shared.described(copy));
     let (memory, ports) = (target_memory(lent), ports(spot, wire));
-    Some(TargetDriver::restore(local, reception, &journal, facts.block, memory, ports))
+    Some(TargetDriver::restore(local, reception, &journal, block, memory, ports))
 }
 
 fn target_memory(lent: &mut Lent) -> TargetMemory<'_> {

@@ -22,6 +22,7 @@ use super::{
     directory::Directory,
     draw::Draw,
     fault::{End, FaultKind},
+    plan::SuPlan,
     trace::Trace,
 };
 use crate::{
@@ -50,6 +51,10 @@ pub enum Flaw {
     ForgottenKeys,
     /// The processors are reported stopped and run on.
     RunsOn,
+    /// A VM gets all its processors, whatever its SU has.
+    ForgottenBlock,
+    /// The guest is not told which processors it loses.
+    ForgottenWord,
 }
 
 /// Something that may not be.
@@ -120,6 +125,8 @@ pub(super) struct Shared<'a> {
     pub(super) clock: Cell<Tick>,
     pub(super) calm_at: Tick,
     pub(super) sus: Vec<SuName>,
+    /// What each SU has.
+    pub(super) hardware: Vec<SuPlan>,
     pub(super) lost: RefCell<Vec<bool>>,
     pub(super) vms: Vec<VmFacts>,
     pub(super) copies: RefCell<Vec<Copy<'a>>>,
@@ -157,11 +164,11 @@ impl<'a> Shared<'a> {
         self.flaw == Some(flaw)
     }
 
-    /// A machine for a copy of a VM.
+    /// A machine for a copy of a VM with this definition.
     ///
     /// Away from home its devices have other subchannel numbers, so that each number that the
     /// guest knows is one of another device there.
-    pub(super) fn build(&self, vm: usize, su: usize) -> Machine {
+    pub(super) fn build(&self, vm: usize, su: usize, definition: &VmBlock) -> Machine {
         let facts = &self.vms[vm];
         let words = self.spare.borrow_mut().pop().unwrap_or_default();
         let storage = Storage::reusing(facts.block.memory(), words);
@@ -173,13 +180,14 @@ impl<'a> Shared<'a> {
         for (device, number) in devices.iter_mut().zip(numbers) {
             device.descriptor.subchannel = number;
         }
-        Machine::with_storage(&facts.block, configuration, guest, devices, storage)
+        Machine::with_storage(definition, configuration, guest, devices, storage)
     }
 
     /// Enters a copy that was set up; gives its place.
     pub(super) fn enter(&self, vm: usize, su: usize, machine: Machine) -> Option<usize> {
         let mut copies = self.copies.borrow_mut();
         let place = copies.len();
+        machine.set_pool(self.hardware[su].pool);
         let machine = self.arena.get(place)?.get_or_init(|| Arc::new(machine));
         copies.push(Copy {
             vm,
@@ -241,6 +249,20 @@ impl<'a> Shared<'a> {
         let soon = self.now().after(Micros::new(1));
         let mut copies = self.copies.borrow_mut();
         copies[copy].wake = copies[copy].wake.min(soon);
+    }
+
+    /// The VM as this copy of it has its processors.
+    pub(super) fn described(&self, copy: usize) -> VmBlock {
+        let block = self.vms[self.copies.borrow()[copy].vm].block;
+        block.with_processors(self.machine(copy).processors()).unwrap_or(block)
+    }
+
+    /// Whether a VM is coming to the SU.
+    pub(super) fn is_receiving(&self, su: usize) -> bool {
+        let comes = |it: &Copy<'_>| {
+            it.su == su && it.is_there && !it.has_run && it.mark == MigrationMark::Incoming
+        };
+        self.copies.borrow().iter().any(comes)
     }
 
     /// Another copy of the VM on the SU, beside `but`.

@@ -10,6 +10,7 @@ use monitor_core::{
     channel::SubchannelImage,
     device::DeviceDescriptor,
     memory::{DirtyBitmap, PageRun, Sweep},
+    migrate::{Offer, admit_incoming},
     ports::{
         Completion, Completions, DeviceControl, DirtyTracking, ErrorKind, ErrorType, GuestEvent,
         GuestEvents, GuestProcessors, GuestStorage, MonitorJournal, Operation, PageStates,
@@ -17,12 +18,13 @@ use monitor_core::{
     },
     processor::ProcessorImage,
     units::{DeviceSlot, Epoch, Micros, PageCount, ProcessorIndex, Tick},
-    vm::{Findings, MachineImage, MigrationMark, Obstacle, VmBlock},
+    vm::{Findings, MachineImage, MigrationMark, Obstacle, ProcessorSet, VmBlock},
 };
 
 use super::{
     check,
     fault::{End, FaultKind},
+    plan::SuPlan,
     shared::{Flaw, Spot},
 };
 use crate::machine::{PortFailure, VmPorts};
@@ -55,6 +57,8 @@ const CRASHED: PortFailure = PortFailure { kind: ErrorKind::Other, text: "the mo
 pub(super) struct VmPort<'a> {
     spot: Rc<Spot<'a>>,
     inner: VmPorts,
+    /// The definition of the VM that is being set up.
+    definition: Option<VmBlock>,
     pending: Vec<(Tick, Action)>,
     ended: VecDeque<Completion>,
 }
@@ -66,7 +70,7 @@ impl<'a> VmPort<'a> {
         if let Some(copy) = spot.copy.get() {
             inner.install(Arc::clone(spot.shared.machine(copy)));
         }
-        Self { spot, inner, pending: Vec::new(), ended: VecDeque::new() }
+        Self { spot, inner, definition: None, pending: Vec::new(), ended: VecDeque::new() }
     }
 
     /// When an operation ends next.
@@ -251,7 +255,7 @@ impl<'a> VmPort<'a> {
     fn build(&mut self) {
         let shared = &self.spot.shared;
         let (vm, su) = (self.spot.vm, self.spot.su);
-        let machine = shared.build(vm, su);
+        let machine = shared.build(vm, su, &self.definition.unwrap_or(shared.vms[vm].block));
         let end = match shared.enter(vm, su, machine) {
             Some(copy) => {
                 self.spot.copy.set(Some(copy));
@@ -447,6 +451,16 @@ impl GuestProcessors for VmPort<'_> {
 }
 
 impl GuestEvents for VmPort<'_> {
+    fn foretell(&mut self, surplus: ProcessorSet) -> Result<(), PortFailure> {
+        if !self.spot.lives() {
+            return Err(CRASHED);
+        }
+        if self.spot.shared.has(Flaw::ForgottenWord) {
+            return Ok(());
+        }
+        self.inner.foretell(surplus)
+    }
+
     fn start_tell(&mut self, event: GuestEvent) -> Result<(), PortFailure> {
         if !self.spot.lives() || self.spot.strikes(FaultKind::TellFails) {
             return Err(REFUSED);
@@ -523,7 +537,7 @@ impl MonitorJournal for VmPort<'_> {
 impl VmHost for VmPort<'_> {
     fn check(
         &mut self,
-        _definition: &VmBlock,
+        definition: &VmBlock,
         _devices: &mut dyn Iterator<Item = DeviceDescriptor>,
         findings: &mut Findings,
     ) -> Result<(), PortFailure> {
@@ -533,13 +547,21 @@ impl VmHost for VmPort<'_> {
         if self.spot.shared.is_taken(self.spot.vm, self.spot.su, None) {
             findings.add(Obstacle::NameTaken);
         }
+        let SuPlan { pool, facilities } = self.spot.shared.hardware[self.spot.su];
+        let is_receiving = self.spot.shared.is_receiving(self.spot.su);
+        admit_incoming(definition, &Offer { pool, facilities, is_receiving }, findings);
         Ok(())
     }
 
-    fn start_build(&mut self, _definition: &VmBlock) -> Result<(), PortFailure> {
+    fn start_build(&mut self, definition: &VmBlock) -> Result<(), PortFailure> {
         if !self.spot.lives() {
             return Err(CRASHED);
         }
+        self.definition = Some(if self.spot.shared.has(Flaw::ForgottenBlock) {
+            self.spot.shared.vms[self.spot.vm].block
+        } else {
+            *definition
+        });
         let span = Micros::new(self.span().get() * 20);
         let mut action = Action::Build;
         if self.spot.strikes(FaultKind::VmRefused) {

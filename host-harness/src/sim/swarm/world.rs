@@ -335,6 +335,9 @@ impl<'a> World<'a> {
             return;
         }
         this.is_over = true;
+        if let Some(copy) = this.spots[0].copy.get() {
+            self.shared.machine(copy).thaw();
+        }
         let ending = self.ending(run);
         let this = &self.runs[run];
         self.shared.trace.note(now, 2, ending as u64);

@@ -223,7 +223,7 @@ fn memory_only_guest_is_loaded_as_the_package_loads_it() {
     let storage = &Storage::new(PAGES);
     let area = guest::load(&mut &*storage, PAGES.get(), (5_000, 1_000_000)).unwrap().unwrap();
     assert_eq!(area, layout::swept(PAGES.get(), 1).unwrap());
-    assert_eq!(rig.image(0), guest::initial_image(rig.plan.seed, 0));
+    assert_eq!(rig.image(0), guest::initial_image(rig.plan.seed, 0, &guest::FACILITIES));
     for page in (0..PAGES.get()).map(PageNumber::new) {
         // What the guest's own operating system would look for is not looked at by anybody.
         let is_for_system = [2, 5, 10, 11].contains(&page.get());

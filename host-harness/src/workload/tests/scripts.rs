@@ -4,7 +4,7 @@
 //! Invariant: the texts are written out here and not taken from the module under test.
 //! Deliberately not here: what workloads do meanwhile ([`super::course`]).
 
-use monitor_core::vm::{GuestAnswer, GuestEvent};
+use monitor_core::vm::{GuestAnswer, GuestEvent, ProcessorSet};
 
 use super::*;
 
@@ -134,15 +134,54 @@ fn script_that_was_cut_by_the_stop_goes_on_at_the_target() {
         source.machine.tell(GuestEvent::MoveComing);
         source.run(span_us);
         source.stop();
-        let (mut answers, mut lines) = source.hear(STEP_US);
+        let (answers, mut lines) = source.hear(STEP_US);
         let mut target = source.moved();
         let (more_answers, more_lines) = target.hear(100_000);
-        answers.extend(more_answers);
         lines.extend(more_lines);
-        let all = heard(&[GuestAnswer::Ready], &[STARTED, LOCKED]);
-        assert_eq!((answers, lines), all, "stopped after {span_us} us");
+        assert_eq!(lines, [STARTED, LOCKED], "stopped after {span_us} us");
+        // What the source has asked is answered there or nowhere.
+        assert!(answers.is_empty() || answers == [GuestAnswer::Ready], "{answers:?}");
+        assert_eq!(more_answers, []);
         assert_eq!(names(&target.check()), Vec::<String>::new());
     }
+}
+
+#[test]
+fn guest_leaves_a_processor_that_it_loses_before_it_is_ready_and_takes_it_up_again() {
+    let mut rig = Rig::new(&ALL);
+    rig.run(20_000);
+    let lost = ProcessorIndex::new(1);
+    rig.machine.foretell(ProcessorSet::of(lost));
+    assert!(!has_left(&rig.machine, lost));
+    let secured = rig.tell(GuestEvent::MoveComing);
+    assert_eq!(secured, heard(&[GuestAnswer::Ready], &[STARTED, LOCKED]));
+    assert!(has_left(&rig.machine, lost));
+    let before = rig.image(1).general;
+    rig.run(50_000);
+    assert_eq!(rig.image(1).general, before);
+    let abandoned = rig.tell(GuestEvent::MoveAbandoned);
+    assert_eq!(abandoned, heard(&[GuestAnswer::Ready], &[UNLOCKED]));
+    assert!(!has_left(&rig.machine, lost));
+    assert_ne!(rig.image(1).general, before);
+    assert_eq!(names(&rig.check()), Vec::<String>::new());
+}
+
+#[test]
+fn guest_is_not_ready_while_a_processor_that_it_loses_is_at_work() {
+    let mut rig = Rig::new(&[Kind::Idle]);
+    rig.run(20_000);
+    let lost = ProcessorIndex::new(1);
+    rig.machine.foretell(ProcessorSet::of(lost));
+    rig.machine.tell(GuestEvent::MoveComing);
+    // Processor 1 is in a long step, as it were: only the other one goes on.
+    let end = rig.now + 200_000;
+    while rig.now < end {
+        rig.machine.step_channel(Tick::new(rig.now));
+        rig.machine.step_processor(0, Tick::new(rig.now), 256);
+        rig.now += STEP_US;
+    }
+    assert_eq!(rig.machine.take_answer(), None);
+    assert_eq!(rig.hear(10_000).0, [GuestAnswer::Ready]);
 }
 
 #[test]

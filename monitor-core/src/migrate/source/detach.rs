@@ -37,8 +37,8 @@ impl Source {
             }
             PrepareStep::Detaching => Plan::Detach,
             PrepareStep::Draining
-            | PrepareStep::Saving
-            | PrepareStep::Telling
+            | PrepareStep::Saving { .. }
+            | PrepareStep::Telling { .. }
             | PrepareStep::Building
             | PrepareStep::Tracking(_) => return None,
         };

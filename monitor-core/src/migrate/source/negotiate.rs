@@ -2,9 +2,9 @@
 //!
 //! Source of truth: VM2000 manual, MIGRATE-VM (synchronous part, setup phase). Invariants:
 //! nothing is done to the guest before the check has succeeded on both ends; the guest is told
-//! before the target sets up the VM, so that a guest that refuses costs the target nothing.
-//! Deliberately not here: the devices that do not go with the guest, which have a file of their
-//! own.
+//! before the target sets up the VM, so that a guest that refuses costs the target nothing; a
+//! guest that runs loses no processor that it has not left. Deliberately not here: the devices
+//! that do not go with the guest, which have a file of their own.
 
 use super::{
     Debts, Phase, Source, SourceLoan, SourcePhase, Step, StepError, precopy::Precopy,
@@ -21,7 +21,10 @@ use crate::{
         line::Line,
     },
     units::{DeviceSlot, Incarnation, Tick},
-    vm::{DirectoryAnswer, GuestAnswer, GuestEvent, MigrationMark, Obstacle, Operation, Reason},
+    vm::{
+        Activity, DirectoryAnswer, GuestAnswer, GuestEvent, MigrationMark, Obstacle, Operation,
+        ProcessorSet, Reason,
+    },
     wire::{Frame, Hello, VERSION_MAX, VERSION_MIN},
 };
 
@@ -68,9 +71,15 @@ pub(super) struct Preparing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum PrepareStep {
     /// The journal is being written.
-    Saving,
+    Saving {
+        /// Whether the guest loses processors, which it has to leave before.
+        must_leave: bool,
+    },
     /// The guest was told and is to answer.
-    Telling,
+    Telling {
+        /// Whether it loses processors, which it has to leave before.
+        must_leave: bool,
+    },
     /// The devices that do not go with the guest are about to be detached.
     Taking,
     /// Their I/O is coming to its end.
@@ -86,12 +95,14 @@ pub(super) enum PrepareStep {
 impl Preparing {
     /// Whether the journal is being written.
     pub(super) const fn awaits_journal(&self) -> bool {
-        matches!(self.step, PrepareStep::Saving)
+        matches!(self.step, PrepareStep::Saving { .. })
     }
 
     pub(super) const fn deadline(&self, limits: Limits) -> Tick {
         match self.step {
-            PrepareStep::Saving | PrepareStep::Telling => self.since.after(limits.guest_answer),
+            PrepareStep::Saving { .. } | PrepareStep::Telling { .. } => {
+                self.since.after(limits.guest_answer)
+            }
             PrepareStep::Taking | PrepareStep::Draining | PrepareStep::Detaching => {
                 self.since.after(limits.drain)
             }
@@ -223,7 +234,7 @@ impl Source {
             return Some(Effect::Notice(Notice::DetachWarning { device }));
         }
         if loan.findings.is_empty() {
-            self.accepted(now);
+            self.accepted(now, loan.findings.surplus());
         } else {
             self.reject(now, true);
         }
@@ -237,28 +248,40 @@ impl Source {
     }
 
     /// Nothing is in the way. From here on a restarted monitor has something to take back.
-    fn accepted(&mut self, now: Tick) {
+    fn accepted(&mut self, now: Tick, surplus: ProcessorSet) {
+        let must_leave = !surplus.is_empty();
+        // A guest that is held cannot leave a processor: it goes where there is one for each.
+        let is_held = self.attempt.is_some_and(|it| it.activity == Activity::InHold);
+        if must_leave && is_held {
+            self.abort(now, Reason::GuestSilent);
+            return;
+        }
+        if must_leave {
+            self.out.push(Effect::Notice(Notice::ProcessorsBlocked(surplus)));
+        }
         self.save(Stage::Open);
-        self.enter(Phase::Preparing(Preparing { step: PrepareStep::Saving, since: now }));
+        let step = PrepareStep::Saving { must_leave };
+        self.enter(Phase::Preparing(Preparing { step, since: now }));
     }
 
     /// The journal is written; or it is not, and nothing was done that were to be undone.
-    fn begin_saved(&mut self, now: Tick, input: Input) {
+    fn begin_saved(&mut self, now: Tick, must_leave: bool, input: Input) {
         if matches!(input, Input::Done(_)) {
-            self.begin(now);
+            self.begin(now, must_leave);
         } else {
             self.abort(now, Reason::JournalUnavailable);
         }
     }
 
-    fn begin(&mut self, now: Tick) {
+    fn begin(&mut self, now: Tick, must_leave: bool) {
         self.out.push(Effect::Notice(Notice::MigrationStarted));
         self.out.push(Effect::Mark(MigrationMark::Outgoing));
         self.debts.insert(Debts::MARKED);
         if self.guest_runs() {
             self.out.push(Effect::Tell(GuestEvent::MoveComing));
             self.debts.insert(Debts::GUEST_TOLD);
-            self.enter(Phase::Preparing(Preparing { step: PrepareStep::Telling, since: now }));
+            let step = PrepareStep::Telling { must_leave };
+            self.enter(Phase::Preparing(Preparing { step, since: now }));
         } else {
             self.take_devices(now);
         }
@@ -285,24 +308,24 @@ impl Source {
                 | Input::Failed(Operation::QuiesceDevice(_) | Operation::DetachDevice(_)),
             ) => self.device_taken(now, preparing, input, loan),
             (
-                PrepareStep::Saving,
+                PrepareStep::Saving { must_leave },
                 Input::Done(Operation::SaveJournal) | Input::Failed(Operation::SaveJournal),
             ) => {
-                self.begin_saved(now, input);
+                self.begin_saved(now, must_leave, input);
                 Ok(())
             }
-            (PrepareStep::Telling, Input::Guest(GuestAnswer::Ready)) => {
+            (PrepareStep::Telling { .. }, Input::Guest(GuestAnswer::Ready)) => {
                 self.take_devices(now);
                 Ok(())
             }
-            (PrepareStep::Telling, Input::Guest(GuestAnswer::Refused)) => {
+            (PrepareStep::Telling { must_leave }, Input::Guest(GuestAnswer::Refused)) => {
                 // A guest that refused has secured nothing and needs no word of an end.
                 self.debts.remove(Debts::GUEST_TOLD);
-                self.without_consent(now, Reason::GuestRefused);
+                self.without_consent(now, must_leave, Reason::GuestRefused);
                 Ok(())
             }
-            (PrepareStep::Telling, Input::Failed(Operation::TellGuest)) => {
-                self.without_consent(now, Reason::GuestSilent);
+            (PrepareStep::Telling { must_leave }, Input::Failed(Operation::TellGuest)) => {
+                self.without_consent(now, must_leave, Reason::GuestSilent);
                 Ok(())
             }
             (
@@ -349,8 +372,10 @@ impl Source {
     ) {
         if preparing.deadline(limits) <= now {
             match preparing.step {
-                PrepareStep::Saving => self.abort(now, Reason::JournalUnavailable),
-                PrepareStep::Telling => self.without_consent(now, Reason::GuestSilent),
+                PrepareStep::Saving { .. } => self.abort(now, Reason::JournalUnavailable),
+                PrepareStep::Telling { must_leave } => {
+                    self.without_consent(now, must_leave, Reason::GuestSilent);
+                }
                 PrepareStep::Taking | PrepareStep::Draining | PrepareStep::Detaching => {
                     self.device_in_use(now, None, loan);
                 }
@@ -372,11 +397,14 @@ impl Source {
         self.phase = Phase::Preparing(Preparing { step, ..preparing });
     }
 
-    /// The guest refused or is silent: the attempt goes on only where it need not consent.
-    fn without_consent(&mut self, now: Tick, reason: Reason) {
+    /// The guest refused or is silent: the attempt goes on only where it need not consent. A guest
+    /// that loses processors must: one that it is at work on may hold what the others wait for.
+    fn without_consent(&mut self, now: Tick, must_leave: bool, reason: Reason) {
         match self.attempt.as_ref().map(|attempt| attempt.coordination) {
-            Some(Coordination::IfPossible) => self.take_devices(now),
-            Some(Coordination::Required) | None => self.abort(now, reason),
+            Some(Coordination::IfPossible) if !must_leave => self.take_devices(now),
+            Some(Coordination::IfPossible | Coordination::Required) | None => {
+                self.abort(now, reason);
+            }
         }
     }
 

@@ -16,8 +16,8 @@ use monitor_core::{
         PageCount, PoolName, ProcessorIndex, SuName, SubchannelNumber, VmIndex, VmName,
     },
     vm::{
-        Activity, AdapterMasks, EventMasks, Findings, MachineImage, Measurement, Obstacle,
-        Privileges, Reason, VmBlock, VmState,
+        Activity, AdapterMasks, EventMasks, FacilityList, Findings, MachineImage, Measurement,
+        Obstacle, Privileges, ProcessorSet, Processors, Reason, VmBlock, VmState,
     },
     wire::{Frame, Hello, LoadState, Status},
 };
@@ -125,8 +125,19 @@ fn hello_layout() -> Layout {
 
 fn definition() -> VmBlock {
     let index = VmIndex::new(12).unwrap();
-    VmBlock::new(index, VmName::new("VM12PROD").unwrap(), PageCount::new(0x1_0000), 2)
+    VmBlock::new(index, VmName::new("VM12PROD").unwrap(), PageCount::new(0x1_0000), 4)
         .unwrap()
+        .with_processors(
+            Processors::standing_so(
+                4,
+                ProcessorSet::from_bits(0b0010),
+                ProcessorSet::from_bits(0b1000),
+            )
+            .unwrap(),
+        )
+        .unwrap()
+        .with_facilities(FacilityList::new([0xF3F6_0000_0000_0000, 1 << 63, 1 << 62, 0]))
+        .with_cpu_id(0xFF00_0001_2827_0000)
         .with_cpu_quota_hundredths(1250)
         .unwrap()
         .with_cpu_limit_hundredths(7500)
@@ -156,6 +167,10 @@ fn definition_layout() -> Layout {
         (8, "group's name: PROD"),
         (1, "length of the configuration"),
         (24, "configuration: 390SU- 700-70"),
+        (8, "detached by the guest: processor 1"),
+        (8, "blocked: processor 3"),
+        (32, "facilities of the guest"),
+        (8, "CPU identification"),
     ]
 }
 
@@ -370,6 +385,7 @@ fn findings() -> Findings {
     findings.add(Obstacle::MemoryShort);
     findings.add_device(Obstacle::DeviceMissing, Mnemonic::new("FAA4").unwrap());
     findings.set_unlisted(1);
+    findings.set_surplus(ProcessorSet::from_bits(0b0100));
     findings
 }
 
@@ -377,6 +393,7 @@ fn findings_layout() -> Layout {
     vec![
         (2, "number of findings listed"),
         (2, "number of findings not listed"),
+        (8, "to be blocked: processor 2"),
         (2, "code 4011: memory"),
         (1, "length of the mnemonic"),
         (4, "no mnemonic"),

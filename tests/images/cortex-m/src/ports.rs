@@ -19,7 +19,7 @@ use monitor_core::{
     },
     processor::{CpuState, ProcessorImage},
     units::{DeviceSlot, Epoch, PageCount, ProcessorIndex},
-    vm::{Findings, MachineImage, MigrationMark, Obstacle, VmBlock},
+    vm::{Findings, MachineImage, MigrationMark, Obstacle, ProcessorSet, VmBlock},
 };
 
 use crate::guest::{Guest, PAGE_COUNT};
@@ -181,6 +181,11 @@ impl GuestProcessors for VmPorts {
 }
 
 impl GuestEvents for VmPorts {
+    fn foretell(&mut self, surplus: ProcessorSet) -> Result<(), ErrorKind> {
+        // There is one processor, which is always left.
+        if surplus.is_empty() { Ok(()) } else { Err(ErrorKind::Refused) }
+    }
+
     fn start_tell(&mut self, event: GuestEvent) -> Result<(), ErrorKind> {
         self.complete(Completion::Guest(match event {
             GuestEvent::Moved => GuestAnswer::Resumed,

@@ -16,7 +16,7 @@ use monitor_core::{
     },
     processor::ProcessorImage,
     units::{DeviceSlot, Epoch, PageCount, ProcessorIndex, VmName},
-    vm::{DirectoryAnswer, Findings, MachineImage, MigrationMark, Ownership, VmBlock},
+    vm::{DirectoryAnswer, Findings, MachineImage, MigrationMark, Ownership, ProcessorSet, VmBlock},
 };
 
 use crate::any;
@@ -155,6 +155,12 @@ impl GuestProcessors for Opaque {
 }
 
 impl GuestEvents for Opaque {
+    #[inline(never)]
+    fn foretell(&mut self, surplus: ProcessorSet) -> Answer {
+        black_box(surplus);
+        answer()
+    }
+
     #[inline(never)]
     fn start_tell(&mut self, event: GuestEvent) -> Answer {
         black_box(event);

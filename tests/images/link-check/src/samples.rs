@@ -17,8 +17,9 @@ use monitor_core::{
         command::{CommandError, Operand},
     },
     migrate::{
-        Announcement, Arrival, Attempt, Coordination, Input, Limits, LinkFault, Reception,
-        SourceJournal, SourcePhase, Stage, StepError, TargetJournal, TargetPhase, Verdict,
+        Announcement, Arrival, Attempt, Circumstances, Coordination, Input, Limits, LinkFault,
+        Offer, Reception, SourceJournal, SourcePhase, Stage, StepError, TargetJournal, TargetPhase,
+        Verdict,
         policy::{Bandwidth, PassReport, Prediction},
     },
     ports::{Completion, ErrorKind},
@@ -28,9 +29,7 @@ use monitor_core::{
         PageNumber, ProcessorIndex, Sequence, StreamId, SubchannelNumber, Text, Tick, VmIndex,
     },
     vm::{
-        Activity, BlockError, DirectoryAnswer, Finding, Findings, MachineImage, MigrationMark,
-        Obstacle, Operation, Ownership, Privileges, Reason, Standing, StateError, TableError,
-        VmBlock, VmId, VmState,
+        Activity, BlockError, DirectoryAnswer, Facility, FacilityList, Finding, Findings, MachineImage, MigrationMark, Obstacle, Operation, Ownership, Privileges, ProcessorSet, Processors, Reason, Standing, StandingError, StateError, TableError, VmBlock, VmId, VmState,
     },
     wire::{
         DecodeError, Fault, Field, Frame, FrameFlags, FrameType, Header,
@@ -157,6 +156,19 @@ samples! {
     Activity = Self::Running;
     BlockError = Self::Name;
     DirectoryAnswer = Self::Won;
+    Circumstances = Self { target_is_known: true, is_sending: false };
+    Facility = Self::new(1);
+    FacilityList = Self::ALL;
+    Offer = Self { pool: 1, facilities: Sample::sample(), is_receiving: false };
+    Processors = match Self::new(any()) {
+        Some(processors) => processors,
+        // One processor is a number of processors.
+        None => loop {
+            core::hint::spin_loop();
+        },
+    };
+    ProcessorSet = Self::from_bits(1);
+    StandingError = Self::Last;
     Finding = Self { obstacle: Sample::sample(), device: Sample::sample() };
     Findings = Self::new();
     MachineImage = Self::initial();

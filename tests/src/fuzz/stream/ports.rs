@@ -19,7 +19,7 @@ use monitor_core::{
     units::{DeviceSlot, Epoch, PageCount, ProcessorIndex},
     vm::{
         Findings, GuestAnswer, GuestEvent, MachineImage, MigrationMark, Operation, Ownership,
-        VmBlock,
+        ProcessorSet, VmBlock,
     },
 };
 
@@ -269,6 +269,11 @@ impl GuestProcessors for Vm {
 }
 
 impl GuestEvents for Vm {
+    fn foretell(&mut self, surplus: ProcessorSet) -> Result<(), ErrorKind> {
+        assert!(surplus.is_empty() || self.processors > 1, "one processor is left at least");
+        self.call()
+    }
+
     fn start_tell(&mut self, event: GuestEvent) -> Result<(), ErrorKind> {
         if event == GuestEvent::Moved {
             self.assert_owned();

@@ -6,6 +6,7 @@
 
 use super::control;
 use core::arch::asm;
+use monitor_core::vm::{Facility, FacilityList};
 
 /// Control register 0: all floating-point registers.
 const ADDITIONAL_FLOATING_POINT: u64 = 0x4_0000;
@@ -24,16 +25,31 @@ pub fn admit(control_0: u64) {
     unsafe { control::load::<0>(control::read::<0>() & !both | control_0 & wanted) };
 }
 
-/// Whether the processor has vector registers: facility 129.
+/// The facilities of the processor.
 #[must_use]
-pub fn has_vectors() -> bool {
-    let mut facilities = [0_u64; 4];
+pub fn facilities() -> FacilityList {
+    let mut words = [0_u64; 4];
     // SAFETY: the instruction stores at most 4 doublewords, as register 0 says, into a local.
     unsafe {
-        asm!("stfle 0({0})", in(reg_addr) &raw mut facilities, inout("r0") 3_u64 => _,
+        asm!("stfle 0({0})", in(reg_addr) &raw mut words, inout("r0") 3_u64 => _,
              options(nostack));
     }
-    facilities[2] >> (63 - 1) & 1 != 0
+    FacilityList::new(words)
+}
+
+/// Whether the processor has vector registers.
+#[must_use]
+pub fn has_vectors() -> bool {
+    facilities().has(Facility::VECTOR)
+}
+
+/// The identification of the processor.
+#[must_use]
+pub fn cpu_id() -> u64 {
+    let mut id = 0_u64;
+    // SAFETY: the instruction stores a doubleword into a local.
+    unsafe { asm!("stidp 0({0})", in(reg_addr) &raw mut id, options(nostack)) };
+    id
 }
 
 /// Reads access registers, vector registers (of a processor without them, the floating-point

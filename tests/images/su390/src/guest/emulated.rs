@@ -66,7 +66,11 @@ impl Guest {
         let pages = self.page_count().get();
         let pace = (pages_per_second, 1_000_000);
         sweep_guest::load(&mut self.lend(), pages, pace)?.ok_or(Beyond)?;
-        self.load_state(&sweep_guest::initial_image(sweep_guest::SEED, 0));
+        self.load_state(&sweep_guest::initial_image(
+            sweep_guest::SEED,
+            0,
+            &sweep_guest::FACILITIES,
+        ));
         Ok(())
     }
 

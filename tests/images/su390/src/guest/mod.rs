@@ -31,10 +31,10 @@ use monitor_core::{
     ports::ErrorKind,
     processor::{CpuState, ProcessorImage},
     units::{ConfigurationName, PageCount, Tick},
-    vm::{GuestAnswer, GuestEvent},
+    vm::{FacilityList, GuestAnswer, GuestEvent},
 };
 
-use crate::arch::{GuestRegisters, dat, dat::AddressSpace, storage::Region};
+use crate::arch::{GuestRegisters, dat, dat::AddressSpace, registers, storage::Region};
 use keys::Keys;
 use storage::Storage;
 use timing::Timing;
@@ -190,6 +190,16 @@ impl Guest {
     #[must_use]
     pub fn is_operating(&self) -> bool {
         self.is_started && self.state.state == CpuState::Operating
+    }
+
+    /// The facilities that a guest is given here: those of the processor on which it runs, or those
+    /// whose state the monitor keeps for a guest that it emulates.
+    #[must_use]
+    pub fn facilities(&self) -> FacilityList {
+        match self.execution {
+            Execution::Native => registers::facilities(),
+            Execution::Emulated => sweep_guest::FACILITIES,
+        }
     }
 
     /// Asks something of the guest by a service signal, one of [`request`].

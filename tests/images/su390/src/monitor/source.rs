@@ -12,7 +12,7 @@ use monitor_core::{
         command::{Command, Evidence},
         render,
     },
-    migrate::{Attempt, SourcePhase, Verdict, admit},
+    migrate::{Attempt, Circumstances, SourcePhase, Verdict, admit},
     ports::Link,
     units::{Epoch, Micros, StreamId, SuName, VmName},
     vm::{Findings, VmBlock, VmId},
@@ -40,7 +40,10 @@ impl Su {
         let is_known = target == self.config.peer;
         let is_connected = block.is_some() && is_known && self.connect();
         let mut findings = Findings::new();
-        admit(block.as_ref(), is_known && (is_connected || block.is_none()), &mut findings);
+        let target_is_known = is_known && (is_connected || block.is_none());
+        // There is one VM, which is moved while nothing else is done.
+        let circumstances = Circumstances { target_is_known, is_sending: false };
+        admit(block.as_ref(), circumstances, &mut findings);
         match (block, self.epoch) {
             (Some(block), Some(epoch)) if findings.is_empty() => {
                 self.run_source(block, epoch, target);

@@ -9,6 +9,7 @@ use monitor_core::{
     channel::SubchannelImage,
     device::DeviceDescriptor,
     memory::{DirtyBitmap, PageRun},
+    migrate::{Offer, admit_incoming},
     ports::{
         Completion, Completions, DeviceControl, DirtyTracking, ErrorKind, ErrorType, GuestEvent,
         GuestEvents, GuestProcessors, GuestStorage, MonitorJournal, Operation, PageStates,
@@ -16,7 +17,7 @@ use monitor_core::{
     },
     processor::ProcessorImage,
     units::{ConfigurationName, DeviceSlot, Epoch, PageCount, ProcessorIndex, Tick},
-    vm::{Activity, Findings, MachineImage, MigrationMark, Obstacle, VmBlock, VmState},
+    vm::{Activity, Findings, MachineImage, MigrationMark, Obstacle, ProcessorSet, VmBlock, VmState},
 };
 
 use super::{
@@ -27,7 +28,7 @@ use super::{
     memory,
 };
 use crate::{
-    arch::clock,
+    arch::{clock, registers},
     guest::{Figures, Guest, Hypercall, LanLine, Maps, Parameters, Ran},
 };
 
@@ -147,7 +148,11 @@ impl Vm {
     ) -> Result<(), ErrorKind> {
         let initial = config.configuration;
         let state = VmState::new(Activity::Running);
-        self.build(block.with_initial_configuration(initial).with_state(state))?;
+        let block = block
+            .with_initial_configuration(initial)
+            .with_facilities(self.guest.facilities())
+            .with_cpu_id(registers::cpu_id());
+        self.build(block.with_state(state))?;
         for (slot, device) in (0..).map(DeviceSlot::new).zip(&config.devices) {
             self.devices.assign(slot, device)?;
             self.devices.attach(slot, epoch)?;
@@ -331,6 +336,11 @@ impl GuestProcessors for Vm {
 }
 
 impl GuestEvents for Vm {
+    fn foretell(&mut self, surplus: ProcessorSet) -> Result<(), ErrorKind> {
+        // There is one processor, which is always left.
+        if surplus.is_empty() { Ok(()) } else { Err(ErrorKind::Refused) }
+    }
+
     fn start_tell(&mut self, event: GuestEvent) -> Result<(), ErrorKind> {
         self.guest.tell(event)
     }
@@ -399,9 +409,12 @@ impl VmHost for Vm {
         if self.block.is_some_and(|here| here.name() == definition.name()) {
             findings.add(Obstacle::NameTaken);
         }
+        // There is a place for the registers of one.
         if definition.processor_count() > 1 {
             findings.add(Obstacle::NoProcessor);
         }
+        let offer = Offer { pool: 1, facilities: self.guest.facilities(), is_receiving: false };
+        admit_incoming(definition, &offer, findings);
         for (number, device) in devices.enumerate() {
             if !Devices::exists(&device) || number >= DEVICES_MAX {
                 findings.add_device(Obstacle::DeviceMissing, device.mnemonic);

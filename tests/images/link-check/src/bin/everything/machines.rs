@@ -10,7 +10,7 @@ use monitor_core::{
     memory::{AtomicWord, DirtyBitmap},
     migrate::{
         Input, LinkFault, Reception, SentRun, Source, SourceJournal, SourceLoan, SourcePhase,
-        StepError, Target, TargetJournal, TargetLoan, TargetPhase, admit,
+        StepError, Target, TargetJournal, TargetLoan, TargetPhase, admit, admit_incoming,
         policy::{self, Bandwidth, Prediction},
     },
     vm::{Findings, Reason, VmBlock},
@@ -30,6 +30,7 @@ fn values() {
     let block: VmBlock = any();
     calls! {
         admit(Some(&block), any(), &mut any());
+        admit_incoming(&block, &any(), &mut any());
         Reception::new(any(), any(), any());
         Input::kind(&any());
         LinkFault::is_recoverable(any());

@@ -61,6 +61,8 @@ fn image() {
         TodEpoch::between(any(), any());
         TodEpoch::guest_tod(any(), any());
         ProcessorImage::initial();
+        ProcessorImage::needs(&image);
+        ProcessorImage::confine(&mut image, &any());
         ProcessorImage::emit(&image, &mut more[..]);
         ProcessorImage::parse(bytes());
         ProcessorImage::store_status(&image, &mut area);

@@ -6,14 +6,15 @@ use core::hint::black_box;
 
 use link_check::{any, bytes, consume};
 use monitor_core::vm::{
-    Activity, BlockError, Finding, Findings, MachineImage, Obstacle, Ownership, Privileges, Reason,
-    SharedVmTable, StateError, TableError, VmBlock, VmState, VmTable,
+        Activity, BlockError, Facility, FacilityList, Finding, Findings, MachineImage, Obstacle, Ownership, Privileges, ProcessorSet, Processors, Reason, SharedVmTable, StandingError, StateError, TableError, VmBlock, VmState, VmTable,
 };
 
 use crate::calls::{calls, flags, operators, shows};
 
 pub(crate) fn calls() {
     block();
+    facilities();
+    processors();
     state();
     findings();
     ownership();
@@ -43,6 +44,9 @@ fn ownership() {
 fn block() {
     calls! {
         VmBlock::new(any(), any(), any(), any());
+        VmBlock::with_processors(any(), any());
+        VmBlock::with_facilities(any(), any());
+        VmBlock::with_cpu_id(any(), any());
         VmBlock::with_cpu_quota_hundredths(any(), any());
         VmBlock::with_cpu_limit_hundredths(any(), any());
         VmBlock::with_group(any(), any());
@@ -54,6 +58,9 @@ fn block() {
         VmBlock::name(&any());
         VmBlock::memory(&any());
         VmBlock::processor_count(&any());
+        VmBlock::processors(&any());
+        VmBlock::facilities(&any());
+        VmBlock::cpu_id(&any());
         VmBlock::cpu_quota_hundredths(&any());
         VmBlock::cpu_limit_hundredths(&any());
         VmBlock::group(&any());
@@ -63,6 +70,63 @@ fn block() {
         VmBlock::state(&any());
     }
     shows!(BlockError);
+}
+
+fn facilities() {
+    let list: FacilityList = any();
+    calls! {
+        Facility::new(any());
+        Facility::number(any());
+        FacilityList::new(any());
+        FacilityList::of(black_box(&[Facility::VECTOR][..]));
+        FacilityList::numbered(bytes());
+        FacilityList::words(&list);
+        FacilityList::has(&list, any());
+        FacilityList::with(list, any());
+        FacilityList::without(list, any());
+        FacilityList::common(list, &any());
+        FacilityList::joined(list, &any());
+        FacilityList::beyond(list, &any());
+        FacilityList::unfit_for(list, &any());
+        FacilityList::is_subset_of(&list, &any());
+        FacilityList::is_empty(&list);
+        FacilityList::first_missing_in(&list, &any());
+    }
+    for facility in FacilityList::iter(list) {
+        consume(facility);
+    }
+    shows!(Facility);
+}
+
+fn processors() {
+    let processors: Processors = any();
+    calls! {
+        ProcessorSet::from_bits(any());
+        ProcessorSet::bits(any());
+        ProcessorSet::first(any());
+        ProcessorSet::of(any());
+        ProcessorSet::joined(any(), any());
+        ProcessorSet::common(any(), any());
+        ProcessorSet::without(any(), any());
+        ProcessorSet::contains(any(), any());
+        ProcessorSet::is_empty(any());
+        ProcessorSet::count(any());
+        Processors::new(any());
+        Processors::standing_so(any(), any(), any());
+        Processors::count(&processors);
+        Processors::attached(&processors);
+        Processors::detached(&processors);
+        Processors::blocked(&processors);
+        Processors::standing(&processors, any());
+        Processors::fitted(&processors, any());
+        Processors::detach(&processors, any());
+        Processors::attach(&processors, any(), any());
+    }
+    for index in ProcessorSet::iter(any()) {
+        consume(index);
+    }
+    shows!(ProcessorSet);
+    shows!(StandingError);
 }
 
 fn state() {
@@ -98,7 +162,12 @@ fn findings() {
         Findings::new();
         Findings::add(&mut any(), any());
         Findings::add_device(&mut any(), any(), any());
+        Findings::add_facility(&mut any(), any(), any());
         Findings::push(&mut any(), finding);
+        Findings::set_pool(&mut any(), any());
+        Findings::pool(&any());
+        Findings::set_surplus(&mut any(), any());
+        Findings::surplus(&any());
         Findings::set_unlisted(&mut any(), any());
         Findings::listed(&any());
         Findings::unlisted(&any());
