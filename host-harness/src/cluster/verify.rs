@@ -164,8 +164,8 @@ fn stand_right(case: &Judgement<'_>) -> bool {
         && source.cpu_id() == target.cpu_id()
 }
 
-/// The subchannels of what goes with the guest are equal, the record names the right owner, and the target's devices work
-/// under its epoch while the source's are gone.
+/// The subchannels of what goes with the guest are equal, the record names the right owner, and the
+/// target's devices work under its epoch while the source's are gone.
 fn same_devices(case: &Judgement<'_>, frozen: &Witness, restored: &Witness) -> bool {
     let slots = || (0..).map(DeviceSlot::new).take(restored.subchannels.len());
     let epoch = |machine: &Machine, slot| machine.with_subsystem(|it| it.epoch(slot));

@@ -183,6 +183,6 @@ fn kinds_carry_their_parameters() {
     let run = Some(vec![WorkloadName::SweepUnpaced, WorkloadName::Journal]);
     let config = Config::load(None, &Overrides { run, ..Overrides::default() }).unwrap();
     let kinds = config.workload.kinds();
-    assert!(matches!(kinds[0], Kind::Sweep { rate: Rate::Unpaced }), "{kinds:?}");
-    assert!(matches!(kinds[1], Kind::Journal { interval_us: 1000 }), "{kinds:?}");
+    assert!(matches!(kinds[0], crate::workload::Kind::Sweep { rate: Rate::Unpaced }), "{kinds:?}");
+    assert!(matches!(kinds[1], crate::workload::Kind::Journal { interval_us: 1000 }), "{kinds:?}");
 }

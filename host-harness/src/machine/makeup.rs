@@ -1,4 +1,5 @@
-//! What a VM is made of on one server unit: which processors it has, facilities, CPU identification.
+//! What a VM is made of on one server unit: which processors it has, facilities, CPU
+//! identification.
 //!
 //! Source of truth: VM2000 manual, CPU states ATT, DET and BLOCK; Principles of Operation, STORE
 //! CPU ID, STORE FACILITY LIST EXTENDED, and the SCLP commands that configure processors.

@@ -4,12 +4,13 @@
 //! machines choose the plan and the moment; this machine names the operations of the ports one by
 //! one, takes their ends, and changes the leases accordingly.
 //!
-//! Invariants: at most [`CONCURRENT_MAX`] operations are under way; an end that nobody waits for
-//! is an error and changes nothing; a plan ends only when none of its operations is under way.
+//! Invariants: at most [`CONCURRENT_MAX`] operations are under way; an end that nobody waits for is
+//! an error and changes nothing; a plan ends only when none of its operations is under way.
 //! Assigning, quiescing and detaching stop at the first failure, for the move is given up then.
 //! Attaching and removing go on with the other devices, for a guest needs every device that it can
-//! have, and so does assigning aliases when the guest runs. What the guest had detached before the move is never attached.
-//! Deliberately not here: limits of time, and the epochs, which come with the plan.
+//! have, and so does assigning aliases when the guest runs. What the guest had detached before the
+//! move is never attached. Deliberately not here: limits of time, and the epochs, which come with
+//! the plan.
 
 use super::{
     descriptor::{Conduct, Conducts, DeviceDescriptor},

@@ -1,9 +1,9 @@
 //! From a notice to a console line: the number, and the text with its inserts filled in.
 //!
-//! Source of truth: the console lines of VM2000 (`% VMS2450 …`): a VM is shown as
-//! `(index,name)`, a reason of rejection as the code of its message and, after a comma, the
-//! device or the facility concerned. Invariants: rendering never fails; a line is ASCII, and cut where it were too
-//! long. Deliberately not here: the texts.
+//! Source of truth: the console lines of VM2000 (`% VMS2450 …`): a VM is shown as `(index,name)`, a
+//! reason of rejection as the code of its message and, after a comma, the device or the facility
+//! concerned. Invariants: rendering never fails; a line is ASCII, and cut where it were too long.
+//! Deliberately not here: the texts.
 
 use core::fmt::{self, Write};
 

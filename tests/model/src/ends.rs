@@ -1,9 +1,9 @@
 //! One machine with the memory that is lent to it, as a value.
 //!
 //! Source of truth: `monitor_core::migrate`. Invariants: the guest has one page, one processor, one
-//! device and perhaps another one that does not go with it; every limit of time is zero but the blackout and the whole attempt, so that each
-//! deadline is due when it is tried, and no moment stands in a state. Deliberately not here: what
-//! the effects of a machine do to the world.
+//! device and perhaps another one that does not go with it; every limit of time is zero but the
+//! blackout and the whole attempt, so that each deadline is due when it is tried, and no moment
+//! stands in a state. Deliberately not here: what the effects of a machine do to the world.
 
 use monitor_core::{
     device::{Assignment, DeviceDescriptor, DeviceEntry, DeviceKind},

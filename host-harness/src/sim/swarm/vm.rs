@@ -1,8 +1,8 @@
 //! The ports of one VM on one SU: those of the emulated machine, with time and with faults.
 //!
 //! Source of truth: `monitor_core::ports`; [`VmPorts`] for what is done. Invariants: an operation
-//! that was started ends once, whatever befalls it; what overtakes an operation leaves nothing of
-//! it but its end; a port of a crashed monitor does nothing. Deliberately not here: decisions.
+//! that was started ends once; what overtakes it leaves nothing of it but its end; a port of a
+//! crashed monitor does nothing. Deliberately not here: decisions.
 
 use std::{collections::VecDeque, rc::Rc, sync::Arc};
 
@@ -557,11 +557,9 @@ impl VmHost for VmPort<'_> {
         if !self.spot.lives() {
             return Err(CRASHED);
         }
-        self.definition = Some(if self.spot.shared.has(Flaw::ForgottenBlock) {
-            self.spot.shared.vms[self.spot.vm].block
-        } else {
-            *definition
-        });
+        let Spot { shared, vm, .. } = &*self.spot;
+        let is_forgotten = shared.has(Flaw::ForgottenBlock);
+        self.definition = Some(if is_forgotten { shared.vms[*vm].block } else { *definition });
         let span = Micros::new(self.span().get() * 20);
         let mut action = Action::Build;
         if self.spot.strikes(FaultKind::VmRefused) {

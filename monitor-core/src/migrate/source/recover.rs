@@ -30,8 +30,9 @@ impl Source {
     /// way before COMMIT is undone; behind COMMIT the record is asked, and the target.
     ///
     /// The devices that are lent are to be [`crate::device::DeviceEntry::quiesced`], described as
-    /// in the VM's definition: as they were before the attempt. The maps of pages and keys are of no importance. Starting processors that run, stopping ones that stand
-    /// still, and attaching a device that is attached under the same epoch, have to succeed.
+    /// in the VM's definition: as they were before the attempt. The maps of pages and keys are of
+    /// no importance. Starting processors that run, stopping ones that stand still, and attaching a
+    /// device that is attached under the same epoch, have to succeed.
     #[must_use]
     pub fn restore(now: Tick, journal: &SourceJournal) -> Self {
         let SourceJournal { attempt, epoch, stage } = *journal;

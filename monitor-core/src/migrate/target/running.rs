@@ -94,13 +94,6 @@ impl Target {
                 self.take_aliases(now);
                 Ok(())
             }
-            (RunStep::Resumed | RunStep::Ready, Input::Deadline) => {
-                if running.deadline(self.heard, self.line, self.reception.limits) <= now {
-                    self.out.push(Effect::Notice(Notice::GuestLate));
-                    self.take_aliases(now);
-                }
-                Ok(())
-            }
             // A guest that is late may still answer.
             (
                 RunStep::Assigning | RunStep::Attaching | RunStep::Released,
@@ -111,21 +104,8 @@ impl Target {
                 Input::Done(Operation::AssignDevice(_) | Operation::AttachDevice(_))
                 | Input::Failed(Operation::AssignDevice(_) | Operation::AttachDevice(_)),
             ) => self.alias_ended(now, running, input, loan),
-            // An alias that takes too long keeps nobody.
-            (RunStep::Assigning | RunStep::Attaching, Input::Deadline) => {
-                if running.deadline(self.heard, self.line, self.reception.limits) <= now {
-                    if self.devices.abandon() == Progress::UnderWay {
-                        crate::fmt::trace!("an alias is late, and still comes to its end");
-                    }
-                    self.complete(now);
-                }
-                Ok(())
-            }
-            // A source that does not say RELEASED keeps nobody.
-            (RunStep::Released, Input::Deadline) => {
-                if running.deadline(self.heard, self.line, self.reception.limits) <= now {
-                    self.finish();
-                }
+            (_, Input::Deadline) => {
+                self.overdue(now, running);
                 Ok(())
             }
             (RunStep::Released, Input::Frame(arrival)) if arrival.frame == Frame::Released => {
@@ -152,6 +132,27 @@ impl Target {
                 | Input::LinkLost(_)
                 | Input::LinkUp,
             ) => Err(self.out_of_phase(input)),
+        }
+    }
+
+    /// Goes on without what has not come in time: nobody is kept by a guest that does not answer,
+    /// an alias that takes too long, or a source that does not say RELEASED.
+    fn overdue(&mut self, now: Tick, running: Running) {
+        if running.deadline(self.heard, self.line, self.reception.limits) > now {
+            return;
+        }
+        match running.step {
+            RunStep::Resumed | RunStep::Ready => {
+                self.out.push(Effect::Notice(Notice::GuestLate));
+                self.take_aliases(now);
+            }
+            RunStep::Assigning | RunStep::Attaching => {
+                if self.devices.abandon() == Progress::UnderWay {
+                    crate::fmt::trace!("an alias is late, and still comes to its end");
+                }
+                self.complete(now);
+            }
+            RunStep::Released => self.finish(),
         }
     }
 

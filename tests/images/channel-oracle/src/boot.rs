@@ -1,9 +1,9 @@
 //! Entry and end of the image, and what the program that starts it has written into it.
 //!
 //! Source of truth: linker/sections.ld for the symbols, Principles of Operation for the assigned
-//! storage locations; QEMU, `target/s390x/helper.c`, and the Hercules manual for the end. Invariant:
-//! the new PSWs are loaded by the first instructions. Deliberately not here: the handlers, see
-//! `arch`.
+//! storage locations; QEMU, `target/s390x/helper.c`, and the Hercules manual for the end.
+//! Invariant: the new PSWs are loaded by the first instructions. Deliberately not here: the
+//! handlers, see `arch`.
 
 use crate::arch;
 use core::{arch::global_asm, ops::Range, ptr};

@@ -29,7 +29,10 @@ use monitor_core::{
         PageNumber, ProcessorIndex, Sequence, StreamId, SubchannelNumber, Text, Tick, VmIndex,
     },
     vm::{
-        Activity, BlockError, DirectoryAnswer, Facility, FacilityList, Finding, Findings, MachineImage, MigrationMark, Obstacle, Operation, Ownership, Privileges, ProcessorSet, Processors, Reason, Standing, StandingError, StateError, TableError, VmBlock, VmId, VmState,
+        Activity, BlockError, DirectoryAnswer, Facility, FacilityList, Finding, Findings,
+        MachineImage, MigrationMark, Obstacle, Operation, Ownership, Privileges, ProcessorSet,
+        Processors, Reason, Standing, StandingError, StateError, TableError, VmBlock, VmId,
+        VmState,
     },
     wire::{
         DecodeError, Fault, Field, Frame, FrameFlags, FrameType, Header,

@@ -1,9 +1,9 @@
 //! Sequences that a seed decides.
 //!
-//! Source of truth: SplitMix64 (Steele, Lea, Flood 2014). Invariants: a seed makes the same sequence
-//! on every machine; what the fixed sequences have shown to differ for good reasons is left out, so
-//! that few differences need a line in the list. Deliberately not here: what is special, see
-//! [`crate::fixed`].
+//! Source of truth: SplitMix64 (Steele, Lea, Flood 2014). Invariants: a seed makes the same
+//! sequence on every machine; what the fixed sequences have shown to differ for good reasons is
+//! left out, so that few differences need a line in the list. Deliberately not here: what is
+//! special, see [`crate::fixed`].
 
 use crate::{
     area::{A, B, D, LIST, PAGE_BYTES, PROGRAM},

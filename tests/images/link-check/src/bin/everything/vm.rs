@@ -6,7 +6,9 @@ use core::hint::black_box;
 
 use link_check::{any, bytes, consume};
 use monitor_core::vm::{
-        Activity, BlockError, Facility, FacilityList, Finding, Findings, MachineImage, Obstacle, Ownership, Privileges, ProcessorSet, Processors, Reason, SharedVmTable, StandingError, StateError, TableError, VmBlock, VmState, VmTable,
+    Activity, BlockError, Facility, FacilityList, Finding, Findings, MachineImage, Obstacle,
+    Ownership, Privileges, ProcessorSet, Processors, Reason, SharedVmTable, StandingError,
+    StateError, TableError, VmBlock, VmState, VmTable,
 };
 
 use crate::calls::{calls, flags, operators, shows};
