@@ -48,13 +48,8 @@ fn source_starts() -> Vec<SourceEnd> {
 }
 
 fn target_starts() -> Vec<TargetEnd> {
-    let stays = |kind| TargetEnd::new().with_device(kind);
-    vec![
-        TargetEnd::new(),
-        TargetEnd::new().without_journal(),
-        stays(DeviceKind::Tape),
-        stays(DeviceKind::PavAlias),
-    ]
+    let alias = TargetEnd::new().with_device(DeviceKind::PavAlias);
+    vec![TargetEnd::new(), TargetEnd::new().without_journal(), alias]
 }
 
 /// The ends after a restart of their monitors.
