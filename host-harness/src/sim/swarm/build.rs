@@ -128,7 +128,7 @@ fn facts(index: usize, vm: &VmPlan, plan: &Plan) -> Option<VmFacts> {
     };
     let (home, runs, alias_on) = (vm.home, vm.runs, vm.alias_on | 1 << vm.home);
     // Some VMs are tracked by keys; nothing is drawn for it, so that all else stays what it is.
-    let tracking = if vm.seed % 3 == 0 { Tracking::Keys } else { Tracking::Marks };
+    let tracking = if vm.seed.is_multiple_of(3) { Tracking::Keys } else { Tracking::Marks };
     Some(VmFacts { block, guest, home, runs, attached, devices, alias_on, tracking })
 }
 
