@@ -103,7 +103,7 @@ fn a_device_that_the_source_keeps_is_found() {
 #[test]
 fn a_record_that_nobody_wrote_is_found() {
     let found = after(|world, _| {
-        let disk = world.cluster().journal_disk().unwrap();
+        let disk = world.cluster().journal_disks()[0];
         let vm = VmName::new("VM12PROD").unwrap();
         let access = Access::new(vm, Epoch::new(2), Path::default());
         disk.put(&access, 0, &[7; 4096]);

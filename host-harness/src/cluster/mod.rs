@@ -22,7 +22,7 @@ pub use verify::{Judgement, judge};
 use std::{collections::BTreeMap, sync::Arc};
 
 use monitor_core::{
-    device::DeviceKind,
+    device::{Assignment, DeviceKind},
     ports::{ErrorType, OperatorConsole},
     units::{ConfigurationName, Epoch, Micros, Mnemonic, SuName, SubchannelNumber, Tick},
     vm::{Ownership, ProcessorSet, Processors, VmBlock, VmState},
@@ -35,7 +35,7 @@ use crate::{
         Alias, Console, Device, EmulatedDisk, FbaDisk, Lan, LineSink, Machine, Switch, Tape,
         Tracking,
     },
-    workload::{GuestPlan, IplError, JOURNAL_BLOCKS, LanLine, Peer, Sight, ipl},
+    workload::{GuestPlan, IplError, JOURNAL_BLOCKS, JOURNAL_DISKS_MAX, LanLine, Peer, Sight, ipl},
 };
 
 /// The epoch of a VM that is started for the first time.
@@ -172,12 +172,12 @@ impl Cluster {
         &self.directory
     }
 
-    /// The disk to which the guest writes its journal.
+    /// The disks to which the guest writes its journal.
     #[must_use]
-    pub fn journal_disk(&self) -> Option<&Arc<FbaDisk>> {
-        let journal = self.plan.journal?;
-        let device = self.devices.iter().find(|it| it.fixed().subchannel == journal)?;
-        self.disks.get(&device.fixed().mnemonic)
+    pub fn journal_disks(&self) -> Vec<&FbaDisk> {
+        let device = |number| self.devices.iter().find(|it| it.fixed().subchannel == number);
+        let disk = |number: &_| self.disks.get(&device(*number)?.fixed().mnemonic);
+        self.plan.journal.iter().filter_map(disk).map(|disk| &**disk).collect()
     }
 
     /// Steps the stations on the LAN lines, and says when the next one has something to do.
@@ -262,12 +262,14 @@ fn guest_plan(config: &Config) -> GuestPlan {
     let devices = || (0_u16..).zip(&config.vm.devices);
     let first = |kind: DeviceKind| devices().find(|(_, device)| device.kind == kind);
     let number_of = |number, device| devices::subchannel_on(number, device, &config.vm.on);
-    // The journal is written to a shared device if there is one, otherwise to the last disk.
-    let moves = |it: &config::Device| it.kind == DeviceKind::Disk && !it.emulated && !it.detached;
-    let disks = || devices().filter(|(_, device)| moves(device));
-    let shared =
-        disks().find(|(_, it)| it.assignment == monitor_core::device::Assignment::SharedDevice);
-    let journal = shared.or_else(|| disks().last());
+    // The journal is written to the disks that move, to shared devices first.
+    let moves = |it: &config::Device| {
+        let is_there = it.is_generated_on(&config.vm.on) && !it.detached;
+        it.kind == DeviceKind::Disk && !it.emulated && is_there
+    };
+    let mut disks: Vec<_> = devices().filter(|(_, device)| moves(device)).collect();
+    disks.sort_by_key(|(_, device)| device.assignment != Assignment::SharedDevice);
+    let journal = disks.into_iter().take(JOURNAL_DISKS_MAX);
     let lines = devices().filter_map(|(number, device)| {
         let name = device.line?;
         let subchannel = number_of(number, device);
@@ -282,7 +284,7 @@ fn guest_plan(config: &Config) -> GuestPlan {
         seed: config.workload.seed,
         console: first(DeviceKind::Console)
             .map_or(SubchannelNumber::new(0), |(number, device)| number_of(number, device)),
-        journal: journal.map(|(number, device)| number_of(number, device)),
+        journal: journal.map(|(number, device)| number_of(number, device)).collect(),
         lines: lines.collect(),
         initial_configuration: initial.unwrap_or(ConfigurationName::EMPTY),
     }

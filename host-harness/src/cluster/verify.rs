@@ -44,9 +44,8 @@ pub struct Judgement<'a> {
 pub fn judge(case: &Judgement<'_>) -> Verified {
     let frozen = Witness::of(case.source);
     let restored = case.witness.cloned().unwrap_or_else(|| Witness::of(case.target));
-    let disk = case.cluster.journal_disk();
-    let before = check(case.source, &case.cluster.plan, None);
-    let after = check(case.target, &case.cluster.plan, disk.map(|disk| &**disk));
+    let before = check(case.source, &case.cluster.plan, &[]);
+    let after = check(case.target, &case.cluster.plan, &case.cluster.journal_disks());
     let went_on = !case.guest_runs
         || (case.target.fault().is_none() && has_worked(case, &before.counts, &after.counts));
     // A request that a device has refused shows that I/O was carried over wrongly.

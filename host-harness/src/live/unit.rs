@@ -280,7 +280,7 @@ impl Worker<'_> {
 
     /// Judges the guest, and gives how many pages it has swept.
     fn look(&mut self, when: &str, machine: &Machine) -> u64 {
-        let Verdict { faults, fault_count, counts, .. } = check(machine, &self.cluster.plan, None);
+        let Verdict { faults, fault_count, counts, .. } = check(machine, &self.cluster.plan, &[]);
         let found = match faults.first() {
             None => "no fault".to_owned(),
             Some(first) => format!("{fault_count} faults, the first: {first}"),

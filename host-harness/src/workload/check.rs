@@ -17,26 +17,24 @@ use monitor_core::{
 use super::{
     GuestPlan, Kind, hot_set, hot_set_processor, idle,
     ipl::{block_of, has_tasks, initial_image},
-    journal,
+    journal::{self, JOURNAL_DISKS_MAX},
     key_value::{self, Slot},
     network,
-    nucleus::{
-        Area, BlockName, Layout, PAGE, RANDOM_STEP, RECORD_OUT, mix, register, word, word_address,
-    },
+    nucleus::{Area, BlockName, Layout, PAGE, RANDOM_STEP, mix, register, word, word_address},
     system,
     verdict::{Fault, Verdict},
 };
-use crate::machine::{AddressFault, FbaDisk, Machine, Storage};
+use crate::machine::{AddressFault, DiskWrite, FbaDisk, Machine, Storage};
 
 mod pages;
 mod processors;
 
-/// Judges the guest of `plan` in `machine`, stopped or running. `journal` is the disk that the
-/// guest's journal is on; without it, the journal is judged by what is in the guest alone.
+/// Judges the guest of `plan` in `machine`, stopped or running. `disks` are those that the guest's
+/// journal is on; without them, the journal is judged by what is in the guest alone.
 #[must_use]
-pub fn check(machine: &Machine, plan: &GuestPlan, journal: Option<&FbaDisk>) -> Verdict {
+pub fn check(machine: &Machine, plan: &GuestPlan, disks: &[&FbaDisk]) -> Verdict {
     let mut verdict = Verdict::default();
-    if judge(machine, plan, journal, &mut verdict).is_err() || machine.fault().is_some() {
+    if judge(machine, plan, disks, &mut verdict).is_err() || machine.fault().is_some() {
         verdict.fault(Fault::Unusable);
     }
     verdict
@@ -87,11 +85,22 @@ impl<'a> View<'a> {
         Ok(words)
     }
 
+    /// A word of the control block of one of the journal's disks, as it is now.
+    fn of_disk(&mut self, area: Area, disk: u64, number: u64) -> Result<u64, AddressFault> {
+        self.page = None;
+        self.word(journal::block_at(area.origin, disk) + 8 * number)
+    }
+
     /// A word of a control block, as it is now.
     fn own(&mut self, name: BlockName, number: u64) -> Result<u64, AddressFault> {
         self.page = None;
         self.word(word_address(name, number))
     }
+}
+
+/// The numbers of the disks that the guest keeps journals on.
+fn disk_numbers(plan: &GuestPlan) -> impl Iterator<Item = u64> + use<> {
+    0..plan.journal.len().min(JOURNAL_DISKS_MAX) as u64
 }
 
 /// The registers and counters at one moment between two steps of each processor.
@@ -100,8 +109,8 @@ struct Snapshot {
     hot: ProcessorImage,
     puts: u64,
     gets: u64,
-    started: u64,
-    written: u64,
+    /// Of each disk of the journal: records whose write was started, and has ended.
+    records: Vec<[u64; 2]>,
 }
 
 fn registers(machine: &Machine, processor: u16) -> Result<ProcessorImage, AddressFault> {
@@ -112,7 +121,7 @@ fn registers(machine: &Machine, processor: u16) -> Result<ProcessorImage, Addres
 }
 
 impl Snapshot {
-    fn take(machine: &Machine) -> Result<Self, AddressFault> {
+    fn take(machine: &Machine, plan: &GuestPlan, journal: Area) -> Result<Self, AddressFault> {
         let mut view = View::new(&machine.storage);
         let hot = hot_set_processor(machine.processor_count());
         Ok(Self {
@@ -120,8 +129,12 @@ impl Snapshot {
             hot: registers(machine, hot)?,
             puts: view.own(BlockName::KeyValue, key_value::PUTS)?,
             gets: view.own(BlockName::KeyValue, key_value::GETS)?,
-            started: view.own(BlockName::Journal, journal::STARTED)?,
-            written: view.own(BlockName::Journal, journal::WRITTEN)?,
+            records: disk_numbers(plan)
+                .map(|disk| {
+                    let mut word = |number| view.of_disk(journal, disk, number);
+                    Ok([word(journal::STARTED)?, word(journal::WRITTEN)?])
+                })
+                .collect::<Result<_, _>>()?,
         })
     }
 }
@@ -129,6 +142,9 @@ impl Snapshot {
 /// What the judgement of each workload needs.
 struct Case<'a> {
     machine: &'a Machine,
+    plan: &'a GuestPlan,
+    /// The area of the journal.
+    journal: Area,
     view: View<'a>,
     before: Snapshot,
     verdict: &'a mut Verdict,
@@ -138,6 +154,11 @@ struct Case<'a> {
 const LOOKS_MAX: u32 = 16;
 
 impl Case<'_> {
+    /// Registers and counters now.
+    fn after(&self) -> Result<Snapshot, AddressFault> {
+        Snapshot::take(self.machine, self.plan, self.journal)
+    }
+
     /// Whether `holds` at some moment. Between two looks the processor ends its step.
     fn holds(
         &mut self,
@@ -164,16 +185,12 @@ impl Case<'_> {
 /// The end of a look: everything found is in the verdict.
 type Looked = Result<(), AddressFault>;
 
-fn judge(
-    machine: &Machine,
-    plan: &GuestPlan,
-    disk: Option<&FbaDisk>,
-    verdict: &mut Verdict,
-) -> Looked {
+fn judge(machine: &Machine, plan: &GuestPlan, disks: &[&FbaDisk], verdict: &mut Verdict) -> Looked {
     let layout = Layout::new(plan, machine.storage.page_count(), machine.processor_count())
         .map_err(|_| AddressFault)?;
-    let before = Snapshot::take(machine)?;
-    let mut case = Case { machine, view: View::new(&machine.storage), before, verdict };
+    let before = Snapshot::take(machine, plan, layout.journal)?;
+    let view = View::new(&machine.storage);
+    let mut case = Case { machine, plan, journal: layout.journal, view, before, verdict };
     case.system(plan)?;
     for kind in &plan.kinds {
         if case.view.own(block_of(*kind), word::PRESENT)? != 1 {
@@ -188,7 +205,7 @@ fn judge(
             Kind::KeyValue { slots, .. } => case.key_value(layout.key_value, slots.max(1))?,
             Kind::Journal { .. } => {
                 let others = case.verdict.fault_count;
-                case.journal(disk)?;
+                case.journal(disks)?;
                 case.verdict.journal_fault_count = case.verdict.fault_count - others;
             }
             Kind::Network => case.network(layout.network)?,
@@ -277,7 +294,7 @@ impl Case<'_> {
             self.verdict.require(holds, Fault::HotSetPage(number));
         }
         let count = |snapshot: &Snapshot| snapshot.hot.general[register::HOT_COUNT];
-        let after = Snapshot::take(self.machine)?;
+        let after = self.after()?;
         self.verdict.within("dirtyings of the hot set", sum, count(&self.before), count(&after));
         self.verdict.counts.dirtyings = count(&after);
         self.reported(BlockName::HotSet, hot_set::FAULTS, "wrong pages met by the hot set")
@@ -295,7 +312,7 @@ impl Case<'_> {
             let word = self.view.word(sweep::address(area.origin, page))?;
             found.push(sweep::counted(word));
         }
-        let after = Snapshot::take(self.machine)?;
+        let after = self.after()?;
         for (page, byte) in (0..).zip(found) {
             let (least, most) = (swept(&self.before, page), swept(&after, page));
             let ahead = byte.wrapping_sub(least.to_be_bytes()[7]);
@@ -321,7 +338,7 @@ impl Case<'_> {
             self.verdict.require(holds, Fault::Slot(index));
             sum = sum.wrapping_add(Slot::from_words(self.view.words(address)?).version);
         }
-        let after = Snapshot::take(self.machine)?;
+        let after = self.after()?;
         let (least, most) = (self.before.puts, after.puts);
         self.verdict.within("puts into the store", sum, least, most);
         let count = |snapshot: &Snapshot| snapshot.store.general[register::STORE_COUNT];
@@ -342,12 +359,22 @@ impl Case<'_> {
         self.reported(BlockName::Network, network::FAULTS, "wrong frames on the lines")
     }
 
-    fn journal(&mut self, disk: Option<&FbaDisk>) -> Looked {
-        let log = disk.map(FbaDisk::log);
-        let started = self.before.started;
+    fn journal(&mut self, disks: &[&FbaDisk]) -> Looked {
+        for disk in disk_numbers(self.plan) {
+            let log = disks.get(disk as usize).map(|disk| disk.log());
+            self.journal_on(disk, log)?;
+        }
+        Ok(())
+    }
+
+    /// The journal on one disk, with what the disk has taken if that is known.
+    fn journal_on(&mut self, disk: u64, log: Option<Vec<DiskWrite>>) -> Looked {
+        let area = self.journal;
+        let page = journal::record_out_at(area.origin, disk);
+        let [started, written] = self.before.records[disk as usize];
         let holds = started == 0
             || self.holds(|view| {
-                let number = journal::number_of(view.page(RECORD_OUT)?);
+                let number = journal::number_of(disk, view.page(page)?);
                 Ok(number.is_some_and(|number| number >= started))
             })?;
         self.verdict.require(holds, Fault::Record);
@@ -358,12 +385,18 @@ impl Case<'_> {
             self.verdict.require(found == expected, Fault::JournalOrder { expected, found });
             last = found;
         }
-        let after = Snapshot::take(self.machine)?;
-        self.verdict.within("records on the disk", last, self.before.written, after.started);
-        let view = &mut self.view;
-        self.verdict.counts.records = after.written;
-        self.verdict.counts.read_back = view.own(BlockName::Journal, journal::READ_BACK)?;
-        self.verdict.counts.io_faults += view.own(BlockName::Journal, journal::IO_FAULTS)?;
-        self.reported(BlockName::Journal, journal::FAULTS, "wrong records read back")
+        let [most, counted] = self.after()?.records[disk as usize];
+        if log.is_some() {
+            self.verdict.within("records on the disk", last, written, most);
+        }
+        self.verdict.counts.records += counted;
+        let mut word = |number| self.view.of_disk(area, disk, number);
+        let (read_back, io_faults) = (word(journal::READ_BACK)?, word(journal::IO_FAULTS)?);
+        let count = word(journal::FAULTS)?;
+        self.verdict.counts.read_back += read_back;
+        self.verdict.counts.io_faults += io_faults;
+        let name = "wrong records read back";
+        self.verdict.require(count == 0, Fault::Reported { name, count });
+        Ok(())
     }
 }

@@ -111,7 +111,7 @@ fn refuse_contradictions(plan: &GuestPlan) -> Result<(), IplError> {
         if matches!(kind, Kind::MemoryOnly { .. }) && plan.kinds.len() > 1 {
             return Err(IplError::NotAlone);
         }
-        if matches!(kind, Kind::Journal { .. }) && plan.journal.is_none() {
+        if matches!(kind, Kind::Journal { .. }) && plan.journal.is_empty() {
             return Err(IplError::NoJournalDisk);
         }
         if matches!(kind, Kind::Network) && plan.lines.is_empty() {
@@ -162,8 +162,7 @@ fn define_workload(
             define_rate(block, rate)?;
         }
         Kind::Journal { interval_us } => {
-            journal::define(block, plan.journal.ok_or(IplError::NoJournalDisk)?)?;
-            block.define(1, interval_us.max(1))?;
+            journal::define(storage, layout.journal, &plan.journal, interval_us)?;
         }
         Kind::Network => {
             network::define(block, storage, layout.network)?;

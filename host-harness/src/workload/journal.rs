@@ -1,30 +1,30 @@
-//! Journal workload: writes numbered records to a disk, and reads some of them back.
+//! Journal workload: writes numbered records to disks, and reads some of them back.
 //!
 //! A record is written by a channel program and counted at its interruption; only then comes the
-//! next one. So the disk holds each number once, in order, and at most one more than the guest
-//! has counted. Every eighth record is read back into another page and verified.
+//! next one of this disk. So a disk holds each number once, in order, and at most one more than
+//! the guest has counted. Every eighth record is read back into another page and verified. Each
+//! disk goes its own way, so several requests are under way at once.
 //!
-//! Source of truth: this file. Invariants: at most one request is under way; a record whose
-//! write failed is written again under the same number. Deliberately not here: the judgement of
-//! what the disk holds ([`super::check()`]).
+//! Source of truth: this file. Invariants: at most one request is under way on a disk; a record
+//! whose write failed is written again under the same number; a request whose end does not come
+//! is cleared, and counts as failed. Deliberately not here: the judgement of what the disks hold
+//! ([`super::check()`]).
 
 use monitor_core::units::{SubchannelNumber, Tick};
 
 use super::{
-    nucleus::{
-        Block, BlockName, JOURNAL_PAGE, PAGE, RANDOM_STEP, RECORD_IN, RECORD_OUT, mix, word,
-    },
+    nucleus::{Area, Block, BlockName, JOURNAL_PAGE, PAGE, RANDOM_STEP, mix, word},
     request::{self, Command, DATA, Owner},
 };
 use crate::machine::{AddressFault, ConditionCode, Context, Step, Storage};
 
-/// The disk's subchannel.
+/// A disk's subchannel.
 const SUBCHANNEL: u64 = word::OWN;
 /// Number of the latest record whose write was started.
 pub(super) const STARTED: u64 = word::OWN + 1;
 /// Number of the latest record whose write has ended well.
 pub(super) const WRITTEN: u64 = word::OWN + 2;
-/// The request under way: [`IDLE`], [`WRITING`] or [`READING`].
+/// The request under way: [`IDLE`], [`WRITING`], [`READING`] or [`CLEARED`].
 const REQUEST: u64 = word::OWN + 3;
 /// Records read back.
 pub(super) const READ_BACK: u64 = word::OWN + 4;
@@ -32,10 +32,26 @@ pub(super) const READ_BACK: u64 = word::OWN + 4;
 pub(super) const FAULTS: u64 = word::OWN + 5;
 /// Requests that failed.
 pub(super) const IO_FAULTS: u64 = word::OWN + 6;
+/// When the request under way was started.
+const SINCE: u64 = word::OWN + 7;
+/// Number of the disks; in the block of the first one.
+const DISK_COUNT: u64 = word::OWN + 8;
+/// Where the pages of the disks behind the first one begin; in the block of the first one.
+const ORIGIN: u64 = word::OWN + 9;
 
 const IDLE: u64 = 0;
 const WRITING: u64 = 1;
 const READING: u64 = 2;
+const CLEARED: u64 = 3;
+
+/// The most disks that a guest keeps journals on.
+pub const JOURNAL_DISKS_MAX: usize = 4;
+/// Pages of a disk: its channel program, the record being written, the record read back.
+const DISK_PAGES: u64 = 3;
+/// Where a disk behind the first one has its control block, in its first page.
+const BLOCK: u64 = 0x400;
+/// Time after which the end of a request is missing.
+const MISSING_US: u64 = 15_000_000;
 
 /// Records from one read-back to the next.
 const READ_BACK_RECORDS: u64 = 8;
@@ -63,24 +79,117 @@ const EXTENT: [u8; 16] = {
 /// Time until a busy subchannel is tried again.
 const RETRY_US: u64 = 1000;
 
-/// Writes the control block.
-pub(super) fn define(block: Block<'_>, subchannel: SubchannelNumber) -> Result<(), AddressFault> {
-    block.set(SUBCHANNEL, u64::from(subchannel.get()))
+/// The area that the disks behind the first one need.
+pub(super) fn page_count(disk_count: usize) -> u64 {
+    disk_count.min(JOURNAL_DISKS_MAX).saturating_sub(1) as u64 * DISK_PAGES
 }
 
-/// The disk's subchannel, if the guest keeps a journal.
-pub(super) fn subchannel(storage: &Storage) -> Result<Option<u64>, AddressFault> {
-    let block = Block::new(storage, BlockName::Journal);
-    Ok(if block.is_present()? { Some(block.get(SUBCHANNEL)?) } else { None })
-}
-
-/// Starts the next request when it is due.
-pub(super) fn run(context: &mut Context<'_>, _budget: u32) -> Result<Step, AddressFault> {
-    let block = Block::new(context.storage, BlockName::Journal);
-    if block.get(REQUEST)? != IDLE {
-        return Ok(Step::default());
+/// Writes the control block of each disk.
+pub(super) fn define(
+    storage: &Storage,
+    area: Area,
+    subchannels: &[SubchannelNumber],
+    interval_us: u64,
+) -> Result<(), AddressFault> {
+    let first = Block::new(storage, BlockName::Journal);
+    for page in 0..area.pages {
+        storage.store_bytes(area.origin + page * PAGE, &[0; PAGE as usize])?;
     }
-    let now = context.now();
+    first.set(ORIGIN, area.origin)?;
+    first.set(DISK_COUNT, subchannels.len().min(JOURNAL_DISKS_MAX) as u64)?;
+    for (disk, subchannel) in Disk::all(storage)?.zip(subchannels) {
+        disk.block.set(SUBCHANNEL, u64::from(subchannel.get()))?;
+        disk.block.define(1, interval_us.max(1))?;
+    }
+    Ok(())
+}
+
+/// A disk: its number, its pages, its control block.
+#[derive(Clone, Copy)]
+struct Disk<'a> {
+    number: u64,
+    page: u64,
+    block: Block<'a>,
+}
+
+impl<'a> Disk<'a> {
+    fn all(storage: &'a Storage) -> Result<impl Iterator<Item = Self>, AddressFault> {
+        let first = Block::new(storage, BlockName::Journal);
+        let (count, origin) = (first.get(DISK_COUNT)?, first.get(ORIGIN)?);
+        Ok((0..count).map(move |number| {
+            let page = page_of(origin, number);
+            let block = Block::at(storage, block_at(origin, number));
+            Self { number, page, block }
+        }))
+    }
+
+    /// The disk with this subchannel, if there is one.
+    fn of(storage: &'a Storage, subchannel: u64) -> Result<Option<Self>, AddressFault> {
+        for disk in Self::all(storage)? {
+            if disk.block.get(SUBCHANNEL)? == subchannel {
+                return Ok(Some(disk));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The page that holds the record being written.
+    const fn record_out(self) -> u64 {
+        self.page + PAGE
+    }
+
+    /// The page that takes the record read back.
+    const fn record_in(self) -> u64 {
+        self.page + 2 * PAGE
+    }
+
+    fn subchannel(self) -> Result<SubchannelNumber, AddressFault> {
+        Ok(SubchannelNumber::new(self.block.get(SUBCHANNEL)? as u16))
+    }
+}
+
+/// The first page of a disk; the pages behind the first disk's begin at `origin`.
+const fn page_of(origin: u64, number: u64) -> u64 {
+    match number.checked_sub(1) {
+        None => JOURNAL_PAGE,
+        Some(place) => origin + place * DISK_PAGES * PAGE,
+    }
+}
+
+/// Where the control block of a disk is.
+pub(super) fn block_at(origin: u64, number: u64) -> u64 {
+    match number {
+        0 => super::nucleus::word_address(BlockName::Journal, 0),
+        number => page_of(origin, number) + BLOCK,
+    }
+}
+
+/// The page that holds the record of a disk that is being written.
+pub(super) const fn record_out_at(origin: u64, number: u64) -> u64 {
+    page_of(origin, number) + PAGE
+}
+
+/// The subchannels of the disks that the guest keeps a journal on.
+pub(super) fn subchannels(storage: &Storage) -> Result<Vec<u64>, AddressFault> {
+    Disk::all(storage)?.map(|disk| disk.block.get(SUBCHANNEL)).collect()
+}
+
+/// Goes on with each disk.
+pub(super) fn run(context: &mut Context<'_>, _budget: u32) -> Result<Step, AddressFault> {
+    let storage = context.storage;
+    let mut total = Step::default();
+    for disk in Disk::all(storage)? {
+        total = super::joined(total, go_on(context, disk)?);
+    }
+    Ok(total)
+}
+
+/// Starts the next request of a disk when it is due.
+fn go_on(context: &mut Context<'_>, disk: Disk<'_>) -> Result<Step, AddressFault> {
+    let (block, now) = (disk.block, context.now());
+    if block.get(REQUEST)? != IDLE {
+        return await_end(context, disk);
+    }
     let (due, next) = block.due(now)?;
     if due == 0 {
         return Ok(super::worked(0, next));
@@ -88,10 +197,11 @@ pub(super) fn run(context: &mut Context<'_>, _budget: u32) -> Result<Step, Addre
     let (started, written) = (block.get(STARTED)?, block.get(WRITTEN)?);
     let reads = started == written && written / READ_BACK_RECORDS > block.get(READ_BACK)?;
     let condition = if reads {
-        transfer(context, block, READ, RECORD_IN, written)?
+        transfer(context, disk, READ, written)?
     } else {
-        context.storage.store_bytes(RECORD_OUT, &record(written + 1, now))?;
-        transfer(context, block, WRITE, RECORD_OUT, written + 1)?
+        let record = record(disk.number, written + 1, now);
+        context.storage.store_bytes(disk.record_out(), &record)?;
+        transfer(context, disk, WRITE, written + 1)?
     };
     match condition {
         ConditionCode::Done if reads => block.set(REQUEST, READING)?,
@@ -104,21 +214,38 @@ pub(super) fn run(context: &mut Context<'_>, _budget: u32) -> Result<Step, Addre
         }
         ConditionCode::NotOperational => block.add(IO_FAULTS, 1)?,
     }
+    block.set(SINCE, now.get())?;
     block.advance(1)?;
     Ok(super::worked(1, next))
 }
 
-/// Starts the transfer of one record between its blocks and `page`.
+/// Clears a request whose end is missing. The end of that is told by an interruption, too.
+fn await_end(context: &mut Context<'_>, disk: Disk<'_>) -> Result<Step, AddressFault> {
+    let missing = disk.block.get(SINCE)?.saturating_add(MISSING_US);
+    if disk.block.get(REQUEST)? == CLEARED {
+        return Ok(Step::default());
+    }
+    if context.now().get() < missing {
+        return Ok(super::worked(0, Tick::new(missing)));
+    }
+    context.clear_subchannel(disk.subchannel()?);
+    disk.block.set(REQUEST, CLEARED)?;
+    Ok(super::worked(1, context.now()))
+}
+
+/// Starts the transfer of one record between its blocks and its page.
 fn transfer(
     context: &mut Context<'_>,
-    block: Block<'_>,
+    disk: Disk<'_>,
     code: u8,
-    page: u64,
     number: u64,
 ) -> Result<ConditionCode, AddressFault> {
-    let (extent, location) = (JOURNAL_PAGE + DATA, JOURNAL_PAGE + DATA + EXTENT.len() as u64);
+    let (extent, location) = (disk.page + DATA, disk.page + DATA + EXTENT.len() as u64);
     let place = (number % u64::from(PLACES)) as u32 * u32::from(RECORD_BLOCKS);
-    let operation = if code == WRITE { TO_WRITE } else { TO_READ };
+    let (operation, page) = match code {
+        WRITE => (TO_WRITE, disk.record_out()),
+        _ => (TO_READ, disk.record_in()),
+    };
     let [high, low] = RECORD_BLOCKS.to_be_bytes();
     context.storage.store_bytes(extent, &EXTENT)?;
     context.storage.store_bytes(location, &[operation, 0, high, low])?;
@@ -128,13 +255,19 @@ fn transfer(
         Command { code: LOCATE, address: location, byte_count: 8 },
         Command { code, address: page, byte_count: PAGE as u16 },
     ];
-    let subchannel = SubchannelNumber::new(block.get(SUBCHANNEL)? as u16);
-    request::start(context, subchannel, Owner::Journal, JOURNAL_PAGE, &commands)
+    request::start(context, disk.subchannel()?, Owner::Journal, disk.page, &commands)
 }
 
-/// Takes note of the end of the request; false when none was under way.
-pub(super) fn ended(context: &Context<'_>, good: bool) -> Result<bool, AddressFault> {
-    let block = Block::new(context.storage, BlockName::Journal);
+/// Takes note of the end of a disk's request; false when none was under way.
+pub(super) fn ended(
+    context: &Context<'_>,
+    subchannel: u64,
+    good: bool,
+) -> Result<bool, AddressFault> {
+    let Some(disk) = Disk::of(context.storage, subchannel)? else {
+        return Ok(false);
+    };
+    let block = disk.block;
     let under_way = block.get(REQUEST)?;
     block.set(REQUEST, IDLE)?;
     match (under_way, good) {
@@ -142,8 +275,8 @@ pub(super) fn ended(context: &Context<'_>, good: bool) -> Result<bool, AddressFa
         (READING, true) => {
             block.add(READ_BACK, 1)?;
             let mut record = [0; PAGE as usize];
-            context.storage.load_bytes(RECORD_IN, &mut record)?;
-            let is_wrong = number_of(&record) != Some(block.get(WRITTEN)?);
+            context.storage.load_bytes(disk.record_in(), &mut record)?;
+            let is_wrong = number_of(disk.number, &record) != Some(block.get(WRITTEN)?);
             block.add(FAULTS, u64::from(is_wrong))?;
         }
         (IDLE, _) => return Ok(false),
@@ -152,8 +285,8 @@ pub(super) fn ended(context: &Context<'_>, good: bool) -> Result<bool, AddressFa
     Ok(true)
 }
 
-/// Makes a record: number, checksum, time, then filling.
-fn record(number: u64, now: Tick) -> [u8; PAGE as usize] {
+/// Makes a record of a disk: number, checksum, time, then filling.
+fn record(disk: u64, number: u64, now: Tick) -> [u8; PAGE as usize] {
     let mut record = [0; PAGE as usize];
     let (words, _) = record.as_chunks_mut::<8>();
     for (index, word) in (0..).zip(words.iter_mut()) {
@@ -161,19 +294,19 @@ fn record(number: u64, now: Tick) -> [u8; PAGE as usize] {
     }
     words[0] = number.to_be_bytes();
     words[2] = now.get().to_be_bytes();
-    words[1] = checksum(words).to_be_bytes();
+    words[1] = checksum(disk, words).to_be_bytes();
     record
 }
 
-/// The checksum of a record: over all words except for itself.
-fn checksum(words: &[[u8; 8]]) -> u64 {
+/// The checksum of a record: over its disk and all words except for itself.
+fn checksum(disk: u64, words: &[[u8; 8]]) -> u64 {
     let others = words.iter().take(1).chain(words.iter().skip(2));
-    others.fold(0, |sum, word| mix(u64::rotate_left(sum, 9) ^ u64::from_be_bytes(*word)))
+    others.fold(disk, |sum, word| mix(u64::rotate_left(sum, 9) ^ u64::from_be_bytes(*word)))
 }
 
-/// The number of a record, if its checksum fits.
-pub(super) fn number_of(record: &[u8; PAGE as usize]) -> Option<u64> {
+/// The number of a record of a disk, if its checksum fits.
+pub(super) fn number_of(disk: u64, record: &[u8; PAGE as usize]) -> Option<u64> {
     let (words, _) = record.as_chunks::<8>();
-    let fits = words[1] == checksum(words).to_be_bytes();
+    let fits = words[1] == checksum(disk, words).to_be_bytes();
     fits.then_some(u64::from_be_bytes(words[0]))
 }

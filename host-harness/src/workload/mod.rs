@@ -34,7 +34,7 @@ mod verdict;
 
 pub use check::{check, has_left};
 pub use ipl::{IplError, ipl};
-pub use journal::JOURNAL_BLOCKS;
+pub use journal::{JOURNAL_BLOCKS, JOURNAL_DISKS_MAX};
 pub use peer::{Peer, Sight};
 pub use verdict::{Counts, Fault, Verdict};
 
@@ -84,9 +84,9 @@ pub enum Kind {
         /// Operations.
         rate: Rate,
     },
-    /// Numbered records are written to a disk.
+    /// Numbered records are written to disks.
     Journal {
-        /// Time from one record to the next.
+        /// Time from one record of a disk to the next.
         interval_us: u64,
     },
     /// Pings on the LAN lines are answered.
@@ -155,8 +155,9 @@ pub struct GuestPlan {
     pub seed: u64,
     /// The console's subchannel.
     pub console: SubchannelNumber,
-    /// The subchannel of the journal's disk, which no other guest writes.
-    pub journal: Option<SubchannelNumber>,
+    /// The subchannels of the journal's disks, which no other guest writes; of more than
+    /// [`JOURNAL_DISKS_MAX`] the first ones are taken.
+    pub journal: Vec<SubchannelNumber>,
     /// The lines that are announced after a move.
     pub lines: Vec<LanLine>,
     /// The server configuration at the VM's creation.

@@ -1,7 +1,7 @@
 //! Where the guest keeps what it remembers: the nucleus and the areas of the workloads.
 //!
 //! The first pages of guest storage have fixed places; behind the prefix areas follow the areas
-//! of hot set, key-value store, network and sweep. Parameters and state are doublewords in control
+//! of hot set, key-value store, network, journal and sweep. Parameters and state are doublewords in control
 //! blocks of the nucleus page, so that they move with the pages and with nothing else.
 //!
 //! Source of truth: this file and the package `guest` for the layout; Principles of Operation,
@@ -27,12 +27,8 @@ pub(super) const CONSOLE_PAGE: u64 = 3 * PAGE;
 pub(super) const LAN_PAGE: u64 = 4 * PAGE;
 /// The page with the table of LAN lines.
 pub(super) const LINE_TABLE: u64 = 5 * PAGE;
-/// The page of the journal's channel programs.
+/// The first of three pages of the journal's first disk.
 pub(super) const JOURNAL_PAGE: u64 = 6 * PAGE;
-/// The page that holds the record being written.
-pub(super) const RECORD_OUT: u64 = 7 * PAGE;
-/// The page that takes the record read back.
-pub(super) const RECORD_IN: u64 = 8 * PAGE;
 /// The page of the control blocks for which the nucleus page has no place.
 const FURTHER_BLOCKS: u64 = 9 * PAGE;
 
@@ -180,6 +176,7 @@ pub(super) struct Layout {
     pub(super) hot_set: Area,
     pub(super) key_value: Area,
     pub(super) network: Area,
+    pub(super) journal: Area,
     pub(super) keys: Area,
     pub(super) states: Area,
     pub(super) sweep: Area,
@@ -203,15 +200,19 @@ impl Layout {
                 Kind::Network => {
                     layout.network.pages = super::network::page_count(plan.lines.len());
                 }
+                Kind::Journal { .. } => {
+                    layout.journal.pages = super::journal::page_count(plan.journal.len());
+                }
                 Kind::Keys { pages, .. } => layout.keys.pages = pages.get().max(1),
                 Kind::PageStates { pages, .. } => layout.states.pages = pages.get().max(1),
-                Kind::Idle | Kind::Journal { .. } | Kind::Processors { .. } => {}
+                Kind::Idle | Kind::Processors { .. } => {}
             }
         }
         layout.hot_set.origin = prefix(processor_count);
         layout.key_value.origin = end_of(layout.hot_set)?;
         layout.network.origin = end_of(layout.key_value)?;
-        layout.keys.origin = end_of(layout.network)?;
+        layout.journal.origin = end_of(layout.network)?;
+        layout.keys.origin = end_of(layout.journal)?;
         layout.states.origin = end_of(layout.keys)?;
         layout.sweep.origin = end_of(layout.states)?;
         let needed = end_of(layout.sweep)? / PAGE;

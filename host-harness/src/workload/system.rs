@@ -171,7 +171,7 @@ pub(super) fn io_interruption(context: &mut Context<'_>) -> Result<(), Exception
         block.add(IO_FAULTS, u64::from(!good))?;
         waited
     } else if owner == Owner::Journal as u64 {
-        journal::ended(context, good)?
+        journal::ended(context, number, good)?
     } else if owner == Owner::Network as u64 {
         network::ended(context, number, good)?
     } else {
@@ -191,7 +191,7 @@ fn repeat(context: &Context<'_>, number: u64, owner: u64) -> Result<bool, Except
         return Ok(true);
     }
     if owner == Owner::Journal as u64 {
-        return Ok(journal::ended(context, false)?);
+        return Ok(journal::ended(context, number, false)?);
     }
     Ok(owner == Owner::Network as u64 && network::not_begun(context, number)?)
 }
@@ -241,7 +241,7 @@ fn finish_ipl(context: &mut Context<'_>) -> Result<Step, AddressFault> {
     for number in 0..block.get(LINE_COUNT)? {
         subchannels.push(line_entry(context.storage, number).get(LINE_SUBCHANNEL)?);
     }
-    subchannels.extend(journal::subchannel(context.storage)?);
+    subchannels.extend(journal::subchannels(context.storage)?);
     for number in subchannels {
         request::enable(context, SubchannelNumber::new(number as u16), SUBCLASS);
     }

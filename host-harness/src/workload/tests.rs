@@ -65,7 +65,7 @@ fn plan(kinds: &[Kind]) -> GuestPlan {
         fill: Fill::Random,
         seed: 0x5EED,
         console: CONSOLE,
-        journal: Some(DISK),
+        journal: vec![DISK],
         lines: (0..).zip(&LINES).map(line).collect(),
         initial_configuration: ConfigurationName::new(TARGET_CONFIGURATION).unwrap(),
     }
@@ -194,7 +194,7 @@ impl Rig {
     }
 
     fn check(&self) -> Verdict {
-        check(&self.machine, &self.plan, Some(&self.disk))
+        check(&self.machine, &self.plan, &[&self.disk])
     }
 
     fn image(&self, processor: u16) -> ProcessorImage {

@@ -121,7 +121,7 @@ fn facts(index: usize, vm: &VmPlan, plan: &Plan) -> Option<VmFacts> {
         fill: Fill::Random,
         seed: vm.seed,
         console: SubchannelNumber::new(CONSOLE),
-        journal: Some(SubchannelNumber::new(JOURNAL)),
+        journal: vec![SubchannelNumber::new(JOURNAL)],
         lines: Vec::new(),
         initial_configuration: ConfigurationName::new("390SU-SIM")
             .unwrap_or(ConfigurationName::EMPTY),

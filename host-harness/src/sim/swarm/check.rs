@@ -318,14 +318,18 @@ fn guest_is_whole(shared: &Shared<'_>, vm: usize, machine: &Machine) {
     let facts = &shared.vms[vm];
     let name = facts.block.name();
     machine.stop();
-    let journal = facts.guest.journal.and_then(|it| facts.devices.get(usize::from(it.get())));
-    let verdict = workload::check(machine, &facts.guest, journal.and_then(|it| it.disk()));
+    let journals = facts.guest.journal.iter();
+    let journals: Vec<_> =
+        journals.filter_map(|it| facts.devices.get(usize::from(it.get()))).collect();
+    let disks: Vec<_> = journals.iter().filter_map(|it| it.disk()).collect();
+    let verdict = workload::check(machine, &facts.guest, &disks);
     for fault in &verdict.faults {
         shared.violate(format!("{name}: {fault}"));
     }
-    let (seen, failed) = (verdict.counts.io_faults, journal.map_or(0, |it| it.failed()));
-    // The status of the latest failure may still be pending.
-    if !(failed.saturating_sub(1)..=failed).contains(&seen) {
+    let (seen, failed) = (verdict.counts.io_faults, journals.iter().map(|it| it.failed()).sum());
+    // The status of the latest failure of each disk may still be pending.
+    let pending = journals.len() as u64;
+    if !(u64::saturating_sub(failed, pending)..=failed).contains(&seen) {
         shared.violate(format!("{name}: {seen} failures of I/O seen, there were {failed}"));
     }
 }

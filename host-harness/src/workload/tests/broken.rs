@@ -74,7 +74,7 @@ fn altered_byte_of_each_workload_is_found() {
         }
     }
     for byte in [0, 8, 23, 100, 4095] {
-        assert_eq!(faults_of(&rig, nucleus::RECORD_OUT + byte), [Fault::Record]);
+        assert_eq!(faults_of(&rig, journal::record_out_at(0, 0) + byte), [Fault::Record]);
     }
     let ticks = nucleus::word_address(BlockName::Idle, idle::TICKS);
     assert_eq!(faults_of(&rig, ticks + 7), [Fault::Ticks]);
@@ -86,7 +86,7 @@ fn page_of_an_earlier_moment_is_found_in_each_area() {
     rig.run(200_000);
     let areas = layout(&rig);
     let (hot_set, key_value) = (areas.hot_set.origin, areas.key_value.origin);
-    let places = [hot_set, key_value, areas.sweep.origin, nucleus::RECORD_OUT, 2 * 4096];
+    let places = [hot_set, key_value, areas.sweep.origin, journal::record_out_at(0, 0), 2 * 4096];
     let old = places.map(|address| page_of(&rig, address));
     rig.run(200_000);
     rig.stop();
@@ -172,7 +172,7 @@ fn rewritten(rig: &Rig, change: impl Fn(u64) -> Vec<u64>) -> FbaDisk {
 fn dropped_repeated_or_exchanged_record_is_found() {
     let rig = stopped(&[JOURNAL]);
     let faults = |change: fn(u64) -> Vec<u64>| {
-        check(&rig.machine, &rig.plan, Some(&rewritten(&rig, change))).faults
+        check(&rig.machine, &rig.plan, &[&rewritten(&rig, change)]).faults
     };
     assert_eq!(faults(|number| vec![number]), []);
     let dropped = faults(|number| if number == 7 { vec![] } else { vec![number] });

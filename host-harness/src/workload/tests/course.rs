@@ -157,7 +157,7 @@ fn running_guest_is_judged_without_false_faults() {
             });
         }
         for _ in 0..20 {
-            let verdict = check(machine, &rig.plan, Some(&rig.disk));
+            let verdict = check(machine, &rig.plan, &[&rig.disk]);
             let names = names(&verdict);
             if !names.is_empty() {
                 machine.stop();
@@ -190,7 +190,7 @@ fn contradictory_plan_is_refused() {
     };
     assert_eq!(load(plan(&[Kind::Idle, SWEEP, Kind::Idle])), Err(IplError::KindTwice));
     assert_eq!(load(plan(&[MEMORY_ONLY, Kind::Idle])), Err(IplError::NotAlone));
-    let no_disk = GuestPlan { journal: None, ..plan(&[JOURNAL]) };
+    let no_disk = GuestPlan { journal: Vec::new(), ..plan(&[JOURNAL]) };
     assert_eq!(load(no_disk), Err(IplError::NoJournalDisk));
     let mut long_name = plan(&[]);
     long_name.lines[0].name = "L".repeat(33);
