@@ -158,7 +158,7 @@ impl Su {
     }
 }
 
-/// The state of a machine at the moment before its processors ran, for the checkers.
+/// The state of a machine at the moment before it did anything, for the checkers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Witness {
     /// The registers of each processor.
@@ -243,7 +243,7 @@ impl SuMonitor {
         Self { cluster, su, vm, workshop, built: None, is_target, witness: Arc::default() }
     }
 
-    /// Where the state before the first step on this SU will be.
+    /// Where the state before the first step or I/O on this SU will be.
     #[must_use]
     pub fn witness(&self) -> Arc<Mutex<Option<Witness>>> {
         Arc::clone(&self.witness)
@@ -365,7 +365,7 @@ impl Monitor for SuMonitor {
         self.cluster.is_in_use(slot)
     }
 
-    fn resuming(&mut self, machine: &Machine) {
+    fn beginning(&mut self, machine: &Machine) {
         let mut witness = self.witness.lock().unwrap_or_else(PoisonError::into_inner);
         if self.is_target && witness.is_none() {
             *witness = Some(Witness::of(machine));

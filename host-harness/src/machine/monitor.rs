@@ -54,8 +54,9 @@ pub trait Monitor: Send + fmt::Debug {
     /// Whether a job of the guest uses the device, so that it cannot be detached.
     fn is_in_use(&self, slot: DeviceSlot) -> bool;
 
-    /// The processors of the machine are about to run here.
-    fn resuming(&mut self, machine: &Machine);
+    /// The machine is about to work here: its devices are being attached, or its processors are
+    /// about to run.
+    fn beginning(&mut self, machine: &Machine);
 }
 
 /// Where a monitor keeps what it needs after a restart of itself.
@@ -119,10 +120,10 @@ impl VmPorts {
         }
     }
 
-    /// Tells the monitor system that the processors are about to run.
-    pub(super) fn announce_resume(&mut self) {
+    /// Tells the monitor system that the machine is about to work.
+    pub(super) fn announce_work(&mut self) {
         if let (Some(monitor), Some(machine)) = (&mut self.monitor, &self.machine) {
-            monitor.resuming(machine);
+            monitor.beginning(machine);
         }
     }
 }

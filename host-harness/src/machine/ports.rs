@@ -17,7 +17,7 @@ use monitor_core::{
         GuestEvents, GuestProcessors, GuestStorage, Operation, PageStates, PortError, StorageKeys,
     },
     processor::ProcessorImage,
-    units::{DeviceSlot, Epoch, PageCount, ProcessorIndex, Tick},
+    units::{DeviceSlot, Epoch, Micros, PageCount, ProcessorIndex, Tick},
     vm::{MachineImage, ProcessorSet},
 };
 use std::{
@@ -83,6 +83,9 @@ pub struct VmPorts {
     quiescing: BTreeSet<DeviceSlot>,
     /// The first question that was asked through these ports.
     first_question: Option<u64>,
+    /// When the guest was stopped last.
+    stopped_at: Option<Tick>,
+    drains: Vec<Micros>,
     now: Tick,
 }
 
@@ -132,6 +135,12 @@ impl VmPorts {
         self.machine.as_ref()
     }
 
+    /// How long after the last stop of the guest each device was quiet.
+    #[must_use]
+    pub fn drains(&self) -> &[Micros] {
+        &self.drains
+    }
+
     /// The time at which the channel subsystem is stepped and processors are resumed.
     pub const fn set_now(&mut self, now: Tick) {
         self.now = now;
@@ -174,6 +183,8 @@ impl VmPorts {
         }
         for slot in std::mem::take(&mut self.quiescing) {
             if machine.with_subsystem(|subsystem| subsystem.quiet(slot)) {
+                let stopped_at = self.stopped_at.unwrap_or(self.now);
+                self.drains.push(self.now.since(stopped_at));
                 self.done(Operation::QuiesceDevice(slot));
             } else {
                 self.quiescing.insert(slot);
@@ -261,13 +272,15 @@ impl GuestProcessors for VmPorts {
 
     fn start_stop(&mut self) -> Result<(), PortFailure> {
         self.installed()?.stop();
+        self.stopped_at = Some(self.now);
+        self.drains.clear();
         self.done(Operation::StopProcessors);
         Ok(())
     }
 
     fn start_resume(&mut self) -> Result<(), PortFailure> {
         self.installed()?;
-        self.announce_resume();
+        self.announce_work();
         self.installed()?.resume(self.now);
         self.done(Operation::ResumeProcessors);
         Ok(())

@@ -16,4 +16,4 @@ mod world;
 
 pub use pipe::{Direction, Pipe, PipeEnd};
 pub use wire::WireKind;
-pub use world::{Course, Cut, Scenario, SimHub, World};
+pub use world::{Course, Cut, Glimpse, Scenario, SimHub, Watch, World};

@@ -33,6 +33,9 @@ use crate::{
 /// Virtual time of one round.
 const ROUND: Micros = Micros::new(50);
 
+/// Virtual time of one round in which only time is to pass.
+const LONG_ROUND: Micros = Micros::from_millis(5);
+
 /// Work of one processor in one round.
 const STEP_BUDGET: u32 = 16;
 
@@ -146,9 +149,23 @@ pub struct Course {
     pub rounds: u64,
     /// Rounds in which the guest ran on both SUs: none may there be.
     pub rounds_run_twice: u64,
+    /// How long after the stop of the guest each device was quiet.
+    pub drains: Vec<Micros>,
     /// The comparison of both sides, when the move completed.
     pub verified: Option<Verified>,
 }
+
+/// Where an attempt stands in one of its rounds.
+#[derive(Clone, Copy, Debug)]
+pub struct Glimpse {
+    /// The source's phase.
+    pub source: SourcePhase,
+    /// The target's phase.
+    pub target: TargetPhase,
+}
+
+/// Who is shown each round of an attempt.
+pub type Watch<'a> = &'a mut dyn FnMut(&Glimpse);
 
 type Driver<'s> = SourceDriver<'s, VmPorts, WireEnd, DirectoryPort, HubConsole, Crc32c>;
 type Receiver<'s> = TargetDriver<'s, VmPorts, WireEnd, DirectoryPort, HubConsole, Crc32c>;
@@ -211,18 +228,48 @@ impl World {
         }
     }
 
+    /// Lets time pass in which the guest hardly gets to work: what waits for a time comes to its
+    /// end.
+    pub fn pass(&mut self, span: Micros) {
+        let end = self.now.after(span);
+        while self.now < end {
+            self.now = self.now.after(LONG_ROUND);
+            self.cluster.step_network(self.now);
+            step_machine(&self.machine, self.now);
+        }
+    }
+
+    /// The time in the world.
+    #[must_use]
+    pub const fn now(&self) -> Tick {
+        self.now
+    }
+
     /// Tries to move the VM to `target`.
     ///
     /// # Panics
     /// When the target is no SU of the world, or the attempt does not end.
     pub fn attempt(&mut self, target: SuName, scenario: &Scenario) -> Course {
+        self.attempt_watched(target, scenario, &mut |_| ())
+    }
+
+    /// As [`Self::attempt`]; in each round, `watch` is shown where the attempt stands.
+    ///
+    /// # Panics
+    /// When the target is no SU of the world, or the attempt does not end.
+    pub fn attempt_watched(
+        &mut self,
+        target: SuName,
+        scenario: &Scenario,
+        watch: Watch<'_>,
+    ) -> Course {
         let (wire, here, there) = Wire::new(scenario.wire);
         prepare(&wire, scenario);
         let (source_machine, entries) =
             (Arc::clone(&self.machine), self.cluster.entries(&self.at, self.epoch));
         let target_monitor = self.monitor(&target, None);
         let witness = target_monitor.witness();
-        let mut attempt = Attempt::new(self, &wire, scenario);
+        let mut attempt = Attempt::new(self, &wire, scenario, watch);
         let (course, target_machine) = attempt.run(
             (here, there),
             (self.monitor(&self.at, Some(self.block)), target_monitor),
@@ -294,6 +341,7 @@ struct Attempt<'w> {
     world: &'w World,
     wire: &'w Wire,
     scenario: &'w Scenario,
+    watch: Watch<'w>,
     now: Tick,
     epoch: Epoch,
     rounds: u64,
@@ -305,11 +353,17 @@ struct Attempt<'w> {
 }
 
 impl<'w> Attempt<'w> {
-    const fn new(world: &'w World, wire: &'w Wire, scenario: &'w Scenario) -> Self {
+    const fn new(
+        world: &'w World,
+        wire: &'w Wire,
+        scenario: &'w Scenario,
+        watch: Watch<'w>,
+    ) -> Self {
         Self {
             world,
             wire,
             scenario,
+            watch,
             now: world.now,
             epoch: world.epoch,
             rounds: 0,
@@ -368,7 +422,11 @@ impl<'w> Attempt<'w> {
         let target_machine = self.drive(&mut source, &mut receiver, machine);
         self.world.cluster.directory().set_unreachable(false);
         self.epoch = source.machine().epoch();
-        (self.course(&source, &receiver), target_machine)
+        let course = Course {
+            drains: source.ports().vm.drains().to_vec(),
+            ..self.course(&source, &receiver)
+        };
+        (course, target_machine)
     }
 
     fn ports<L>(
@@ -410,6 +468,8 @@ impl<'w> Attempt<'w> {
             self.is_stalled |= self.scenario.stall == Some(source.machine().phase());
             self.wire.refill(if self.is_stalled { 0 } else { self.scenario.bytes_per_round });
             self.inflict(source, receiver);
+            let phases = (source.machine().phase(), receiver.machine().phase());
+            (self.watch)(&Glimpse { source: phases.0, target: phases.1 });
             self.world.cluster.step_network(self.now);
             step_machine(machine, self.now);
             source.ports().vm.set_now(self.now);
@@ -473,6 +533,7 @@ impl<'w> Attempt<'w> {
             lines: Vec::new(),
             rounds: self.rounds,
             rounds_run_twice: self.rounds_run_twice,
+            drains: Vec::new(),
             verified: None,
         }
     }

@@ -93,7 +93,7 @@ impl Monitor for Shop {
         false
     }
 
-    fn resuming(&mut self, machine: &Machine) {
+    fn beginning(&mut self, machine: &Machine) {
         if self.is_target {
             machine.storage.start_preserve();
         }
