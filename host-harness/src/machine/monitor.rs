@@ -54,8 +54,8 @@ pub trait Monitor: Send + fmt::Debug {
     /// Whether a job of the guest uses the device, so that it cannot be detached.
     fn is_in_use(&self, slot: DeviceSlot) -> bool;
 
-    /// The machine is about to work here: its devices are being attached, or its processors are
-    /// about to run.
+    /// The machine is about to work here: its processors are about to run, and with them the I/O
+    /// that was held.
     fn beginning(&mut self, machine: &Machine);
 }
 
