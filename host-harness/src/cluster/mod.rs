@@ -32,8 +32,8 @@ use crate::{
     config::{self, Config, CpuId, WorkloadName},
     console::ConsoleName,
     machine::{
-        Alias, Console, Device, EmulatedDisk, FbaDisk, Lan, LineSink, Machine, Switch, Tape,
-        Tracking,
+        Alias, Console, Device, EmulatedDisk, Faulty, FbaDisk, Lan, LineSink, Machine, Switch,
+        Tape, Tracking,
     },
     workload::{GuestPlan, IplError, JOURNAL_BLOCKS, JOURNAL_DISKS_MAX, LanLine, Peer, Sight, ipl},
 };
@@ -91,7 +91,7 @@ pub struct Cluster {
     sus: Vec<Arc<Su>>,
     directory: Arc<Directory>,
     devices: Vec<ClusterDevice>,
-    disks: BTreeMap<Mnemonic, Arc<FbaDisk>>,
+    disks: BTreeMap<Mnemonic, ClusterDisk>,
     peers: Vec<Peer>,
     epoch: Epoch,
     tracking: Tracking,
@@ -113,7 +113,7 @@ impl Cluster {
     /// As [`Cluster::new`], for a VM that runs under `epoch` of a record that is elsewhere.
     #[must_use]
     pub fn without_record(config: &Config, hub: &Arc<dyn ConsoleHub>, epoch: Epoch) -> Arc<Self> {
-        let mut disks: BTreeMap<_, Arc<FbaDisk>> = BTreeMap::new();
+        let mut disks: BTreeMap<_, ClusterDisk> = BTreeMap::new();
         let console: Arc<dyn LineSink> =
             Arc::new(HubConsole::new(Arc::clone(hub), ConsoleName::Guest));
         let console: Arc<dyn Device> = Arc::new(Console::new(console));
@@ -121,7 +121,7 @@ impl Cluster {
         let pings = config.workload.runs(WorkloadName::Network);
         for (number, device) in (0_u16..).zip(&config.vm.devices) {
             let disk = disks.entry(device.base.unwrap_or(device.mnemonic));
-            let disk = Arc::clone(disk.or_insert_with(new_disk));
+            let disk = disk.or_insert_with(ClusterDisk::new).clone();
             let tape = Arc::new(Tape::new(TAPE_BYTES));
             let switch = Switch::new();
             let behind = |su: &SuName| -> Arc<dyn Device> {
@@ -133,12 +133,13 @@ impl Cluster {
                     DeviceKind::Console => Arc::clone(&console),
                     // The storage network gives every SU the same image.
                     DeviceKind::Tape => Arc::<Tape>::clone(&tape),
-                    DeviceKind::PavAlias => Arc::new(Alias::of(Arc::<FbaDisk>::clone(&disk))),
+                    DeviceKind::PavAlias => Arc::new(Alias::of(disk.device())),
                     // The management unit of each SU emulates a disk of its own.
                     DeviceKind::Disk if device.emulated => {
-                        Arc::new(EmulatedDisk::new(new_disk(), system_of(config, su)))
+                        let own = ClusterDisk::new().device();
+                        Arc::new(EmulatedDisk::new(own, system_of(config, su)))
                     }
-                    DeviceKind::Disk | DeviceKind::ChannelToChannel => Arc::<FbaDisk>::clone(&disk),
+                    DeviceKind::Disk | DeviceKind::ChannelToChannel => disk.device(),
                 }
             };
             devices.push(ClusterDevice::new(config, number, device, behind));
@@ -177,7 +178,13 @@ impl Cluster {
     pub fn journal_disks(&self) -> Vec<&FbaDisk> {
         let device = |number| self.devices.iter().find(|it| it.fixed().subchannel == number);
         let disk = |number: &_| self.disks.get(&device(*number)?.fixed().mnemonic);
-        self.plan.journal.iter().filter_map(disk).map(|disk| &**disk).collect()
+        self.plan.journal.iter().filter_map(disk).map(|disk| &*disk.image).collect()
+    }
+
+    /// The script of faults of a disk.
+    #[must_use]
+    pub fn faults_of(&self, disk: Mnemonic) -> Option<&Faulty> {
+        self.disks.get(&disk).map(|disk| &*disk.faulty)
     }
 
     /// Steps the stations on the LAN lines, and says when the next one has something to do.
@@ -215,9 +222,24 @@ impl Cluster {
 /// What a tape of the cluster takes.
 const TAPE_BYTES: u64 = 1 << 30;
 
-/// A new disk, which is empty.
-fn new_disk() -> Arc<FbaDisk> {
-    Arc::new(FbaDisk::in_memory(JOURNAL_BLOCKS))
+/// A disk, and the same as those see it who do I/O: it goes wrong as it is told to.
+#[derive(Clone, Debug)]
+struct ClusterDisk {
+    image: Arc<FbaDisk>,
+    faulty: Arc<Faulty>,
+}
+
+impl ClusterDisk {
+    /// A new disk, which is empty.
+    fn new() -> Self {
+        let image = Arc::new(FbaDisk::in_memory(JOURNAL_BLOCKS));
+        let device: Arc<dyn Device> = Arc::<FbaDisk>::clone(&image);
+        Self { image, faulty: Arc::new(Faulty::new(device)) }
+    }
+
+    fn device(&self) -> Arc<dyn Device> {
+        Arc::<Faulty>::clone(&self.faulty)
+    }
 }
 
 /// The number of an SU, by which its channel paths are told from those of others.

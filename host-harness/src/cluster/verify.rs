@@ -186,7 +186,7 @@ fn same_devices(case: &Judgement<'_>, frozen: &Witness, restored: &Witness) -> b
 fn no_write_behind_the_fence(case: &Judgement<'_>) -> bool {
     case.cluster.disks.values().all(|disk| {
         let mut newest = Epoch::new(0);
-        disk.log().iter().filter(|write| write.vm == case.vm).all(|write| {
+        disk.image.log().iter().filter(|write| write.vm == case.vm).all(|write| {
             let in_order = write.epoch >= newest;
             newest = newest.max(write.epoch);
             in_order
