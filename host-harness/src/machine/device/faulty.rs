@@ -111,6 +111,12 @@ impl Faulty {
         script.faults.insert(next, misbehavior);
     }
 
+    /// How many commands were begun.
+    #[must_use]
+    pub fn begun(&self) -> u64 {
+        lock(&self.script).begun
+    }
+
     /// How many commands have gone wrong.
     #[must_use]
     pub fn struck(&self) -> u64 {

@@ -86,6 +86,8 @@ pub enum FaultKind {
     IoLate,
     /// The device end of a channel program never comes: its interruption is lost.
     IoLost,
+    /// A device does not come to rest as long as it is waited for.
+    DrainEndless,
     /// Guest storage cannot be read or written.
     StorageFails,
     /// Registers or subchannels cannot be read or written.
@@ -114,7 +116,7 @@ pub enum FaultKind {
 
 impl FaultKind {
     /// Every kind.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 36] = [
         Self::Delay,
         Self::Loss,
         Self::Duplicate,
@@ -138,6 +140,7 @@ impl FaultKind {
         Self::IoWaits,
         Self::IoLate,
         Self::IoLost,
+        Self::DrainEndless,
         Self::StorageFails,
         Self::StateFails,
         Self::TrackingFails,
@@ -184,6 +187,7 @@ impl FaultKind {
             Self::IoWaits => "I/O waits",
             Self::IoLate => "I/O ends late",
             Self::IoLost => "interruption lost",
+            Self::DrainEndless => "drain endless",
             Self::StorageFails => "storage fails",
             Self::StateFails => "state fails",
             Self::TrackingFails => "tracking fails",
@@ -277,7 +281,7 @@ impl Profile {
                 F::OneWay,
             ],
             Self::Restart => &[F::Restart, F::Restart, F::Restart, F::JournalFails, F::Cut],
-            Self::Hardware => &FaultKind::ALL[16..31],
+            Self::Hardware => &FaultKind::ALL[16..32],
             Self::Budget => &[
                 F::ClockStep,
                 F::Cancel,
@@ -288,7 +292,7 @@ impl Profile {
                 F::ProcessorsSlow,
             ],
             Self::Su => &[F::SuLost, F::SuLost, F::Cut, F::AnswerLost, F::Restart],
-            Self::All => &FaultKind::ALL[..34],
+            Self::All => &FaultKind::ALL[..35],
         }
     }
 }

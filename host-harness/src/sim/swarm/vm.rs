@@ -48,6 +48,11 @@ enum Action {
 /// Work that a processor does in the midst of a call.
 const MEANWHILE_BUDGET: u32 = 40;
 
+/// No attempt waits so long for a device.
+const ENDLESS: Micros = Micros::from_millis(3_600_000);
+/// Such a wait ends so soon when it has lost its meaning.
+const ENDLESS_OVER: Micros = Micros::from_millis(1);
+
 const REFUSED: PortFailure = PortFailure { kind: ErrorKind::Refused, text: "refused by a fault" };
 const BUSY: PortFailure = PortFailure { kind: ErrorKind::Busy, text: "busy by a fault" };
 const CRASHED: PortFailure = PortFailure { kind: ErrorKind::Other, text: "the monitor is gone" };
@@ -156,9 +161,10 @@ impl<'a> VmPort<'a> {
 
     /// An operation that is overtaken ends without having happened.
     fn overtake(&mut self, overtaken: Action, end: Action) {
-        for (_, action) in &mut self.pending {
+        let now = self.spot.shared.now();
+        for (due, action) in &mut self.pending {
             if *action == overtaken {
-                *action = end;
+                (*due, *action) = ((*due).min(now.after(ENDLESS_OVER)), end);
             }
         }
     }
@@ -482,6 +488,10 @@ impl DeviceControl for VmPort<'_> {
     }
 
     fn start_quiesce(&mut self, slot: DeviceSlot) -> Result<(), PortFailure> {
+        if self.spot.lives() && self.spot.strikes(FaultKind::DrainEndless) {
+            self.start(Action::Quiesce(slot), ENDLESS);
+            return Ok(());
+        }
         self.start_device(Action::Quiesce(slot), Operation::QuiesceDevice(slot))
     }
 
