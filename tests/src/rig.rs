@@ -30,7 +30,7 @@ use monitor_core::{
         ConfigurationName, DeviceNumber, DeviceSlot, Epoch, Incarnation, Micros, Mnemonic,
         PageCount, PageNumber, StreamId, SubchannelNumber, Tick, VmIndex, VmName,
     },
-    vm::{Activity, FacilityList, Ownership, Reason, VmBlock, VmState},
+    vm::{Activity, Facility, FacilityList, Ownership, Reason, VmBlock, VmState},
 };
 
 use self::ports::{MovedPorts, Shop, Silent};
@@ -479,7 +479,9 @@ fn block(pages: u64) -> VmBlock {
     let index = VmIndex::new(12).expect("an index within the limits");
     let block = VmBlock::new(index, vm(), PageCount::new(pages), 1);
     let block = block.expect("a guest within the limits");
-    block.with_state(VmState::new(Activity::Running)).with_facilities(FacilityList::ALL)
+    // All but the one that takes away the storage keys.
+    let facilities = FacilityList::ALL.without(Facility::KEY_REMOVAL);
+    block.with_state(VmState::new(Activity::Running)).with_facilities(facilities)
 }
 
 fn descriptor() -> DeviceDescriptor {

@@ -246,3 +246,18 @@ fn keys_that_the_tracker_has_cleared_are_those_of_the_guest() {
     // What was stored into has its key with it; in frames of their own are the others.
     assert_eq!(ended.statistics.stopped_keys.keys.get(), 3);
 }
+
+#[test]
+fn keys_of_a_guest_that_has_none_are_not_moved() {
+    for tracking in [Tracking::Marks, Tracking::Keys] {
+        let mut rig = Rig::new(PAGES);
+        rig.guest.storage.remove_keys();
+        rig.guest.storage.track_by(tracking);
+        let (ended, copy) = moved(&mut rig, |scene| {
+            scene.guest.storage.load(60 * PAGE_BYTES as u64).unwrap();
+            put(scene.guest, 61, 84);
+        });
+        assert_eq!(ended.statistics.stopped_keys.frames, 0);
+        assert!((0..PAGES).all(|page| copy.storage.key_as_preserved(PageNumber::new(page)) == 0));
+    }
+}
