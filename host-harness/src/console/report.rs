@@ -8,7 +8,7 @@
 use std::fmt;
 
 use monitor_core::{
-    units::SuName,
+    units::{Mnemonic, SuName},
     vm::{Finding, Findings, Reason},
 };
 use serde::{Serialize, Serializer};
@@ -193,6 +193,11 @@ pub struct Report {
     pub held_for_epoch: Option<u64>,
     /// What came of the operator's answer to a doubt.
     pub decision: Option<String>,
+    /// The VM's state on the SU where it is, as VM2000 shows it.
+    pub state: Option<String>,
+    /// The devices that the guest has detached there.
+    #[serde(serialize_with = "mnemonics")]
+    pub detached: Vec<Mnemonic>,
     /// The SUs on which the processors of the VM ran in the end.
     #[serde(serialize_with = "names")]
     pub runs_on: Vec<SuName>,
@@ -228,6 +233,8 @@ impl Report {
             repeated_pages: 0,
             held_for_epoch: None,
             decision: None,
+            state: None,
+            detached: Vec::new(),
             runs_on: Vec::new(),
             ran_twice: false,
         }
@@ -260,6 +267,11 @@ fn names<S: Serializer>(names: &[SuName], target: S) -> Result<S::Ok, S::Error> 
     target.collect_seq(names.iter().map(SuName::as_str))
 }
 
+/// Writes devices as a list of their mnemonics.
+fn mnemonics<S: Serializer>(devices: &[Mnemonic], target: S) -> Result<S::Ok, S::Error> {
+    target.collect_seq(devices.iter().map(Mnemonic::as_str))
+}
+
 /// Writes what can be shown as text, or null.
 fn shown<S: Serializer, T: fmt::Display>(value: &Option<T>, target: S) -> Result<S::Ok, S::Error> {
     match value {
@@ -285,7 +297,7 @@ pub(super) fn code(finding: &Finding) -> String {
 
 #[cfg(test)]
 mod tests {
-    use monitor_core::{units::Mnemonic, vm::Obstacle};
+    use monitor_core::vm::Obstacle;
     use serde_json::{Value, json};
 
     use super::*;
@@ -316,6 +328,8 @@ mod tests {
         let point = "cut-link@precopy".to_owned();
         report.faults = vec![Inflicted { point, at_ms: Some(120) }];
         (report.reconnects, report.repeated_pages) = (1, 64);
+        report.state = Some("RUNNING(DIFF)".to_owned());
+        report.detached = Mnemonic::new("T1").into_iter().collect();
         report.runs_on = vec![report.target];
         assert_eq!(
             parsed(&report),
@@ -333,7 +347,8 @@ mod tests {
                     "devices": true, "io": true, "guest": true},
                 "faults": [{"point": "cut-link@precopy", "at_ms": 120}],
                 "reconnects": 1, "repeated_pages": 64, "held_for_epoch": null,
-                "decision": null, "runs_on": ["ABGSE701"], "ran_twice": false,
+                "decision": null, "state": "RUNNING(DIFF)", "detached": ["T1"],
+                "runs_on": ["ABGSE701"], "ran_twice": false,
             })
         );
         assert!(!report.is_verified());

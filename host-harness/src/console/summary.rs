@@ -88,6 +88,7 @@ fn write_completed(out: &mut dyn Write, report: &Report, budget_us: u64) -> io::
         "  blackout     {on}{measured}{on:#}{off}; predicted {predicted}, budget {budget}"
     )?;
     write_network(out, report)?;
+    write_state(out, report)?;
     if !report.faults.is_empty() || report.reconnects > 0 || report.ran_twice {
         writeln!(out)?;
         write_faults(out, report)?;
@@ -107,6 +108,18 @@ fn write_network(out: &mut dyn Write, report: &Report) -> io::Result<()> {
         0 => writeln!(out),
         doubled => writeln!(out, ", {BAD}{} answered twice{BAD:#}", count(doubled)),
     }
+}
+
+/// What of the VM is not as it was on the source: a state that says so, and detached devices.
+fn write_state(out: &mut dyn Write, report: &Report) -> io::Result<()> {
+    if let Some(state) = report.state.as_ref().filter(|state| state.contains("(DIFF)")) {
+        writeln!(out, "  state        {state}: subchannel numbers are virtualized")?;
+    }
+    if !report.detached.is_empty() {
+        let names: Vec<&str> = report.detached.iter().map(|name| name.as_str()).collect();
+        writeln!(out, "  detached     {}: attach what is needed by hand", names.join(", "))?;
+    }
+    Ok(())
 }
 
 fn write_passes(out: &mut dyn Write, report: &Report) -> io::Result<()> {

@@ -12,7 +12,7 @@ use std::{
 
 use monitor_core::{
     units::{Epoch, Micros},
-    vm::{Activity, Disposition, Ownership, Reason, VmBlock},
+    vm::{Activity, Disposition, Ownership, Reason, VmBlock, VmId},
 };
 
 use super::{directory::Records, is_at_target, monitor::End, processors::Processors};
@@ -73,6 +73,12 @@ pub(super) fn finish(
     report.decision.clone_from(&source.decision);
     report.ran_twice = processors.ran_twice();
     report.network = network.map(Network::from);
+    if let Some(Guest::On(su)) = report.guest {
+        let here = cluster.su(&su).and_then(|it| it.vm(VmId::Name(block.name())));
+        report.state = here.map(|here| here.state().to_string());
+        let detached = cluster.devices_on(&su).into_iter().filter(|it| it.is_detached);
+        report.detached = detached.map(|it| it.mnemonic).collect();
+    }
     let copies = [(config.vm.on, Some(machine)), (request.target, target.machine.as_ref())];
     let running = copies.iter().filter(|(_, copy)| copy.is_some_and(|copy| copy.is_running()));
     report.runs_on = running.map(|(su, _)| *su).collect();
