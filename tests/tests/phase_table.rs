@@ -23,7 +23,7 @@ use monitor_core::{
 };
 
 /// How many states of each phase are followed where the whole search takes too long.
-const NEAR_STATES: usize = 1_000;
+const NEAR_STATES: usize = 2_000;
 
 /// The head of the golden file.
 const HEAD: &str = "\
