@@ -2,22 +2,22 @@
 //!
 //! Source of truth: `monitor_core::ports`; [`VmPorts`] for what is done. Invariants: an operation
 //! that was started ends once; what overtakes it leaves nothing of it but its end; a port of a
-//! crashed monitor does nothing. Deliberately not here: decisions.
+//! crashed monitor does nothing. Deliberately not here: decisions; guest storage and its maps.
+
+mod storage;
 
 use std::{collections::VecDeque, rc::Rc, sync::Arc};
 
 use monitor_core::{
     channel::SubchannelImage,
     device::DeviceDescriptor,
-    memory::{DirtyBitmap, PageRun, Sweep},
     migrate::{Offer, admit_incoming},
     ports::{
-        Completion, Completions, DeviceControl, DirtyTracking, ErrorKind, ErrorType, GuestEvent,
-        GuestEvents, GuestProcessors, GuestStorage, MonitorJournal, Operation, PageStates,
-        StorageKeys, VmHost,
+        Completion, Completions, DeviceControl, ErrorKind, ErrorType, GuestEvent, GuestEvents,
+        GuestProcessors, MonitorJournal, Operation, VmHost,
     },
     processor::ProcessorImage,
-    units::{DeviceSlot, Epoch, Micros, PageCount, ProcessorIndex, Tick},
+    units::{DeviceSlot, Epoch, Micros, ProcessorIndex, Tick},
     vm::{Findings, MachineImage, MigrationMark, Obstacle, ProcessorSet, VmBlock},
 };
 
@@ -310,98 +310,6 @@ impl Completions for VmPort<'_> {
             let (_, action) = self.pending.remove(due);
             self.perform(action);
         }
-    }
-}
-
-impl GuestStorage for VmPort<'_> {
-    fn page_count(&self) -> PageCount {
-        self.inner.page_count()
-    }
-
-    fn copy_out(&mut self, run: PageRun, target: &mut [u8]) -> Result<(), PortFailure> {
-        if self.spot.strikes(FaultKind::StorageFails) {
-            return Err(REFUSED);
-        }
-        self.go_on_meanwhile();
-        self.inner.copy_out(run, target)?;
-        self.go_on_meanwhile();
-        Ok(())
-    }
-
-    fn copy_in(&mut self, run: PageRun, source: &[u8]) -> Result<(), PortFailure> {
-        if self.spot.strikes(FaultKind::StorageFails) {
-            return Err(REFUSED);
-        }
-        if self.spot.shared.has(Flaw::ForgottenStore) && self.spot.shared.draw(16) == 0 {
-            return Ok(());
-        }
-        self.inner.copy_in(run, source)
-    }
-}
-
-impl StorageKeys for VmPort<'_> {
-    fn has_keys(&self) -> bool {
-        self.inner.has_keys()
-    }
-
-    fn keys_out(&mut self, run: PageRun, target: &mut [u8]) -> Result<(), PortFailure> {
-        self.inner.keys_out(run, target)?;
-        self.go_on_meanwhile();
-        Ok(())
-    }
-
-    fn keys_in(&mut self, run: PageRun, source: &[u8]) -> Result<(), PortFailure> {
-        if self.spot.shared.has(Flaw::ForgottenKeys) {
-            return Ok(());
-        }
-        self.inner.keys_in(run, source)
-    }
-}
-
-impl PageStates for VmPort<'_> {
-    fn states_out(&mut self, run: PageRun, target: &mut [u8]) -> Result<(), PortFailure> {
-        self.inner.states_out(run, target)
-    }
-
-    fn states_in(&mut self, run: PageRun, source: &[u8]) -> Result<(), PortFailure> {
-        self.inner.states_in(run, source)
-    }
-}
-
-impl DirtyTracking for VmPort<'_> {
-    fn start_tracking(&mut self) -> Result<(), PortFailure> {
-        if !self.spot.lives() || self.spot.strikes(FaultKind::TrackingFails) {
-            return Err(REFUSED);
-        }
-        self.spot.is_tracking.set(true);
-        self.go_on_meanwhile();
-        self.inner.start_tracking()?;
-        self.go_on_meanwhile();
-        Ok(())
-    }
-
-    fn stop_tracking(&mut self) -> Result<(), PortFailure> {
-        if !self.spot.lives() {
-            return Err(CRASHED);
-        }
-        if self.spot.is_tracking.take() {
-            check::before_untracking(&self.spot);
-        }
-        self.inner.stop_tracking()
-    }
-
-    fn collect(
-        &mut self,
-        pages: &DirtyBitmap<'_>,
-        keys: &DirtyBitmap<'_>,
-    ) -> Result<(), PortFailure> {
-        if !self.spot.lives() || self.spot.strikes(FaultKind::TrackingFails) {
-            return Err(REFUSED);
-        }
-        if self.spot.shared.has(Flaw::ForgottenMark) {
-            let _forgotten = pages.take_next(&mut Sweep::new());
-        }
-        self.inner.collect(pages, keys)
     }
 }
 
