@@ -5,7 +5,12 @@
 //! by [`crate::config::FromText`], as in the file. Deliberately not here: defaults, which the
 //! configuration has.
 
-use std::{num::NonZeroUsize, path::PathBuf, thread, time::Duration};
+use std::{
+    num::{NonZeroU32, NonZeroUsize},
+    path::PathBuf,
+    thread,
+    time::Duration,
+};
 
 use anstream::ColorChoice;
 use clap::{
@@ -177,6 +182,11 @@ pub(super) struct MigrateCommand {
     /// are in memory.
     #[arg(long, value_name = "FILE", help_heading = "The move")]
     directory: Option<PathBuf>,
+
+    /// Move the VM so often, there and back in turn; the first move that is not completed and
+    /// verified ends it, and gives the exit status
+    #[arg(long, value_name = "N", help_heading = "The move")]
+    moves: Option<NonZeroU32>,
 
     /// Kind of connection between the monitors
     #[arg(long, value_name = "KIND", value_parser = words::<LinkKind>(),
@@ -381,6 +391,7 @@ impl MigrateCommand {
             bandwidth: self.link_bandwidth,
             delay: self.link_delay,
             trial: Trial {
+                moves: self.moves,
                 faults: self.fault.clone(),
                 decision: self.decide,
                 journals: self.journal.clone(),

@@ -13,7 +13,7 @@ use std::{
 use super::{Migrate, Open, Status, Streams, arguments::MigrateCommand, complain};
 use crate::{
     config::{Choice, Config, Request, VmSelector},
-    console::{Report, Terminal, Transcripts, amount, write_summary},
+    console::{Report, Terminal, Transcripts, amount, write_series, write_summary},
 };
 
 /// What is set up before the move.
@@ -35,8 +35,8 @@ pub(super) fn run(command: &MigrateCommand, open: Open<'_>, migrate: Migrate<'_>
     };
     let Prepared { config, request, mut terminal, json } = prepared;
     terminal.note(&introduction(&config, &request));
-    let report = match migrate(&config, &request, &mut terminal) {
-        Ok(report) => report,
+    let reports = match migrate(&config, &request, &mut terminal) {
+        Ok(reports) => reports,
         Err(error) => {
             // What was shown of the start is all that there is.
             let _shown = terminal.finish(|_| Ok(()));
@@ -44,10 +44,14 @@ pub(super) fn run(command: &MigrateCommand, open: Open<'_>, migrate: Migrate<'_>
             return Status::Usage;
         }
     };
-    let status = Status::of(&report);
+    let mut ends = reports.iter().map(Status::of);
+    let status = ends.find(|status| *status != Status::Completed).unwrap_or(Status::Completed);
     let budget_us = config.limits.blackout_budget.get();
-    let shown = terminal.finish(|out| write_summary(out, &report, budget_us));
-    match shown.and(write_json(json, &report)) {
+    let shown = terminal.finish(|out| match &reports[..] {
+        [report] => write_summary(out, report, budget_us),
+        _ => write_series(out, &reports, budget_us),
+    });
+    match shown.and(write_json(json, &reports)) {
         Ok(()) => status,
         Err(error) => {
             complain(&mut open(command.color).err, &format!("output cannot be written: {error}"));
@@ -101,13 +105,22 @@ fn introduction(config: &Config, request: &Request) -> String {
         let memory = amount::bytes(vm.memory.bytes().get());
         text += &format!(", {memory}, running {},", names.join(" + "));
     }
-    text + &format!(" from {} to {} over {}.", vm.on, request.target, config.link.kind.word())
+    let often = match config.trial.moves {
+        None => String::new(),
+        Some(count) => format!(", {count} moves there and back in turn"),
+    };
+    let link = config.link.kind.word();
+    text + &format!(" from {} to {} over {link}{often}.", vm.on, request.target)
 }
 
-/// Writes the report for programs.
-fn write_json(json: Option<Box<dyn Write>>, report: &Report) -> io::Result<()> {
+/// Writes the report for programs: of one move, or a list of those of all moves.
+fn write_json(json: Option<Box<dyn Write>>, reports: &[Report]) -> io::Result<()> {
     json.map_or(Ok(()), |mut json| {
-        json.write_all(report.to_json().as_bytes())?;
+        let text = match reports {
+            [report] => report.to_json(),
+            _ => Report::list_to_json(reports),
+        };
+        json.write_all(text.as_bytes())?;
         json.flush()
     })
 }

@@ -29,8 +29,9 @@ use crate::{
 use arguments::{Arguments, Command};
 pub use status::Status;
 
-/// How a migration is run: with real threads, or as a test has it.
-type Migrate<'a> = &'a dyn Fn(&Config, &Request, &mut dyn Observer) -> Result<Report, LiveError>;
+/// How migrations are run: with real threads, or as a test has it. There is at least one.
+type Migrate<'a> =
+    &'a dyn Fn(&Config, &Request, &mut dyn Observer) -> Result<Vec<Report>, LiveError>;
 
 /// How output is opened, as often as it is needed.
 type Open<'a> = &'a dyn Fn(ColorChoice) -> Streams;
@@ -53,7 +54,7 @@ impl Streams {
 
 /// Does what the arguments say, the first of which is the name of the program.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    run_with(arguments, &Streams::standard, &live::migrate).into()
+    run_with(arguments, &Streams::standard, &live::migrate_repeatedly).into()
 }
 
 /// As [`run`], with the output and the migration given.

@@ -68,7 +68,7 @@ fn done_with(arguments: &[&str], end: impl Fn(&mut Report)) -> Done {
         report.guest = Some(Guest::On(request.target));
         report.verified = Some(Verified::ALL);
         end(&mut report);
-        Ok(report)
+        Ok(vec![report])
     };
     let arguments = arguments.iter().map(OsString::from);
     let status = run_with(arguments, &open, &migrate);
@@ -234,7 +234,7 @@ fn options_reach_the_migration() {
     let seen = std::cell::RefCell::new(None);
     let migrate = |config: &Config, request: &Request, _: &mut dyn Observer| {
         *seen.borrow_mut() = Some((config.clone(), *request));
-        Ok(given_report(config, request))
+        Ok(vec![given_report(config, request)])
     };
     run_with(line.split_whitespace().map(OsString::from), &open, &migrate);
     let (config, request) = seen.into_inner().unwrap();
@@ -303,7 +303,7 @@ fn output_that_cannot_be_written_is_no_success() {
             let mut report = given_report(config, request);
             report.outcome = outcome;
             report.verified = Some(Verified::ALL);
-            Ok(report)
+            Ok(vec![report])
         };
         run_with(["su390", "migrate"].map(OsString::from), &open, &migrate)
     };

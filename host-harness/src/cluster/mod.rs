@@ -198,6 +198,13 @@ impl Cluster {
         self.peers.iter().map(|peer| peer.sight(now)).reduce(Sight::joined)
     }
 
+    /// The stations on the LAN lines measure outages from now on.
+    pub fn forget_outage(&self, now: Tick) {
+        for peer in &self.peers {
+            peer.forget_outage(now);
+        }
+    }
+
     /// Creates the configured VM on its SU and loads its guest, which runs if the state says so.
     ///
     /// # Errors

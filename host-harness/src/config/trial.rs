@@ -5,7 +5,7 @@
 //! sent, or by a question to the cluster directory, so that it is the same moment in every run.
 //! Deliberately not here: how a fault is inflicted, which is in `live`.
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, num::NonZeroU32, path::PathBuf};
 
 use super::{Choice, FromText, choices};
 
@@ -134,7 +134,9 @@ pub enum Decision {
 /// What befalls a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trial {
-    /// The faults, each of which happens once.
+    /// How often the VM is moved, there and back in turn; once if not given.
+    pub moves: Option<NonZeroU32>,
+    /// The faults, each of which happens once in each move.
     pub faults: Vec<FaultPoint>,
     /// The operator's answer; without it, nobody decides.
     pub decision: Option<Decision>,

@@ -8,12 +8,14 @@ pub mod amount;
 mod clock;
 mod explain;
 mod report;
+mod series;
 mod summary;
 mod terminal;
 mod transcript;
 
 pub use clock::Stamp;
-pub use report::{Guest, Inflicted, Network, Outcome, Pass, Report, Verified};
+pub use report::{Guest, Inflicted, Network, Outcome, Pass, Report, Spread, Verified};
+pub use series::write_series;
 pub use summary::write_summary;
 pub use terminal::Terminal;
 pub use transcript::Transcripts;

@@ -139,6 +139,28 @@ impl From<Sight> for Network {
     }
 }
 
+/// How times are spread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Spread {
+    /// The shortest.
+    pub min_us: u64,
+    /// The one in the middle.
+    pub median_us: u64,
+    /// The longest.
+    pub max_us: u64,
+}
+
+impl Spread {
+    /// That of these times, if there are any.
+    #[must_use]
+    pub fn of(times: impl IntoIterator<Item = u64>) -> Option<Self> {
+        let mut times: Vec<u64> = times.into_iter().collect();
+        times.sort_unstable();
+        let (min_us, max_us) = (*times.first()?, *times.last()?);
+        Some(Self { min_us, median_us: times[times.len() / 2], max_us })
+    }
+}
+
 /// What came of a migration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
@@ -167,6 +189,8 @@ pub struct Report {
     pub total_ms: u64,
     /// The measured stop of the guest.
     pub blackout_us: Option<u64>,
+    /// How long after the stop devices were quiet; none when there was no stop.
+    pub drain: Option<Spread>,
     /// The stop that was predicted when it was begun.
     pub predicted_blackout_us: Option<u64>,
     /// What stations on the LAN lines have seen; none when there are none.
@@ -220,6 +244,7 @@ impl Report {
             findings: Findings::new(),
             total_ms: 0,
             blackout_us: None,
+            drain: None,
             predicted_blackout_us: None,
             network: None,
             memory_bytes: 0,
@@ -246,6 +271,13 @@ impl Report {
         self.outcome == Outcome::Completed
             && !self.ran_twice
             && self.verified.is_some_and(|verified| verified.all())
+    }
+
+    /// The JSON form of several, as a list with a line end.
+    #[must_use]
+    pub fn list_to_json(reports: &[Self]) -> String {
+        // As for one.
+        serde_json::to_string_pretty(reports).unwrap_or_default() + "\n"
     }
 
     /// The JSON form, with a line end.
@@ -318,6 +350,7 @@ mod tests {
         report.total_ms = 2345;
         report.blackout_us = Some(12_345);
         report.predicted_blackout_us = Some(14_000);
+        report.drain = Spread::of([400, 20, 30]);
         report.network =
             Some(Network { pings: 900, answered: 880, lost: 19, doubled: 0, outage_us: 4800 });
         report.memory_bytes = 1 << 30;
@@ -338,6 +371,7 @@ mod tests {
                 "target": "ABGSE701", "guest": "ABGSE701", "reason": null, "detail": null,
                 "findings": [], "total_ms": 2345, "blackout_us": 12_345,
                 "predicted_blackout_us": 14_000,
+                "drain": {"min_us": 20, "median_us": 30, "max_us": 400},
                 "network": {"pings": 900, "answered": 880, "lost": 19, "doubled": 0,
                     "outage_us": 4800},
                 "memory_bytes": 1_073_741_824,

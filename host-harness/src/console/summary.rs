@@ -87,6 +87,10 @@ fn write_completed(out: &mut dyn Write, report: &Report, budget_us: u64) -> io::
         out,
         "  blackout     {on}{measured}{on:#}{off}; predicted {predicted}, budget {budget}"
     )?;
+    if let Some(drain) = report.drain {
+        let [median, max] = [drain.median_us, drain.max_us].map(span_us);
+        writeln!(out, "  drain        {max} until the last device was quiet; median {median}")?;
+    }
     write_network(out, report)?;
     write_state(out, report)?;
     if !report.faults.is_empty() || report.reconnects > 0 || report.ran_twice {

@@ -35,14 +35,15 @@ pub use wire::{CtcWire, Wire, joined};
 
 use std::{
     io,
+    num::NonZeroU32,
     sync::{Arc, Mutex, mpsc},
     thread,
 };
 
 use monitor_core::{
     migrate::{Circumstances, Reception, admit},
-    units::{Incarnation, PageCount, StreamId},
-    vm::{Disposition, Findings, Reason, VmBlock, VmId},
+    units::{Epoch, Incarnation, PageCount, StreamId},
+    vm::{Activity, Disposition, Findings, Reason, VmBlock, VmId},
 };
 
 use self::{
@@ -50,13 +51,16 @@ use self::{
     faults::{Faults, Side},
     monitor::Kept,
     processors::Processors,
-    report::Ends,
+    report::{Ends, Outcomes},
     source::SourceEnd,
     target::TargetEnd,
     watch::{WatchedAccess, WatchedLink},
 };
 use crate::{
-    cluster::{AtOnce, BuildJob, Cluster, ConsoleHub, FileError, HubConsole, SuMonitor, Workshop},
+    cluster::{
+        AtOnce, BuildJob, Cluster, ConsoleHub, FileError, HubConsole, Su, SuMonitor, Witness,
+        Workshop,
+    },
     config::{Config, Request, VmSelector},
     console::{ConsoleLine, ConsoleName, Observer, Outcome, Progress, Report, Stamp},
     machine::Machine,
@@ -143,24 +147,32 @@ pub fn migrate(
     request: &Request,
     observer: &mut dyn Observer,
 ) -> Result<Report, LiveError> {
-    let (sender, events) = mpsc::channel();
-    let hub = Arc::new(LiveHub { events: Mutex::new(sender.clone()) });
-    let hub: Arc<dyn ConsoleHub> = hub;
-    let (cluster, records) = directory::begin(config, &hub).map_err(LiveError::Directory)?;
-    let (block, machine) = cluster.create_vm(config).map_err(LiveError::Guest)?;
-    hub.line(ConsoleName::Source, &command_line(&block, request));
-    let findings = admitted(&cluster, config, request, &block);
-    if findings.is_empty() {
-        let shared = (&cluster, &records);
-        return run(config, request, shared, &hub, &block, &machine, (sender, events), observer);
+    Scene::begin(config)?.act(config, request, true, observer)
+}
+
+/// Runs as many migrations of the configured VM as it says, there and back in turn, and judges
+/// each of them. The first one that is not completed is the last one.
+///
+/// # Errors
+/// Fails when one cannot be tried at all; every end of an attempt is a [`Report`].
+pub fn migrate_repeatedly(
+    config: &Config,
+    request: &Request,
+    observer: &mut dyn Observer,
+) -> Result<Vec<Report>, LiveError> {
+    let mut scene = Scene::begin(config)?;
+    let (mut here, mut there) = (config.clone(), *request);
+    let (mut reports, count) = (Vec::new(), config.trial.moves.map_or(1, NonZeroU32::get));
+    for number in 1..=count {
+        let report = scene.act(&here, &there, number == count, observer)?;
+        let is_over = report.outcome != Outcome::Completed;
+        reports.push(report);
+        if is_over {
+            break;
+        }
+        (here.vm.on, there.target) = (there.target, here.vm.on);
     }
-    for line in rejection_lines(config, request, &findings) {
-        hub.line(ConsoleName::Source, &line);
-    }
-    // Nobody has anything more to say: the last senders go, so that showing ends.
-    drop((cluster, machine, hub, sender));
-    show(&events, 2, observer);
-    Ok(rejected(config, request, &block, findings))
+    Ok(reports)
 }
 
 /// The command as the operator types it.
@@ -213,100 +225,193 @@ fn rejected(config: &Config, request: &Request, block: &VmBlock, findings: Findi
     report
 }
 
-/// The VM exists and the target is known: both monitors go to work.
-#[expect(clippy::too_many_arguments, reason = "it joins everything that was made before")]
-fn run(
-    config: &Config,
-    request: &Request,
-    shared: (&Arc<Cluster>, &Records),
-    hub: &Arc<dyn ConsoleHub>,
-    block: &VmBlock,
-    machine: &Arc<Machine>,
-    (sender, events): (mpsc::Sender<Event>, mpsc::Receiver<Event>),
-    observer: &mut dyn Observer,
-) -> Result<Report, LiveError> {
-    let (cluster, records) = shared;
-    let clock = Clock::start();
-    let trial = &config.trial;
-    let journal = |name| Kept::new(trial.journals.as_deref(), name).map_err(LiveError::Journal);
-    let journals = (journal("source.journal")?, journal("target.journal")?);
-    let faults = Arc::new(Faults::new(&trial.faults, clock, sender.clone()));
-    let (here, there) = joined(config.link.kind, clock).map_err(LiveError::Link)?;
-    let shape = Shape::of(&config.link);
-    let processors = driven(cluster, machine, block, clock);
-    let su = |name| cluster.su(name).cloned();
-    let (Some(source_su), Some(target_su)) = (su(&config.vm.on), su(&request.target)) else {
-        return Ok(rejected(config, request, block, Findings::new()));
-    };
-    let workshop = Box::new(LiveWorkshop { processors: Arc::clone(&processors) });
-    let target_monitor = SuMonitor::new(Arc::clone(cluster), target_su, None, workshop);
-    let source_monitor =
-        SuMonitor::new(Arc::clone(cluster), source_su, Some(*block), Box::new(AtOnce));
-    let witness = target_monitor.witness();
-    let stamp = clock::unique_stamp();
-    let pages_max = PageCount::new(1 << 32);
-    let mut reception = Reception::new(request.target, Incarnation::new(stamp), pages_max);
-    reception.limits = limits(config);
-    let course = Course {
-        source: config.vm.on,
-        target: request.target,
-        epoch: cluster.epoch(),
-        stream: StreamId::new(stamp),
-    };
-    let watch =
-        |socket| WatchedLink::new(Shaped::new(socket, shape), Arc::clone(&faults), block.memory());
-    let watched = |side| WatchedAccess::new(records.access(), Arc::clone(&faults), side);
-    let target = TargetEnd {
-        reception,
-        devices: cluster.devices_on(&config.vm.on),
-        link: watch(there),
-        console: HubConsole::new(Arc::clone(hub), ConsoleName::Target),
-        directory: watched(Side::Target),
-        journal: journals.1,
-        faults: Arc::clone(&faults),
-        processors: &processors,
-        clock,
-    };
-    let source = SourceEnd {
-        attempt: attempt(config, course, block),
-        block: machine.frozen(*block),
-        machine: Arc::clone(machine),
-        entries: cluster.entries(&config.vm.on, cluster.epoch()),
-        link: watch(here),
-        console: HubConsole::new(Arc::clone(hub), ConsoleName::Source),
-        directory: watched(Side::Source),
-        journal: journals.0,
-        decision: trial.decision,
-        faults: Arc::clone(&faults),
-        processors: &processors,
-        clock,
-        events: sender,
-    };
-    let ends = work((source, source_monitor), (target, target_monitor), &events, observer);
-    // What the guest still wrote while the threads came to their end.
-    while let Ok(Event::Line(line)) = events.try_recv() {
-        observer.line(&line);
-    }
-    let mut report =
-        report::finish(config, request, shared, block, machine, &processors, &witness, ends);
-    report.faults = faults.report();
-    Ok(report)
+/// What lasts from one move to the next: the cluster, and the VM where it is.
+struct Scene {
+    cluster: Arc<Cluster>,
+    records: Records,
+    hub: Arc<dyn ConsoleHub>,
+    block: VmBlock,
+    machine: Arc<Machine>,
+    epoch: Epoch,
+    clock: Clock,
+    processors: Arc<Processors>,
+    sender: mpsc::Sender<Event>,
+    events: mpsc::Receiver<Event>,
+    is_driven: bool,
 }
 
-/// The threads of the guest and of its network; the guest runs if its state says so.
-fn driven(
-    cluster: &Arc<Cluster>,
-    machine: &Arc<Machine>,
-    block: &VmBlock,
-    clock: Clock,
-) -> Arc<Processors> {
-    let processors = Arc::new(Processors::new(clock));
+impl Scene {
+    /// The cluster of a configuration, and its VM, which does not run yet.
+    fn begin(config: &Config) -> Result<Self, LiveError> {
+        let (sender, events) = mpsc::channel();
+        let hub = Arc::new(LiveHub { events: Mutex::new(sender.clone()) });
+        let hub: Arc<dyn ConsoleHub> = hub;
+        let (cluster, records) = directory::begin(config, &hub).map_err(LiveError::Directory)?;
+        let (block, machine) = cluster.create_vm(config).map_err(LiveError::Guest)?;
+        let (epoch, clock) = (cluster.epoch(), Clock::start());
+        let processors = Arc::new(Processors::new(clock));
+        let is_driven = false;
+        Ok(Self {
+            cluster,
+            records,
+            hub,
+            block,
+            machine,
+            epoch,
+            clock,
+            processors,
+            sender,
+            events,
+            is_driven,
+        })
+    }
+
+    /// One move; behind the last one nothing runs any more.
+    fn act(
+        &mut self,
+        config: &Config,
+        request: &Request,
+        is_last: bool,
+        observer: &mut dyn Observer,
+    ) -> Result<Report, LiveError> {
+        self.hub.line(ConsoleName::Source, &command_line(&self.block, request));
+        let findings = admitted(&self.cluster, config, request, &self.block);
+        let su = |name| self.cluster.su(name).cloned();
+        let sus = su(&config.vm.on).zip(su(&request.target)).filter(|_| findings.is_empty());
+        let Some(sus) = sus else {
+            for line in rejection_lines(config, request, &findings) {
+                self.hub.line(ConsoleName::Source, &line);
+            }
+            // Nobody but the guest has anything more to say.
+            drop(self.sender.send(Event::Finished));
+            show(&self.events, 1, observer);
+            self.end();
+            return Ok(rejected(config, request, &self.block, findings));
+        };
+        let (ends, witness, faults) = self.moved(config, request, sus, observer)?;
+        let mut report = report::finish(config, request, self, &witness, &ends, is_last);
+        report.faults = faults.report();
+        match ends.target.machine {
+            Some(target) if !is_last && report.outcome == Outcome::Completed => {
+                self.go_on(request, target);
+            }
+            Some(_) | None => self.end(),
+        }
+        Ok(report)
+    }
+
+    /// Both monitors go to work.
+    fn moved(
+        &mut self,
+        config: &Config,
+        request: &Request,
+        (source_su, target_su): (Arc<Su>, Arc<Su>),
+        observer: &mut dyn Observer,
+    ) -> Result<(Ends, SharedWitness, Arc<Faults>), LiveError> {
+        let (clock, trial, cluster) = (self.clock, &config.trial, &self.cluster);
+        let journal = |name| Kept::new(trial.journals.as_deref(), name).map_err(LiveError::Journal);
+        let journals = (journal("source.journal")?, journal("target.journal")?);
+        let faults = Arc::new(Faults::new(&trial.faults, clock, self.sender.clone()));
+        let (here, there) = joined(config.link.kind, clock).map_err(LiveError::Link)?;
+        let shape = Shape::of(&config.link);
+        if !std::mem::replace(&mut self.is_driven, true) {
+            drive(&self.processors, cluster, &self.machine, &self.block);
+        }
+        let processors = &self.processors;
+        let workshop = Box::new(LiveWorkshop { processors: Arc::clone(processors) });
+        let target_monitor = SuMonitor::new(Arc::clone(cluster), target_su, None, workshop);
+        let source_monitor =
+            SuMonitor::new(Arc::clone(cluster), source_su, Some(self.block), Box::new(AtOnce));
+        let witness = target_monitor.witness();
+        let stamp = clock::unique_stamp();
+        let pages_max = PageCount::new(1 << 32);
+        let mut reception = Reception::new(request.target, Incarnation::new(stamp), pages_max);
+        reception.limits = limits(config);
+        let course = Course {
+            source: config.vm.on,
+            target: request.target,
+            epoch: self.epoch,
+            stream: StreamId::new(stamp),
+        };
+        let memory = self.block.memory();
+        let watch =
+            |socket| WatchedLink::new(Shaped::new(socket, shape), Arc::clone(&faults), memory);
+        let access = || self.records.access();
+        let watched = |side| WatchedAccess::new(access(), Arc::clone(&faults), side);
+        let target = TargetEnd {
+            reception,
+            devices: cluster.devices_on(&config.vm.on),
+            link: watch(there),
+            console: HubConsole::new(Arc::clone(&self.hub), ConsoleName::Target),
+            directory: watched(Side::Target),
+            journal: journals.1,
+            faults: Arc::clone(&faults),
+            processors,
+            clock,
+        };
+        let source = SourceEnd {
+            attempt: attempt(config, course, &self.block),
+            block: self.machine.frozen(self.block),
+            machine: Arc::clone(&self.machine),
+            entries: cluster.entries(&config.vm.on, self.epoch),
+            link: watch(here),
+            console: HubConsole::new(Arc::clone(&self.hub), ConsoleName::Source),
+            directory: watched(Side::Source),
+            journal: journals.0,
+            decision: trial.decision,
+            faults: Arc::clone(&faults),
+            processors,
+            clock,
+            events: self.sender.clone(),
+        };
+        let ends = work((source, source_monitor), (target, target_monitor), &self.events, observer);
+        // What the guest still wrote while the threads came to their end.
+        while let Ok(Event::Line(line)) = self.events.try_recv() {
+            observer.line(&line);
+        }
+        let ends = ends.joined(processors);
+        Ok((ends, witness, faults))
+    }
+
+    /// The guest, which was judged at the target, goes on there.
+    fn go_on(&mut self, request: &Request, target: Arc<Machine>) {
+        self.processors.retire(&self.machine);
+        self.machine = target;
+        self.epoch = self.epoch.next();
+        let known = self.cluster.su(&request.target);
+        let block = known.and_then(|su| su.vm(VmId::Name(self.block.name())));
+        self.block = block.unwrap_or(self.block);
+        self.machine.storage.stop_preserve();
+        if runs(&self.block) {
+            self.machine.resume(self.clock.now());
+            self.processors.wake();
+        }
+        // How long the comparison took is no outage.
+        self.cluster.forget_outage(self.clock.now());
+    }
+
+    /// Nothing runs any more.
+    fn end(&self) {
+        self.machine.stop();
+        self.processors.end();
+    }
+}
+
+/// Where the target's state before its first step is kept.
+type SharedWitness = Arc<Mutex<Option<Witness>>>;
+
+/// Whether the guest is to run.
+fn runs(block: &VmBlock) -> bool {
+    block.state().activity() == Activity::Running
+}
+
+/// Starts the threads of the guest and of its network; the guest runs if its state says so.
+fn drive(processors: &Processors, cluster: &Arc<Cluster>, machine: &Arc<Machine>, block: &VmBlock) {
     processors.drive(machine);
     processors.drive_network(cluster);
-    if block.state().activity() == monitor_core::vm::Activity::Running {
-        machine.resume(clock.now());
+    if runs(block) {
+        machine.resume(processors.now());
     }
-    processors
 }
 
 /// Both monitors at work, each in its thread.
@@ -315,7 +420,7 @@ fn work(
     (target, target_monitor): (TargetEnd<'_>, SuMonitor),
     events: &mpsc::Receiver<Event>,
     observer: &mut dyn Observer,
-) -> Ends {
+) -> Outcomes {
     let farewells = [(); 2].map(|()| Farewell(source.events.clone()));
     thread::scope(|scope| {
         let [here, there] = farewells;
@@ -328,7 +433,7 @@ fn work(
             source.run(source_monitor)
         });
         show(events, 2, observer);
-        Ends { source: source.join(), target: target.join() }
+        Outcomes { source: source.join(), target: target.join() }
     })
 }
 

@@ -9,7 +9,7 @@ use std::{io, path::Path, sync::Arc, time::Duration};
 use monitor_core::{
     driver::Wait,
     migrate::Statistics,
-    units::{Epoch, Tick},
+    units::{Epoch, Micros, Tick},
     vm::{Disposition, Findings, Reason},
 };
 
@@ -33,6 +33,8 @@ pub(super) struct End {
     pub(super) reason: Option<Reason>,
     pub(super) findings: Findings,
     pub(super) statistics: Statistics,
+    /// How long after the stop of the guest each device was quiet.
+    pub(super) drains: Vec<Micros>,
     pub(super) bytes: u64,
     pub(super) machine: Option<Arc<Machine>>,
     /// The epoch of the target's record if that is what keeps a source in doubt.

@@ -61,7 +61,7 @@ impl Processors {
             let (machine, clock) = (Arc::clone(machine), self.clock);
             let ended = Arc::clone(&self.ended);
             self.spawn(Box::new(move || {
-                while !ended.load(Acquire) {
+                while !ended.load(Acquire) && is_driven(&machine, &machines) {
                     if index == 0 && runs_twice(&machine, &machines) {
                         ran_twice.store(true, Release);
                     }
@@ -73,6 +73,12 @@ impl Processors {
                 }
             }));
         }
+    }
+
+    /// Ends the threads of a machine that will not run any more, with their next look.
+    pub(super) fn retire(&self, machine: &Arc<Machine>) {
+        let mut machines = self.machines.lock().unwrap_or_else(PoisonError::into_inner);
+        machines.retain(|it| !Arc::ptr_eq(it, machine));
     }
 
     /// Starts the thread of the stations on the LAN lines, if there are any.
@@ -122,6 +128,13 @@ impl Processors {
             drop(handle.join());
         }
     }
+}
+
+/// Whether a machine runs, or may run again.
+fn is_driven(machine: &Arc<Machine>, machines: &Mutex<Vec<Arc<Machine>>>) -> bool {
+    let is_it = |it: &Arc<Machine>| Arc::ptr_eq(it, machine);
+    let machines = || machines.lock().unwrap_or_else(PoisonError::into_inner);
+    machine.is_running() || machines().iter().any(is_it)
 }
 
 /// Whether another machine runs between two moments at which this one does. A machine that was

@@ -2,24 +2,24 @@
 //!
 //! Source of truth: the two machines' dispositions for where the guest is, the judge for whether
 //! anything was lost. Invariants: the guest goes on for a moment after the move before it is
-//! judged; all threads have ended before the comparison. Deliberately not here: how it is shown.
+//! judged; it is stopped for the comparison. Deliberately not here: how it is shown.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
     thread,
     time::Duration,
 };
 
 use monitor_core::{
     units::{Epoch, Micros},
-    vm::{Activity, Disposition, Ownership, Reason, VmBlock, VmId},
+    vm::{Disposition, Ownership, Reason, VmBlock, VmId},
 };
 
-use super::{directory::Records, is_at_target, monitor::End, processors::Processors};
+use super::{Scene, is_at_target, monitor::End, processors::Processors, runs};
 use crate::{
-    cluster::{Cluster, Judgement, Witness, judge},
+    cluster::{Judgement, Witness, judge},
     config::{Config, Request},
-    console::{Guest, Network, Outcome, Pass, Report},
+    console::{Guest, Network, Outcome, Pass, Report, Spread},
     machine::Machine,
 };
 
@@ -28,35 +28,48 @@ const AFTERGLOW: Duration = Duration::from_millis(100);
 
 /// Both ends, unless a thread panicked.
 #[derive(Debug)]
-pub(super) struct Ends {
+pub(super) struct Outcomes {
     pub(super) source: thread::Result<End>,
     pub(super) target: thread::Result<End>,
 }
 
-/// Makes the report. Ends the threads of all processors.
-#[expect(clippy::too_many_arguments, reason = "it hears everybody")]
+impl Outcomes {
+    /// Both ends; a panic goes on here, when all other threads have ended.
+    pub(super) fn joined(self, processors: &Processors) -> Ends {
+        match (self.source, self.target) {
+            (Ok(source), Ok(target)) => Ends { source, target },
+            (Err(panic), _) | (_, Err(panic)) => {
+                processors.end();
+                std::panic::resume_unwind(panic)
+            }
+        }
+    }
+}
+
+/// Both ends.
+#[derive(Debug)]
+pub(super) struct Ends {
+    pub(super) source: End,
+    pub(super) target: End,
+}
+
+/// Makes the report; a guest that has moved is stopped and judged. Behind the last move the
+/// threads of all processors are ended before.
 pub(super) fn finish(
     config: &Config,
     request: &Request,
-    (cluster, records): (&Arc<Cluster>, &Records),
-    block: &VmBlock,
-    machine: &Arc<Machine>,
-    processors: &Processors,
+    scene: &Scene,
     witness: &Mutex<Option<Witness>>,
-    ends: Ends,
+    ends: &Ends,
+    is_last: bool,
 ) -> Report {
     thread::sleep(AFTERGLOW);
+    let Scene { cluster, block, machine, processors, .. } = scene;
     let network = cluster.network(processors.now());
-    let (source, target) = match (ends.source, ends.target) {
-        (Ok(source), Ok(target)) => (source, target),
-        (Err(panic), _) | (_, Err(panic)) => {
-            processors.end();
-            std::panic::resume_unwind(panic)
-        }
-    };
-    let outcome = outcome(&source, &target);
+    let Ends { source, target } = ends;
+    let outcome = outcome(source, target);
     let mut report = Report::new(outcome, shown(block), config.vm.on, request.target);
-    report.guest = Some(guest(&source, &target, config, request));
+    report.guest = Some(guest(source, target, config, request));
     report.reason = source.reason;
     report.findings = source.findings.clone();
     report.total_ms = source.ended.since(source.began).get() / 1000;
@@ -65,8 +78,9 @@ pub(super) fn finish(
     report.saved_bytes = source.statistics.saved.get();
     report.keys_in_blackout = source.statistics.stopped_keys.keys.get();
     report.predicted_blackout_us = source.statistics.predicted.map(Micros::get);
-    report.passes = passes(&source);
-    report.detail = detail(&source);
+    report.drain = Spread::of(source.drains.iter().map(|time| time.get()));
+    report.passes = passes(source);
+    report.detail = detail(source);
     report.reconnects = source.statistics.reconnects;
     report.repeated_pages = source.statistics.repeated.get();
     report.held_for_epoch = source.held_for.map(Epoch::get);
@@ -87,21 +101,21 @@ pub(super) fn finish(
     {
         report.blackout_us = blackout(machine, target, block);
         target.stop();
-        processors.end();
+        if is_last {
+            processors.end();
+        }
         let witness = witness.lock().unwrap_or_else(PoisonError::into_inner).clone();
         report.verified = Some(judge(&Judgement {
             cluster,
             vm: block.name(),
-            owner: Ownership::running(request.target, cluster.epoch().next()),
-            record: records.record(block.name()),
+            owner: Ownership::running(request.target, scene.epoch.next()),
+            record: scene.records.record(block.name()),
             source: machine,
             target,
             witness: witness.as_ref(),
-            guest_runs: block.state().activity() == Activity::Running,
+            guest_runs: runs(block),
         }));
     }
-    machine.stop();
-    processors.end();
     report
 }
 
@@ -192,7 +206,7 @@ fn detail(source: &End) -> Option<String> {
 
 /// The stop of the guest: from its last step on the source to its first one on the target.
 fn blackout(source: &Machine, target: &Machine, block: &VmBlock) -> Option<u64> {
-    if block.state().activity() != Activity::Running {
+    if !runs(block) {
         return Some(0);
     }
     let (last, first) = (source.last_step_at()?, target.first_step_at()?);

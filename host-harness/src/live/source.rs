@@ -180,7 +180,8 @@ impl SourceEnd<'_> {
             );
             pause(driver.ports().link, wait, self.clock, is_short);
         };
-        let end = end_of(&driver, &machine, decided, began);
+        let drains = driver.ports().vm.drains().to_vec();
+        let end = End { drains, ..end_of(&driver, &machine, decided, began) };
         Life { end, vm: std::mem::take(&mut driver.ports().vm), left }
     }
 }
@@ -200,6 +201,7 @@ fn end_of(
         reason: source.reason(),
         findings: driver.findings().clone(),
         statistics: source.statistics().clone(),
+        drains: Vec::new(),
         bytes: sent + received,
         machine: Some(Arc::clone(machine)),
         held_for: is_held.then(|| source.epoch().next()),

@@ -154,6 +154,7 @@ impl TargetEnd<'_> {
             reason: driver.machine().reason(),
             findings: Findings::new(),
             statistics: Statistics::default(),
+            drains: Vec::new(),
             bytes: 0,
             machine: self.faults.copy(),
             held_for: None,

@@ -362,13 +362,13 @@ impl Case<'_> {
     fn journal(&mut self, disks: &[&FbaDisk]) -> Looked {
         for disk in disk_numbers(self.plan) {
             let log = disks.get(disk as usize).map(|disk| disk.log());
-            self.journal_on(disk, log)?;
+            self.journal_on(disk, log.as_deref())?;
         }
         Ok(())
     }
 
     /// The journal on one disk, with what the disk has taken if that is known.
-    fn journal_on(&mut self, disk: u64, log: Option<Vec<DiskWrite>>) -> Looked {
+    fn journal_on(&mut self, disk: u64, log: Option<&[DiskWrite]>) -> Looked {
         let area = self.journal;
         let page = journal::record_out_at(area.origin, disk);
         let [started, written] = self.before.records[disk as usize];
@@ -379,7 +379,7 @@ impl Case<'_> {
             })?;
         self.verdict.require(holds, Fault::Record);
         let mut last = 0;
-        for entry in log.iter().flatten() {
+        for entry in log.into_iter().flatten() {
             let found = entry.head.first_chunk().map_or(0, |head| u64::from_be_bytes(*head));
             let expected = last + 1;
             self.verdict.require(found == expected, Fault::JournalOrder { expected, found });

@@ -133,6 +133,13 @@ impl Peer {
         state.last_answer = Some(now);
     }
 
+    /// It measures outages from now on, as if it had just been answered.
+    pub fn forget_outage(&self, now: Tick) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.sight.outage = Micros::new(0);
+        state.last_answer = state.last_answer.map(|_| now);
+    }
+
     /// What it has seen so far.
     #[must_use]
     pub fn sight(&self, now: Tick) -> Sight {
