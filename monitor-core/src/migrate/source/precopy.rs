@@ -432,8 +432,8 @@ impl Source {
 fn left(loan: &SourceLoan<'_, '_>) -> PageCount {
     let key_bytes = loan.keys.count().get().saturating_mul(frame_bytes(keys_body_bytes()));
     let page_bytes = u64::try_from(PAGE_BYTES).unwrap_or(u64::MAX);
-    let keys = key_bytes.div_ceil(page_bytes);
-    PageCount::new(loan.pages.count().get().saturating_add(keys))
+    let keys = key_bytes.saturating_add(page_bytes.saturating_sub(1)).checked_div(page_bytes);
+    PageCount::new(loan.pages.count().get().saturating_add(keys.unwrap_or(u64::MAX)))
 }
 
 /// Bytes on the wire of a frame with this body.

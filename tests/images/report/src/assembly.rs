@@ -33,7 +33,7 @@ struct Instruction<'t> {
 }
 
 /// How far above a jump its table may be named.
-const TABLE_DISTANCE: usize = 40;
+const TABLE_DISTANCE: usize = 160;
 
 /// The prefix of the programs of binutils for a target.
 pub(crate) fn binutils(target: &str) -> Result<&'static str, String> {
