@@ -5,9 +5,7 @@
 //! number of a missing facility there too). Invariant: the list is bounded; obstacles beyond the
 //! bound are counted.
 
-use core::fmt::Write;
-
-use heapless::{String, Vec};
+use heapless::Vec;
 
 use super::{facility::Facility, processors::ProcessorSet};
 use crate::{
@@ -125,11 +123,13 @@ impl Findings {
 
     /// Adds an obstacle that concerns a facility.
     pub fn add_facility(&mut self, obstacle: Obstacle, facility: Facility) {
-        let mut number = String::<3>::new();
-        // A number of 8 bits has three digits at most, which are printable ASCII.
-        let is_written = write!(number, "{facility}").is_ok();
-        let number = Mnemonic::new(&number).filter(|_| is_written);
-        self.push(Finding { obstacle, device: number.unwrap_or(Mnemonic::EMPTY) });
+        let number = facility.number();
+        let digits = [number / 100, number / 10 % 10, number % 10];
+        let digits = digits.map(|digit| digit.saturating_add(b'0'));
+        let leading_zeros = usize::from(number < 100).saturating_add(usize::from(number < 10));
+        // Digits are printable ASCII, and three of them find room.
+        let device = Mnemonic::from_bytes(digits.get(leading_zeros..).unwrap_or(&[]));
+        self.push(Finding { obstacle, device: device.unwrap_or(Mnemonic::EMPTY) });
     }
 
     /// Adds a finding; beyond the bound it is only counted.
@@ -188,5 +188,19 @@ impl Findings {
     /// Forgets all findings.
     pub fn clear(&mut self) {
         *self = Self::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facility_is_named_by_its_number_without_leading_zeros() {
+        for number in [0, 7, 10, 42, 99, 100, 133, 255] {
+            let mut findings = Findings::new();
+            findings.add_facility(Obstacle::Incompatible, Facility::new(number));
+            assert_eq!(findings.listed()[0].device.as_str(), std::format!("{number}"));
+        }
     }
 }

@@ -11,7 +11,7 @@ use super::{
     window::Window,
 };
 use crate::{
-    limits::{HEADER_BYTES, PAGE_BYTES, PAGES_PREFIX_BYTES},
+    limits::{DEVICES_MAX, HEADER_BYTES, PAGE_BYTES, PAGES_PREFIX_BYTES},
     message::Notice,
     migrate::{
         attempt::{Attempt, Coordination, Limits},
@@ -225,7 +225,7 @@ impl Source {
 
     /// Names the next device that a move takes from the guest; behind the last one the check ends.
     fn warn(&mut self, now: Tick, from: u16, loan: &SourceLoan<'_, '_>) -> Option<Effect> {
-        let entries = (0_u16..).zip(loan.devices.iter()).skip(usize::from(from));
+        let entries = (0..DEVICES_MAX).zip(loan.devices.iter()).skip(usize::from(from));
         let mut taken = entries.filter(|(_, entry)| entry.descriptor.is_taken_by_move());
         if let Some((slot, entry)) = taken.next() {
             let step = CheckStep::Warning(slot.saturating_add(1));

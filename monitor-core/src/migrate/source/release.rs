@@ -6,6 +6,7 @@
 use super::{Phase, Source, SourceLoan, Step};
 use crate::{
     device::{Conduct, DeviceEntry, Plan, Progress},
+    limits::DEVICES_MAX,
     message::Notice,
     migrate::{
         attempt::Limits,
@@ -164,7 +165,7 @@ impl Source {
             MovedStep::Naming(slot) => {
                 // An alias was removed without a word when it was detached.
                 let is_named = |entry: &DeviceEntry| entry.descriptor.conduct() != Conduct::Alias;
-                let mut rest = (slot..).zip(loan.devices.iter().skip(usize::from(slot)));
+                let mut rest = (slot..DEVICES_MAX).zip(loan.devices.iter().skip(usize::from(slot)));
                 let Some((named, entry)) = rest.find(|(_, entry)| is_named(entry)) else {
                     self.phase = Phase::Moved(Moved { step: MovedStep::Destroying, ..moved });
                     return Some(Effect::Start(Operation::DestroyVm));

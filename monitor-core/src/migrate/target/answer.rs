@@ -7,7 +7,7 @@
 use super::{Announcement, Debts, Phase, Step, StepError, Target, TargetLoan, receive::Receiving};
 use crate::{
     device::{Assignment, Conduct, Conducts, DeviceEntry, Plan, Progress},
-    limits::GUEST_PAGES_MAX,
+    limits::{DEVICES_MAX, GUEST_PAGES_MAX},
     message::Notice,
     migrate::{
         attempt::Limits,
@@ -314,7 +314,7 @@ impl Target {
             BuildStep::Naming(slot) => {
                 // An alias is assigned without a word when the guest runs.
                 let is_named = |entry: &DeviceEntry| entry.descriptor.conduct() != Conduct::Alias;
-                let mut rest = (slot..).zip(devices.iter().skip(usize::from(slot)));
+                let mut rest = (slot..DEVICES_MAX).zip(devices.iter().skip(usize::from(slot)));
                 let Some((named, entry)) = rest.find(|(_, entry)| is_named(entry)) else {
                     // The source was waiting for this end; from now on it owes something.
                     self.heard = now;
