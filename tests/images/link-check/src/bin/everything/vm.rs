@@ -154,6 +154,7 @@ fn state() {
 
 fn findings() {
     let finding: Finding = any();
+    consume(<Findings as Default>::default());
     calls! {
         Obstacle::code(any());
         Obstacle::from_code(any());
