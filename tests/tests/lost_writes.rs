@@ -156,7 +156,8 @@ fn external_interruption_is_moved() {
             scene.guest.tell(GuestEvent::NetworkUp);
         },
     );
-    assert!(has(&copy, PREFIX_PAGE, 0x80, &4_u32.to_be_bytes()));
+    // The second question: the first one was about the move.
+    assert!(has(&copy, PREFIX_PAGE, 0x80, &0x14_u32.to_be_bytes()));
 }
 
 #[test]

@@ -2,8 +2,8 @@
 //!
 //! Source of truth: 3990 Storage Control Reference, "Path Control Commands"; ARCHITECTURE.md,
 //! "Devices". Invariant: what the guest does goes through its channel subsystem, on whatever SU it
-//! is; what the other VM does goes to the disk itself. Deliberately not here: what a reservation is,
-//! for which the disks have tests of their own.
+//! is; what the other VM does goes to the disk itself. Deliberately not here: what a reservation
+//! is, for which the disks have tests of their own.
 
 use std::{cell::Cell, sync::Arc};
 

@@ -56,7 +56,8 @@ fn surplus_processors_are_blocked_and_come_back_by_themselves() {
     let there = go(&mut world, SECOND);
     assert_verified(&there);
     assert_eq!(blocked(&world), 0b1100);
-    let warning = "% VMS2472 2 PROCESSORS OF VM (12,VM12PROD) WILL BE BLOCKED";
+    let warning = "% VMS2472 PROCESSORS OF VM (12,VM12PROD) TO BE BLOCKED AT LIVE MIGRATION TO \
+                   TARGET SU 'ABGSE701': 2";
     assert!(says(&there, ConsoleName::Source, warning), "{:?}", there.lines);
     let before = rounds(&world);
     world.run(2_000);

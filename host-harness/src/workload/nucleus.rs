@@ -1,8 +1,8 @@
 //! Where the guest keeps what it remembers: the nucleus and the areas of the workloads.
 //!
-//! The first pages of guest storage have fixed places; behind the prefix areas follow the areas
-//! of hot set, key-value store, network, journal and sweep. Parameters and state are doublewords in control
-//! blocks of the nucleus page, so that they move with the pages and with nothing else.
+//! The first pages of guest storage have fixed places; behind the prefix areas follow the areas of
+//! hot set, key-value store, network, journal and sweep. Parameters and state are doublewords in
+//! control blocks of the nucleus page, so that they move with the pages and with nothing else.
 //!
 //! Source of truth: this file and the package `guest` for the layout; Principles of Operation,
 //! "Assigned Storage Locations", for the prefix area. Invariants: areas do not overlap; each

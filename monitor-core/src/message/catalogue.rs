@@ -140,5 +140,5 @@ catalogue! {
     Self::DetachWarning { .. }, 2471 Warning NumberDocumented
         "DEVICE '{device}' WILL BE DETACHED FROM VM {vm} AT LIVE MIGRATION TO TARGET SU '{target}'";
     Self::ProcessorsBlocked(_), 2472 Warning Own
-        "{count} PROCESSORS OF VM {vm} WILL BE BLOCKED AT LIVE MIGRATION TO TARGET SU '{target}'";
+        "PROCESSORS OF VM {vm} TO BE BLOCKED AT LIVE MIGRATION TO TARGET SU '{target}': {count}";
 }
