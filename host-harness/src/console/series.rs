@@ -99,9 +99,9 @@ mod tests {
         let text = anstream::adapter::strip_bytes(&out).into_vec();
         let text = String::from_utf8(text).unwrap();
         for part in [
-            "   1  ABGSE701         3.0 ms       400 us",
+            "   1  ABGSE701           3 ms       400 us",
             "3 of 4 moves completed and verified",
-            "blackout     1.0 ms to 3.0 ms, median 2.0 ms",
+            "blackout     1 ms to 3 ms, median 2 ms",
             "not moved",
             "ABORTED",
         ] {
