@@ -7,8 +7,8 @@
 //!
 //! Source of truth: this file. Invariants: at most one request is under way on a disk; a record
 //! whose write failed is written again under the same number; a request whose end does not come
-//! is cleared, and counts as failed. Deliberately not here: the judgement of what the disks hold
-//! ([`super::check()`]).
+//! is cleared, and counts as failed; what a cleared write has left on the disk is read first.
+//! Deliberately not here: the judgement of what the disks hold ([`super::check()`]).
 
 use monitor_core::units::{SubchannelNumber, Tick};
 
@@ -24,7 +24,7 @@ const SUBCHANNEL: u64 = word::OWN;
 pub(super) const STARTED: u64 = word::OWN + 1;
 /// Number of the latest record whose write has ended well.
 pub(super) const WRITTEN: u64 = word::OWN + 2;
-/// The request under way: [`IDLE`], [`WRITING`], [`READING`] or [`CLEARED`].
+/// The request under way: one of those below.
 const REQUEST: u64 = word::OWN + 3;
 /// Records read back.
 pub(super) const READ_BACK: u64 = word::OWN + 4;
@@ -43,6 +43,9 @@ const IDLE: u64 = 0;
 const WRITING: u64 = 1;
 const READING: u64 = 2;
 const CLEARED: u64 = 3;
+const PROBING: u64 = 4;
+/// Not zero when nobody knows whether the record started last is on the disk.
+const UNSURE: u64 = word::OWN + 10;
 
 /// The most disks that a guest keeps journals on.
 pub const JOURNAL_DISKS_MAX: usize = 4;
@@ -143,6 +146,13 @@ impl<'a> Disk<'a> {
         self.page + 2 * PAGE
     }
 
+    /// The number of the record read back, if it is one.
+    fn read_back(self, storage: &Storage) -> Result<Option<u64>, AddressFault> {
+        let mut record = [0; PAGE as usize];
+        storage.load_bytes(self.record_in(), &mut record)?;
+        Ok(number_of(self.number, &record))
+    }
+
     fn subchannel(self) -> Result<SubchannelNumber, AddressFault> {
         Ok(SubchannelNumber::new(self.block.get(SUBCHANNEL)? as u16))
     }
@@ -195,15 +205,17 @@ fn go_on(context: &mut Context<'_>, disk: Disk<'_>) -> Result<Step, AddressFault
         return Ok(super::worked(0, next));
     }
     let (started, written) = (block.get(STARTED)?, block.get(WRITTEN)?);
+    let probes = block.get(UNSURE)? != 0;
     let reads = started == written && written / READ_BACK_RECORDS > block.get(READ_BACK)?;
-    let condition = if reads {
-        transfer(context, disk, READ, written)?
+    let condition = if probes || reads {
+        transfer(context, disk, READ, started)?
     } else {
         let record = record(disk.number, written + 1, now);
         context.storage.store_bytes(disk.record_out(), &record)?;
         transfer(context, disk, WRITE, written + 1)?
     };
     match condition {
+        ConditionCode::Done if probes => block.set(REQUEST, PROBING)?,
         ConditionCode::Done if reads => block.set(REQUEST, READING)?,
         ConditionCode::Done => {
             block.set(REQUEST, WRITING)?;
@@ -222,7 +234,8 @@ fn go_on(context: &mut Context<'_>, disk: Disk<'_>) -> Result<Step, AddressFault
 /// Clears a request whose end is missing. The end of that is told by an interruption, too.
 fn await_end(context: &mut Context<'_>, disk: Disk<'_>) -> Result<Step, AddressFault> {
     let missing = disk.block.get(SINCE)?.saturating_add(MISSING_US);
-    if disk.block.get(REQUEST)? == CLEARED {
+    let under_way = disk.block.get(REQUEST)?;
+    if under_way == CLEARED {
         return Ok(Step::default());
     }
     if context.now().get() < missing {
@@ -230,6 +243,9 @@ fn await_end(context: &mut Context<'_>, disk: Disk<'_>) -> Result<Step, AddressF
     }
     context.clear_subchannel(disk.subchannel()?);
     disk.block.set(REQUEST, CLEARED)?;
+    if under_way == WRITING {
+        disk.block.set(UNSURE, 1)?;
+    }
     Ok(super::worked(1, context.now()))
 }
 
@@ -274,10 +290,15 @@ pub(super) fn ended(
         (WRITING, true) => block.set(WRITTEN, block.get(STARTED)?)?,
         (READING, true) => {
             block.add(READ_BACK, 1)?;
-            let mut record = [0; PAGE as usize];
-            context.storage.load_bytes(disk.record_in(), &mut record)?;
-            let is_wrong = number_of(disk.number, &record) != Some(block.get(WRITTEN)?);
+            let is_wrong = disk.read_back(context.storage)? != Some(block.get(WRITTEN)?);
             block.add(FAULTS, u64::from(is_wrong))?;
+        }
+        (PROBING, true) => {
+            block.set(UNSURE, 0)?;
+            let started = block.get(STARTED)?;
+            if disk.read_back(context.storage)? == Some(started) {
+                block.set(WRITTEN, started)?;
+            }
         }
         (IDLE, _) => return Ok(false),
         _ => block.add(IO_FAULTS, 1)?,
