@@ -41,7 +41,11 @@ pub fn why_unreachable(phase: Phase, kind: F) -> Option<&'static str> {
         F::DeviceBusy | F::DeviceRefuses | F::DeviceSlow => {
             (operates_devices(phase), "no device is operated")
         }
-        F::DrainEndless => (phase == Phase::Source(S::Suspended), "nothing is drained"),
+        F::DrainEndless => {
+            // A stop may come, and even be taken back, within one step.
+            let phases = [S::Preparing, S::Precopy, S::Suspended].map(Phase::Source);
+            (phases.contains(&phase), "nothing is drained")
+        }
         F::StorageFails | F::StateFails => (moves_state(phase), "no state is read or written"),
         F::TrackingFails => {
             let can = matches!(phase, Phase::Source(S::Preparing | S::Suspended));
