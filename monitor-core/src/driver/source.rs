@@ -72,9 +72,18 @@ where
     /// A driver for the VM of `definition`.
     #[must_use]
     pub fn new(definition: VmBlock, memory: SourceMemory<'s>, ports: Ports<V, L, D, C, K>) -> Self {
+        Self::around(Source::new(), definition, memory, ports)
+    }
+
+    fn around(
+        machine: Source,
+        definition: VmBlock,
+        memory: SourceMemory<'s>,
+        ports: Ports<V, L, D, C, K>,
+    ) -> Self {
         let SourceMemory { pages, keys, window, devices, outgoing, incoming } = memory;
         Self {
-            machine: Source::new(),
+            machine,
             definition,
             pages,
             keys,
@@ -99,8 +108,8 @@ where
         memory: SourceMemory<'s>,
         ports: Ports<V, L, D, C, K>,
     ) -> Self {
-        let mut driver = Self::new(definition, memory, ports);
-        driver.machine = Source::restore(now, journal);
+        let machine = Source::restore(now, journal);
+        let mut driver = Self::around(machine, definition, memory, ports);
         // The peer numbers its frames on.
         driver.stream.restart();
         driver

@@ -70,9 +70,13 @@ where
         memory: TargetMemory<'s>,
         ports: Ports<V, L, D, C, K>,
     ) -> Self {
+        Self::around(Target::new(reception), memory, ports)
+    }
+
+    fn around(machine: Target, memory: TargetMemory<'s>, ports: Ports<V, L, D, C, K>) -> Self {
         let TargetMemory { devices, outgoing, incoming } = memory;
         Self {
-            machine: Target::new(reception),
+            machine,
             definition: None,
             devices,
             findings: Findings::new(),
@@ -95,8 +99,8 @@ where
         memory: TargetMemory<'s>,
         ports: Ports<V, L, D, C, K>,
     ) -> Self {
-        let mut driver = Self::new(reception, memory, ports);
-        driver.machine = Target::restore(now, reception, journal);
+        let machine = Target::restore(now, reception, journal);
+        let mut driver = Self::around(machine, memory, ports);
         driver.definition = Some(definition);
         // The peer numbers its frames on.
         driver.stream.restart();
