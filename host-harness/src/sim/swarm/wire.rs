@@ -284,6 +284,8 @@ impl Wire {
             let place = spot.shared.draw(bytes.len() as u64 * 8);
             bytes[(place / 8) as usize] ^= 1 << (place % 8);
         }
+        // Counted before it may change places with a segment of another length.
+        lane.bytes += bytes.len();
         let before = lane.segments.back_mut().filter(|it| it.taken == 0);
         if let Some(before) = before.filter(|_| spot.strikes(FaultKind::Reorder)) {
             std::mem::swap(&mut before.bytes, &mut bytes);
@@ -292,7 +294,6 @@ impl Wire {
             lane.bytes += bytes.len();
             lane.segments.push_back(Segment { arrives, bytes: bytes.clone(), taken: 0 });
         }
-        lane.bytes += bytes.len();
         lane.segments.push_back(Segment { arrives, bytes, taken: 0 });
     }
 
