@@ -16,7 +16,9 @@ use monitor_core::{
     },
     processor::ProcessorImage,
     units::{DeviceSlot, Epoch, PageCount, ProcessorIndex, VmName},
-    vm::{DirectoryAnswer, Findings, MachineImage, MigrationMark, Ownership, ProcessorSet, VmBlock},
+    vm::{
+        DirectoryAnswer, Findings, MachineImage, MigrationMark, Ownership, ProcessorSet, VmBlock,
+    },
 };
 
 use crate::any;

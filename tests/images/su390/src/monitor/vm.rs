@@ -17,7 +17,9 @@ use monitor_core::{
     },
     processor::ProcessorImage,
     units::{ConfigurationName, DeviceSlot, Epoch, PageCount, ProcessorIndex, Tick},
-    vm::{Activity, Findings, MachineImage, MigrationMark, Obstacle, ProcessorSet, VmBlock, VmState},
+    vm::{
+        Activity, Findings, MachineImage, MigrationMark, Obstacle, ProcessorSet, VmBlock, VmState,
+    },
 };
 
 use super::{
