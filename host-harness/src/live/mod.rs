@@ -165,7 +165,7 @@ pub fn migrate_repeatedly(
     let (mut reports, count) = (Vec::new(), config.trial.moves.map_or(1, NonZeroU32::get));
     for number in 1..=count {
         let report = scene.act(&here, &there, number == count, observer)?;
-        let is_over = report.outcome != Outcome::Completed;
+        let is_over = report.outcome != Outcome::Completed || !report.is_verified();
         reports.push(report);
         if is_over {
             break;

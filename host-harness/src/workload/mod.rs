@@ -31,6 +31,7 @@ mod system;
 #[cfg(test)]
 mod tests;
 mod verdict;
+mod visits;
 
 pub use check::{check, has_left};
 pub use ipl::{IplError, ipl};

@@ -9,23 +9,18 @@
 //! Source of truth: this file; `monitor_core::memory::PageState`. Invariant: nobody else uses the
 //! pages. Deliberately not here: who drops pages, which is the host.
 
-use super::nucleus::{Area, Block, BlockName, PAGE, RANDOM_STEP, mix, word};
+use super::{
+    nucleus::{Area, Block, BlockName, PAGE, RANDOM_STEP, mix},
+    visits::{self, Visit},
+};
 use crate::machine::{AddressFault, Context, Exception, Step, Storage};
 use monitor_core::{
     memory::{PageState, StateOrder},
     units::PageNumber,
 };
 
-/// Where the pages begin.
-const ORIGIN: u64 = word::OWN;
-/// Number of the pages.
-const PAGES: u64 = word::OWN + 1;
-/// Visits so far.
-pub(super) const VISITS: u64 = word::OWN + 2;
-/// Visits that found another state, or another content.
-pub(super) const FAULTS: u64 = word::OWN + 3;
 /// Visits that found the content dropped, which the page allowed.
-const DROPPED: u64 = word::OWN + 4;
+const DROPPED: u64 = visits::OWN;
 
 /// The stages of a page.
 const STAGES: u64 = 5;
@@ -36,7 +31,7 @@ const OFFSETS: [u64; 3] = [0, PAGE / 2, PAGE - 8];
 /// The number of the latest visit to a page after all `visits` to `pages`. Neighbors begin with
 /// different numbers, so that at any time some pages are in each stage.
 pub(super) fn visit_of(page: u64, pages: u64, visits: u64) -> u64 {
-    page % STAGES + super::keys::visits_of(page, pages, visits)
+    page % STAGES + visits::visits_of(page, pages, visits)
 }
 
 /// The state of a page after its visit number `visit`, unless the host has dropped it.
@@ -63,8 +58,7 @@ pub(super) fn places(address: u64) -> [u64; 3] {
 
 /// Writes the control block, and makes each page what it is before the first visit that is seen.
 pub(super) fn define(block: Block<'_>, storage: &Storage, area: Area) -> Result<(), AddressFault> {
-    block.set(ORIGIN, area.origin)?;
-    block.set(PAGES, area.pages)?;
+    visits::define(block, area)?;
     for page in 0..area.pages {
         let (address, visit) = (area.origin + page * PAGE, visit_of(page, area.pages, 0));
         for place in places(address) {
@@ -86,34 +80,20 @@ const fn order_for(state: PageState) -> StateOrder {
 
 /// Visits the pages that are due.
 pub(super) fn run(context: &mut Context<'_>, budget: u32) -> Result<Step, Exception> {
-    let block = Block::new(context.storage, BlockName::States);
-    let (due, next) = block.due(context.now())?;
-    let count = due.min(u64::from(budget));
-    let (origin, pages) = (block.get(ORIGIN)?, block.get(PAGES)?);
-    for _ in 0..count {
-        let visits = block.get(VISITS)?;
-        let page = visits.checked_rem(pages).unwrap_or(0);
-        let visit = visit_of(page, pages, visits) + 1;
-        let is_left = look(context, block, origin + page * PAGE, page, visit - 1)?;
-        block.add(FAULTS, u64::from(!is_left))?;
-        go_on(context, origin + page * PAGE, page, visit)?;
-        block.set(VISITS, visits + 1)?;
-    }
-    block.advance(count)?;
-    Ok(super::worked(count, next))
+    visits::run(context, BlockName::States, budget, |context, visit| {
+        let Visit { address, page, number } = visit;
+        let number = page % STAGES + number;
+        let is_left = look(context, address, page, number - 1)?;
+        go_on(context, address, page, number)?;
+        Ok(is_left)
+    })
 }
 
 /// Whether the page is what its visit number `visit` has left.
-fn look(
-    context: &mut Context<'_>,
-    block: Block<'_>,
-    address: u64,
-    page: u64,
-    visit: u64,
-) -> Result<bool, Exception> {
+fn look(context: &mut Context<'_>, address: u64, page: u64, visit: u64) -> Result<bool, Exception> {
     let found = context.set_page_state(address, StateOrder::Get)?;
     if found == PageState::Discarded {
-        block.add(DROPPED, 1)?;
+        Block::new(context.storage, BlockName::States).add(DROPPED, 1)?;
         return Ok(matches!(state(visit), PageState::Volatile | PageState::PotentiallyVolatile));
     }
     if let Some(content) = content(page, visit) {

@@ -14,12 +14,13 @@ use super::{
         nucleus::{Area, BlockName, PAGE},
         states,
         verdict::Fault,
+        visits,
     },
     Case, Looked,
 };
 
 /// The visit that a page may have had last: one is under way, perhaps.
-fn visits(
+fn latest(
     visit_of: impl Fn(u64, u64, u64) -> u64,
     page: u64,
     area: Area,
@@ -31,17 +32,17 @@ fn visits(
 
 impl Case<'_> {
     pub(super) fn keys(&mut self, area: Area) -> Looked {
-        let before = self.view.own(BlockName::Keys, keys::VISITS)?;
+        let before = self.view.own(BlockName::Keys, visits::VISITS)?;
         let pages = (0..area.pages).map(|page| PageNumber::new(area.origin / PAGE + page));
         let found: Vec<_> = pages.map(|page| (page, self.machine.storage.key(page))).collect();
-        let after = self.view.own(BlockName::Keys, keys::VISITS)?;
+        let after = self.view.own(BlockName::Keys, visits::VISITS)?;
         for ((number, key), page) in found.into_iter().zip(0..) {
-            let mut allowed = visits(keys::visits_of, page, area, [before, after]);
+            let mut allowed = latest(visits::visits_of, page, area, [before, after]);
             let holds = allowed.any(|visit| keys::key(page, visit) == key);
             self.verdict.require(holds, Fault::Key(number));
         }
         self.verdict.counts.key_visits = after;
-        self.reported(BlockName::Keys, keys::FAULTS, "keys that were not as they were left")
+        self.reported(BlockName::Keys, visits::FAULTS, "keys that were not as they were left")
     }
 
     pub(super) fn states(&mut self, area: Area) -> Looked {
@@ -49,21 +50,21 @@ impl Case<'_> {
             let address = area.origin + page * PAGE;
             let number = PageNumber::new(address / PAGE);
             let holds = self.holds(|view| {
-                let before = view.own(BlockName::States, states::VISITS)?;
+                let before = view.own(BlockName::States, visits::VISITS)?;
                 let state = view.storage.state(number);
                 view.page = None;
                 let mut words = [0; 3];
                 for (word, place) in words.iter_mut().zip(states::places(address)) {
                     *word = view.word(place)?;
                 }
-                let after = view.own(BlockName::States, states::VISITS)?;
-                let mut allowed = visits(states::visit_of, page, area, [before, after]);
+                let after = view.own(BlockName::States, visits::VISITS)?;
+                let mut allowed = latest(states::visit_of, page, area, [before, after]);
                 Ok(allowed.any(|visit| is_after(page, visit, state, words)))
             })?;
             self.verdict.require(holds, Fault::State(number));
         }
-        self.verdict.counts.state_visits = self.view.own(BlockName::States, states::VISITS)?;
-        self.reported(BlockName::States, states::FAULTS, "pages that were not as they were left")
+        self.verdict.counts.state_visits = self.view.own(BlockName::States, visits::VISITS)?;
+        self.reported(BlockName::States, visits::FAULTS, "pages that were not as they were left")
     }
 }
 
