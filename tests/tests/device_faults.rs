@@ -136,12 +136,12 @@ fn drain_that_never_ends_leaves_the_guest_at_the_source_and_the_next_attempt_mov
             assert_eq!(course.source, SourcePhase::RolledBack, "{when:?} {fault:?}");
             assert_eq!((course.rounds_run_twice, world.epoch), (0, epoch));
             assert!(world.machine.is_running());
-            assert_eq!(judged(&world).counts.io_faults, 0, "{when:?} {fault:?}");
+            assert_eq!(judged(&world).counts.io_missed, 0, "{when:?} {fault:?}");
             // The guest finds that an interruption is missing, and uses the disk again.
             let before = records(&world);
             world.pass(MISSING);
             world.run(200);
-            assert_eq!(judged(&world).counts.io_faults, 1, "{when:?} {fault:?}");
+            assert_eq!(judged(&world).counts.io_missed, 1, "{when:?} {fault:?}");
             assert!(records(&world) > before, "{when:?} {fault:?}");
             let course = world.attempt(other(&config), &Scenario::default());
             assert_eq!(course.verified, Some(Verified::ALL), "{when:?} {fault:?}");
@@ -161,7 +161,7 @@ fn interruption_that_is_lost_after_the_move_is_missed_at_the_target() {
         let before = records(&world);
         world.pass(MISSING);
         world.run(200);
-        assert_eq!(judged(&world).counts.io_faults, 1, "{fault:?}");
+        assert_eq!(judged(&world).counts.io_missed, 1, "{fault:?}");
         assert!(records(&world) > before, "{fault:?}");
     }
 }

@@ -48,8 +48,10 @@ pub fn judge(case: &Judgement<'_>) -> Verified {
     let after = check(case.target, &case.cluster.plan, &case.cluster.journal_disks());
     let went_on = !case.guest_runs
         || (case.target.fault().is_none() && has_worked(case, &before.counts, &after.counts));
-    // A request that a device has refused shows that I/O was carried over wrongly.
-    let accepted = after.counts.io_faults == before.counts.io_faults;
+    // A request that a device has refused, or whose end is missed, shows that I/O was carried over
+    // wrongly.
+    let failures = |counts: &Counts| (counts.io_faults, counts.io_missed);
+    let accepted = failures(&after.counts) == failures(&before.counts);
     let no_answer_twice =
         case.cluster.peers.iter().all(|peer| peer.sight(Tick::new(0)).doubled == 0);
     Verified {

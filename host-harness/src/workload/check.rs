@@ -392,9 +392,10 @@ impl Case<'_> {
         self.verdict.counts.records += counted;
         let mut word = |number| self.view.of_disk(area, disk, number);
         let (read_back, io_faults) = (word(journal::READ_BACK)?, word(journal::IO_FAULTS)?);
-        let count = word(journal::FAULTS)?;
+        let (count, missed) = (word(journal::FAULTS)?, word(journal::MISSED)?);
         self.verdict.counts.read_back += read_back;
         self.verdict.counts.io_faults += io_faults;
+        self.verdict.counts.io_missed += missed;
         let name = "wrong records read back";
         self.verdict.require(count == 0, Fault::Reported { name, count });
         Ok(())

@@ -7,7 +7,7 @@
 //!
 //! Source of truth: this file. Invariants: at most one request is under way on a disk; a record
 //! whose write failed is written again under the same number; a request whose end does not come
-//! is cleared, and counts as failed; what a cleared write has left on the disk is read first.
+//! is cleared, and counts as missed; what a cleared write has left on the disk is read first.
 //! Deliberately not here: the judgement of what the disks hold ([`super::check()`]).
 
 use monitor_core::units::{SubchannelNumber, Tick};
@@ -38,14 +38,16 @@ const SINCE: u64 = word::OWN + 7;
 const DISK_COUNT: u64 = word::OWN + 8;
 /// Where the pages of the disks behind the first one begin; in the block of the first one.
 const ORIGIN: u64 = word::OWN + 9;
+/// Not zero when nobody knows whether the record started last is on the disk.
+const UNSURE: u64 = word::OWN + 10;
+/// Requests whose end did not come.
+pub(super) const MISSED: u64 = word::OWN + 11;
 
 const IDLE: u64 = 0;
 const WRITING: u64 = 1;
 const READING: u64 = 2;
 const CLEARED: u64 = 3;
 const PROBING: u64 = 4;
-/// Not zero when nobody knows whether the record started last is on the disk.
-const UNSURE: u64 = word::OWN + 10;
 
 /// The most disks that a guest keeps journals on.
 pub const JOURNAL_DISKS_MAX: usize = 4;
@@ -301,6 +303,7 @@ pub(super) fn ended(
             }
         }
         (IDLE, _) => return Ok(false),
+        (CLEARED, _) => block.add(MISSED, 1)?,
         _ => block.add(IO_FAULTS, 1)?,
     }
     Ok(true)

@@ -131,6 +131,8 @@ pub struct Counts {
     pub signals: u64,
     /// Requests to devices that failed; the guest has repeated them or done without.
     pub io_faults: u64,
+    /// Requests to disks whose end did not come, so that the guest cleared them.
+    pub io_missed: u64,
 }
 
 /// The judgement.
