@@ -36,7 +36,8 @@ impl Storage {
     }
 
     /// Changes are noted from now on. A store that has begun may still escape: who owns the
-    /// processors lets each of them end its step, as [`crate::machine::Machine::start_tracking`] does.
+    /// processors lets each of them end its step, as [`crate::machine::Machine::start_tracking`]
+    /// does.
     pub fn start_tracking(&self) {
         let by_keys = self.mode.load(Acquire) & BY_KEYS != 0;
         self.mode.fetch_or(if by_keys { COLLECTING } else { TRACKING }, Release);
