@@ -8,6 +8,7 @@
 use host_harness::{
     config::{Config, Device},
     console::{ConsoleName, Verified},
+    machine::{Access, Buffer, Outcome, Path, command},
     sim::{Course, Cut, Scenario, World},
 };
 use integration_tests::worlds::{codes, other, says, started, with};
@@ -195,4 +196,26 @@ fn base_of_an_alias_is_described_by_its_device_number() {
     let devices = world.cluster().devices_on(&config.vm.on);
     assert_eq!(devices[usize::from(FIRST) + 2].base, Some(DeviceNumber::new(5)));
     assert!(devices[..=usize::from(FIRST)].iter().all(|it| it.base.is_none()));
+}
+
+#[test]
+fn channel_to_channel_adapter_goes_with_the_guest_and_has_nobody_at_its_other_side() {
+    let config = with(|config| {
+        let adapter = device(config, "0C70", DeviceKind::ChannelToChannel);
+        config.vm.devices.push(adapter);
+    });
+    let mut world = started(&config);
+    let course = world.attempt(other(&config), &Scenario::default());
+    assert_eq!(course.verified, Some(Verified::ALL), "{:?}", course.reason);
+    assert_eq!(warnings(&course), 0);
+    let slot = DeviceSlot::new(FIRST);
+    let epoch = world.machine.with_subsystem(|subsystem| subsystem.epoch(slot));
+    assert_eq!(epoch, Some(world.epoch));
+    let adapter = world.cluster().attached_devices(&world.at).remove(usize::from(FIRST)).device;
+    assert_eq!(adapter.sense_id().device_type, 0x3088);
+    let path = Path { system: 1, channel: 0 };
+    let mut access = Access::new(config.vm.name, world.epoch, path);
+    let outcome = adapter.execute(&mut access, command::WRITE, &mut Buffer::output(b"hello"));
+    let Outcome::Ended(ending) = outcome else { panic!("nobody answers") };
+    assert_eq!(ending.sense[0], 0x40, "intervention is required");
 }

@@ -19,7 +19,7 @@ use monitor_core::{
 use super::Cluster;
 use crate::{
     config::{self, Config},
-    machine::{AttachedDevice, Device, Machine, Path},
+    machine::{AttachedDevice, ChannelError, Device, Machine, Path},
 };
 
 /// A device of the configured VM, with what stands behind it on each SU.
@@ -173,18 +173,21 @@ impl Cluster {
         device.is_some_and(|device| !device.is_detached_on(su))
     }
 
-    /// Attaches the devices of a VM that is started on an SU.
-    pub(super) fn attach_all(&self, machine: &Machine, su: &SuName) {
+    /// Resets and attaches the devices of a VM that is started on an SU.
+    ///
+    /// # Errors
+    /// Fails when a device has seen a higher epoch of the VM, which an image file remembers.
+    pub(super) fn attach_all(&self, machine: &Machine, su: &SuName) -> Result<(), ChannelError> {
         machine.with_subsystem(|subsystem| {
             for (slot, device) in (0..).map(DeviceSlot::new).zip(&self.devices) {
                 let is_there = device.is_generated_on.contains(su);
                 if is_there && !device.is_detached_on(su) {
-                    // A device that was just created is fenced by nobody.
-                    let attached = subsystem.attach(slot, self.epoch);
-                    debug_assert!(attached.is_ok(), "a new device is refused");
+                    subsystem.reset(slot, self.epoch)?;
+                    subsystem.attach(slot, self.epoch)?;
                 }
             }
-        });
+            Ok(())
+        })
     }
 
     /// Holds a device of an announced VM against what an SU has.

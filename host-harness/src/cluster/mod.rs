@@ -9,12 +9,14 @@
 
 mod devices;
 mod directory;
+mod disk;
 mod file;
 mod su;
 mod verify;
 
 use devices::ClusterDevice;
 pub use directory::{Directory, DirectoryPort};
+use disk::ClusterDisk;
 pub use file::{BUSY_MAX, DirectoryFile, EPOCH_MAX, FileError, shown, standing_word};
 pub use su::{AtOnce, BuildJob, Su, SuMonitor, Witness, Workshop};
 pub use verify::{Judgement, judge};
@@ -32,10 +34,10 @@ use crate::{
     config::{self, Config, CpuId, WorkloadName},
     console::ConsoleName,
     machine::{
-        Alias, Console, Device, EmulatedDisk, Faulty, FbaDisk, Lan, LineSink, Machine, Switch,
+        Alias, Console, Ctc, Device, EmulatedDisk, Faulty, FbaDisk, Lan, LineSink, Machine, Switch,
         Tape, Tracking,
     },
-    workload::{GuestPlan, IplError, JOURNAL_BLOCKS, JOURNAL_DISKS_MAX, LanLine, Peer, Sight, ipl},
+    workload::{GuestPlan, IplError, JOURNAL_DISKS_MAX, LanLine, Peer, Sight, ipl},
 };
 
 /// The epoch of a VM that is started for the first time.
@@ -102,26 +104,36 @@ pub struct Cluster {
 impl Cluster {
     /// The cluster of `config`, which has the record of its VM in memory; the guest's console
     /// lines go to `hub`.
-    #[must_use]
-    pub fn new(config: &Config, hub: &Arc<dyn ConsoleHub>) -> Arc<Self> {
-        let cluster = Self::without_record(config, hub, FIRST_EPOCH);
+    ///
+    /// # Errors
+    /// Fails when the image file of a disk cannot be used.
+    pub fn new(config: &Config, hub: &Arc<dyn ConsoleHub>) -> Result<Arc<Self>, IplError> {
+        let cluster = Self::without_record(config, hub, FIRST_EPOCH)?;
         let first = Ownership::running(config.vm.on, FIRST_EPOCH);
         cluster.directory.enter(config.vm.name, first);
-        cluster
+        Ok(cluster)
     }
 
     /// As [`Cluster::new`], for a VM that runs under `epoch` of a record that is elsewhere.
-    #[must_use]
-    pub fn without_record(config: &Config, hub: &Arc<dyn ConsoleHub>, epoch: Epoch) -> Arc<Self> {
-        let mut disks: BTreeMap<_, ClusterDisk> = BTreeMap::new();
+    ///
+    /// # Errors
+    /// Fails when the image file of a disk cannot be used.
+    pub fn without_record(
+        config: &Config,
+        hub: &Arc<dyn ConsoleHub>,
+        epoch: Epoch,
+    ) -> Result<Arc<Self>, IplError> {
+        let disks = disk::of(config).map_err(IplError::NoImage)?;
         let console: Arc<dyn LineSink> =
             Arc::new(HubConsole::new(Arc::clone(hub), ConsoleName::Guest));
         let console: Arc<dyn Device> = Arc::new(Console::new(console));
         let (mut devices, mut peers) = (Vec::new(), Vec::new());
+        let in_memory = |device: &config::Device| ClusterDisk::in_memory(device.format()).device();
         let pings = config.workload.runs(WorkloadName::Network);
         for (number, device) in (0_u16..).zip(&config.vm.devices) {
-            let disk = disks.entry(device.base.unwrap_or(device.mnemonic));
-            let disk = disk.or_insert_with(ClusterDisk::new).clone();
+            let disk = disks.get(&device.base.unwrap_or(device.mnemonic));
+            let disk = || disk.map_or_else(|| in_memory(device), ClusterDisk::device);
+            let (adapter, _other_side) = Ctc::pair();
             let tape = Arc::new(Tape::new(TAPE_BYTES));
             let switch = Switch::new();
             let behind = |su: &SuName| -> Arc<dyn Device> {
@@ -133,13 +145,14 @@ impl Cluster {
                     DeviceKind::Console => Arc::clone(&console),
                     // The storage network gives every SU the same image.
                     DeviceKind::Tape => Arc::<Tape>::clone(&tape),
-                    DeviceKind::PavAlias => Arc::new(Alias::of(disk.device())),
+                    DeviceKind::PavAlias => Arc::new(Alias::of(disk())),
                     // The management unit of each SU emulates a disk of its own.
                     DeviceKind::Disk if device.emulated => {
-                        let own = ClusterDisk::new().device();
-                        Arc::new(EmulatedDisk::new(own, system_of(config, su)))
+                        Arc::new(EmulatedDisk::new(in_memory(device), system_of(config, su)))
                     }
-                    DeviceKind::Disk | DeviceKind::ChannelToChannel => disk.device(),
+                    DeviceKind::Disk => disk(),
+                    // Nobody is ready at its other side.
+                    DeviceKind::ChannelToChannel => Arc::<Ctc>::clone(&adapter),
                 }
             };
             devices.push(ClusterDevice::new(config, number, device, behind));
@@ -152,7 +165,7 @@ impl Cluster {
         let plan = guest_plan(config);
         let tracking = config.tracking.by;
         let directory = Arc::default();
-        Arc::new(Self { sus, directory, devices, disks, peers, epoch, tracking, plan })
+        Ok(Arc::new(Self { sus, directory, devices, disks, peers, epoch, tracking, plan }))
     }
 
     /// The SU of this name.
@@ -178,7 +191,12 @@ impl Cluster {
     pub fn journal_disks(&self) -> Vec<&FbaDisk> {
         let device = |number| self.devices.iter().find(|it| it.fixed().subchannel == number);
         let disk = |number: &_| self.disks.get(&device(*number)?.fixed().mnemonic);
-        self.plan.journal.iter().filter_map(disk).map(|disk| &*disk.image).collect()
+        self.plan
+            .journal
+            .iter()
+            .filter_map(disk)
+            .filter_map(|disk| disk.blocks.as_deref())
+            .collect()
     }
 
     /// The script of faults of a disk.
@@ -208,7 +226,7 @@ impl Cluster {
     /// Creates the configured VM on its SU and loads its guest, which runs if the state says so.
     ///
     /// # Errors
-    /// Fails when the guest does not fit its VM.
+    /// Fails when the guest does not fit its VM, or an image file knows a later start of the VM.
     pub fn create_vm(&self, config: &Config) -> Result<(VmBlock, Arc<Machine>), IplError> {
         let block = block(config, self.plan.initial_configuration)?;
         let pool = self.su(&config.vm.on).map_or(0, |su| su.processor_count());
@@ -220,7 +238,7 @@ impl Cluster {
         let machine = Arc::new(Machine::new(&block, configuration, self.plan.program(), devices));
         machine.storage.track_by(self.tracking);
         machine.set_pool(pool);
-        self.attach_all(&machine, &config.vm.on);
+        self.attach_all(&machine, &config.vm.on).map_err(|_| IplError::Fenced)?;
         ipl(&machine, &self.plan)?;
         Ok((block, machine))
     }
@@ -228,26 +246,6 @@ impl Cluster {
 
 /// What a tape of the cluster takes.
 const TAPE_BYTES: u64 = 1 << 30;
-
-/// A disk, and the same as those see it who do I/O: it goes wrong as it is told to.
-#[derive(Clone, Debug)]
-struct ClusterDisk {
-    image: Arc<FbaDisk>,
-    faulty: Arc<Faulty>,
-}
-
-impl ClusterDisk {
-    /// A new disk, which is empty.
-    fn new() -> Self {
-        let image = Arc::new(FbaDisk::in_memory(JOURNAL_BLOCKS));
-        let device: Arc<dyn Device> = Arc::<FbaDisk>::clone(&image);
-        Self { image, faulty: Arc::new(Faulty::new(device)) }
-    }
-
-    fn device(&self) -> Arc<dyn Device> {
-        Arc::<Faulty>::clone(&self.faulty)
-    }
-}
 
 /// The number of an SU, by which its channel paths are told from those of others.
 fn system_of(config: &Config, su: &SuName) -> u16 {
@@ -292,11 +290,8 @@ fn guest_plan(config: &Config) -> GuestPlan {
     let first = |kind: DeviceKind| devices().find(|(_, device)| device.kind == kind);
     let number_of = |number, device| devices::subchannel_on(number, device, &config.vm.on);
     // The journal is written to the disks that move, to shared devices first.
-    let moves = |it: &config::Device| {
-        let is_there = it.is_generated_on(&config.vm.on) && !it.detached;
-        it.kind == DeviceKind::Disk && !it.emulated && is_there
-    };
-    let mut disks: Vec<_> = devices().filter(|(_, device)| moves(device)).collect();
+    let takes = |it: &config::Device| it.takes_journal() && it.is_generated_on(&config.vm.on);
+    let mut disks: Vec<_> = devices().filter(|(_, device)| takes(device)).collect();
     disks.sort_by_key(|(_, device)| device.assignment != Assignment::SharedDevice);
     let journal = disks.into_iter().take(JOURNAL_DISKS_MAX);
     let lines = devices().filter_map(|(number, device)| {

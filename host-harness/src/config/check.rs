@@ -13,7 +13,7 @@ use monitor_core::{
 };
 
 use super::{Config, Device, Overrides, WorkloadName};
-use crate::console::amount;
+use crate::{console::amount, workload::JOURNAL_BLOCKS};
 
 /// A value that does not go with the others.
 pub(super) struct Problem {
@@ -149,6 +149,7 @@ fn check_device(config: &Config, index: usize, device: &Device) -> Result<(), Pr
         require(shares || *su != on, path("shared-on"), message)?;
     }
     check_conduct(config, device, &path)?;
+    check_disk(config, index, device, &path)?;
     let lan = device.kind == DeviceKind::Lan;
     let message = "a LAN device needs the name of its line, as in line = \"L#MANLO1\"";
     require(!lan || device.line.is_some(), path("line"), message.into())?;
@@ -198,6 +199,41 @@ fn check_conduct(
     require(!device.detached || !device.in_use, path("in-use"), message.into())
 }
 
+/// What a disk keeps its data in. A file that it is in outlives the run, and so must the epochs by
+/// which it tells an old copy of the VM from a new one.
+fn check_disk(
+    config: &Config,
+    index: usize,
+    device: &Device,
+    path: &dyn Fn(&str) -> String,
+) -> Result<(), Problem> {
+    let is_disk = device.kind == DeviceKind::Disk;
+    let message = "is for devices of kind \"disk\" only";
+    require(is_disk || device.format.is_none(), path("format"), message.into())?;
+    let Some(file) = &device.image else {
+        return Ok(());
+    };
+    let require_image = |right, message: &str| {
+        require(right, path("image"), format!("{} {message}", file.display()))
+    };
+    require(is_disk, path("image"), message.into())?;
+    let message = "cannot be shared: each SU has an emulated disk of its own";
+    require_image(!device.emulated, message)?;
+    let twice = config.vm.devices.iter().take(index).find(|it| it.image == device.image);
+    let message = twice.map_or(String::new(), |it| format!("is the image of {}", it.mnemonic));
+    require_image(twice.is_none(), &message)?;
+    let message = "needs a directory that lasts as long, by cluster.directory or --directory";
+    require_image(config.cluster.directory.is_some(), message)?;
+    match device.format().size_in_file(file) {
+        Err(error) => require_image(false, &error.to_string()),
+        Ok(Some(size)) if config.workload.runs(WorkloadName::Journal) => {
+            let message = format!("has {size} blocks, and the journal takes {JOURNAL_BLOCKS}");
+            require_image(size >= JOURNAL_BLOCKS || !device.takes_journal(), &message)
+        }
+        Ok(_) => Ok(()),
+    }
+}
+
 fn check_workload(config: &Config, overrides: &Overrides) -> Result<(), Problem> {
     let workload = &config.workload;
     let runs = |name| workload.runs(name);
@@ -211,10 +247,12 @@ fn check_workload(config: &Config, overrides: &Overrides) -> Result<(), Problem>
     let alone = workload.run.len() == 1;
     let message = "memory-only goes with no other workload";
     require(alone || !runs(WorkloadName::MemoryOnly), "workload.run".into(), message.into())?;
-    let is_disk = |it: &Device| it.kind == DeviceKind::Disk && !it.emulated && !it.detached;
-    let disk = config.vm.devices.iter().any(is_disk);
-    let message = "journal writes to a disk that moves with the VM, which has none";
-    require(disk || !runs(WorkloadName::Journal), "workload.run".into(), message.into())?;
+    let disk = config.vm.devices.iter().any(Device::takes_journal);
+    let message = match config.vm.devices.iter().find(|device| device.moves_as_disk()) {
+        Some(it) => format!("journal writes to a disk of format \"fba\"; {} is CKD", it.mnemonic),
+        None => "journal writes to a disk that moves with the VM, which has none".into(),
+    };
+    require(disk || !runs(WorkloadName::Journal), "workload.run".into(), message)?;
     let line = config.vm.devices.iter().any(|device| device.kind == DeviceKind::Lan);
     let message = "network answers on LAN lines, and the VM has no device of kind \"lan\"";
     require(line || !runs(WorkloadName::Network), "workload.run".into(), message.into())?;

@@ -28,7 +28,7 @@ use monitor_core::{
 use serde::Deserialize;
 
 use crate::{
-    machine::{Fill, Tracking},
+    machine::{DiskFormat, Fill, Tracking},
     workload::{Manner, Rate},
 };
 
@@ -234,6 +234,12 @@ pub struct Device {
     /// Whether the management unit emulates it.
     #[serde(default)]
     pub emulated: bool,
+    /// How a disk keeps its data, if it is given.
+    #[serde(default, deserialize_with = "values::optional")]
+    pub format: Option<DiskFormat>,
+    /// The file with the image of a disk, which all SUs share; in memory if not given.
+    #[serde(default)]
+    pub image: Option<PathBuf>,
     /// The disk of which a PAV alias is another access.
     #[serde(default, deserialize_with = "values::optional")]
     pub base: Option<Mnemonic>,
@@ -287,6 +293,24 @@ impl Device {
                 | DeviceKind::PavAlias,
             ) => 200,
         }
+    }
+
+    /// How a disk keeps its data.
+    #[must_use]
+    pub fn format(&self) -> DiskFormat {
+        self.format.unwrap_or_default()
+    }
+
+    /// Whether the guest can keep its journal on it: a disk in blocks that moves with the VM.
+    #[must_use]
+    pub fn takes_journal(&self) -> bool {
+        self.moves_as_disk() && self.format() == DiskFormat::Fba
+    }
+
+    /// Whether it is a disk that moves with the VM.
+    #[must_use]
+    pub fn moves_as_disk(&self) -> bool {
+        self.kind == DeviceKind::Disk && !self.emulated && !self.detached
     }
 
     /// The subchannel number on an SU, if it is given.
@@ -424,6 +448,10 @@ choices! {
     Tracking {
         "marks" => Self::Marks,
         "keys" => Self::Keys,
+    }
+    DiskFormat {
+        "fba" => Self::Fba,
+        "ckd" => Self::Ckd,
     }
     Fill {
         "random" => Self::Random,

@@ -186,3 +186,75 @@ fn kinds_carry_their_parameters() {
     assert!(matches!(kinds[0], crate::workload::Kind::Sweep { rate: Rate::Unpaced }), "{kinds:?}");
     assert!(matches!(kinds[1], crate::workload::Kind::Journal { interval_us: 1000 }), "{kinds:?}");
 }
+
+/// The example with these lines at its first disk, and a directory.
+fn with_disk(lines: &str) -> Result<Config, ConfigError> {
+    let disk = "mnemonic = \"9920\"\nkind = \"disk\"\n";
+    let text = EXAMPLE.replacen(disk, &format!("{disk}{lines}\n"), 1);
+    assert_ne!(text, EXAMPLE);
+    let directory = Some(PathBuf::from("cluster.db"));
+    Config::parse("my.toml", &text, &Overrides { directory, ..Overrides::default() }, false)
+}
+
+#[test]
+fn disk_is_in_blocks_or_in_tracks_and_in_memory_or_in_a_file() {
+    let disk = example().vm.devices[5].clone();
+    assert_eq!((disk.format(), disk.image), (DiskFormat::Fba, None));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("9920.img");
+    let config = with_disk(&format!("format = \"ckd\"\nimage = {file:?}")).unwrap();
+    let disk = &config.vm.devices[5];
+    assert_eq!((disk.format(), disk.image.as_ref()), (DiskFormat::Ckd, Some(&file)));
+    // The journal goes to the other disks.
+    assert!(!disk.takes_journal() && config.vm.devices[6].takes_journal());
+    assert!(!file.exists(), "a configuration makes no file");
+}
+
+#[test]
+fn file_that_cannot_be_the_image_is_named_with_its_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("9920.img");
+    let image = format!("image = {file:?}");
+    let key = format!("vm.device.image: {} ", file.display());
+    for (bytes, lines, expected) in [
+        (vec![7; 700], "", "has a wrong size: an FBA disk has whole blocks of 512 bytes"),
+        (vec![7; 1024], "", "has 2 blocks, and the journal takes 32768"),
+        (vec![7; 1024], "\nformat = \"ckd\"", "is no uncompressed image of a 3390"),
+        (vec![7; 512], "\nemulated = true", "cannot be shared: each SU has an emulated disk"),
+    ] {
+        std::fs::write(&file, &bytes).unwrap();
+        let shown = with_disk(&format!("{image}{lines}")).unwrap_err().to_string();
+        assert!(shown.contains(&format!("{key}{expected}")), "{shown}");
+        assert_eq!(std::fs::read(&file).unwrap(), bytes);
+    }
+    let nowhere = folder.path().join("none").join("9920.img");
+    let shown = with_disk(&format!("image = {nowhere:?}")).unwrap_err().to_string();
+    let expected = format!("{} cannot be made: there is no such folder", nowhere.display());
+    assert!(shown.contains(&expected), "{shown}");
+}
+
+#[test]
+fn formats_and_images_that_go_with_nothing_are_refused() {
+    let lan = "line = \"L#MANLO1\" ";
+    let disk = "kind = \"disk\"\n\n[[vm.device]]\nmnemonic = \"FAA4\"";
+    let both = format!("kind = \"disk\"\nimage = \"x\"\n{}", disk.split_once("\n").unwrap().1);
+    let only = "is for devices of kind \"disk\" only";
+    let cases = [
+        (lan, "format = \"fba\"\nline = \"L#MANLO1\" ", format!("vm.device.format: {only}")),
+        (lan, "image = \"x\"\nline = \"L#MANLO1\" ", format!("vm.device.image: {only}")),
+        (disk, &both, "vm.device.image: x needs a directory that lasts as long".into()),
+        (
+            "kind = \"disk\"",
+            "kind = \"disk\"\nformat = \"xkd\"",
+            "vm.device.format: expected one of fba, ckd".into(),
+        ),
+    ];
+    for (from, to, expected) in cases {
+        let message = refusal(from, to);
+        assert!(message.starts_with(&expected), "{to}: got {message:?}, expected {expected:?}");
+    }
+    let text = EXAMPLE.replace("kind = \"disk\"\n", "kind = \"disk\"\nformat = \"ckd\"\n");
+    let error = Config::parse("my.toml", &text, &Overrides::default(), false).unwrap_err();
+    let expected = "workload.run: journal writes to a disk of format \"fba\"; 9920 is CKD";
+    assert!(error.to_string().contains(expected), "{error}");
+}

@@ -85,6 +85,7 @@ choices! {
         "lan" => Self::Lan,
         "tape" => Self::Tape,
         "pav-alias" => Self::PavAlias,
+        "ctc" => Self::ChannelToChannel,
     }
     Assignment {
         "exclusive" => Self::Exclusive,

@@ -22,7 +22,7 @@ use monitor_core::{
     vm::{DirectoryAnswer, Ownership},
 };
 
-use super::{Clock, SocketLink, clock::unique_stamp};
+use super::{Clock, LiveError, SocketLink, clock::unique_stamp};
 use crate::{
     cluster::{Cluster, ConsoleHub, Directory, DirectoryFile, DirectoryPort, FileError},
     config::Config,
@@ -44,13 +44,15 @@ pub(super) enum Records {
 pub(super) fn begin(
     config: &Config,
     hub: &Arc<dyn ConsoleHub>,
-) -> Result<(Arc<Cluster>, Records), FileError> {
+) -> Result<(Arc<Cluster>, Records), LiveError> {
     if let Some(path) = &config.cluster.directory {
-        let mut file = DirectoryFile::open_or_create(path)?;
-        let epoch = file.begin(config.vm.name, config.vm.on)?;
-        Ok((Cluster::without_record(config, hub, epoch), Records::File(path.clone(), file)))
+        let mut file = DirectoryFile::open_or_create(path).map_err(LiveError::Directory)?;
+        let begun = file.begin(config.vm.name, config.vm.on);
+        let epoch = begun.map_err(LiveError::Directory)?;
+        let cluster = Cluster::without_record(config, hub, epoch).map_err(LiveError::Guest)?;
+        Ok((cluster, Records::File(path.clone(), file)))
     } else {
-        let cluster = Cluster::new(config, hub);
+        let cluster = Cluster::new(config, hub).map_err(LiveError::Guest)?;
         let records = Records::Memory(Arc::clone(cluster.directory()));
         Ok((cluster, records))
     }

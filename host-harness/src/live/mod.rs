@@ -246,7 +246,7 @@ impl Scene {
         let (sender, events) = mpsc::channel();
         let hub = Arc::new(LiveHub { events: Mutex::new(sender.clone()) });
         let hub: Arc<dyn ConsoleHub> = hub;
-        let (cluster, records) = directory::begin(config, &hub).map_err(LiveError::Directory)?;
+        let (cluster, records) = directory::begin(config, &hub)?;
         let (block, machine) = cluster.create_vm(config).map_err(LiveError::Guest)?;
         let (epoch, clock) = (cluster.epoch(), Clock::start());
         let processors = Arc::new(Processors::new(clock));
@@ -489,7 +489,7 @@ mod tests {
         let memory = Some(PageCount::new(2048));
         let config = Config::load(None, &Overrides { memory, ..Overrides::default() }).unwrap();
         let hub: Arc<dyn ConsoleHub> = Arc::new(Nobody);
-        let cluster = Cluster::new(&config, &hub);
+        let cluster = Cluster::new(&config, &hub).unwrap();
         let (block, _machine) = cluster.create_vm(&config).unwrap();
         let marked = block.with_state(block.state().with_mark(mark).unwrap());
         assert!(cluster.su(&config.vm.on).unwrap().update(marked));

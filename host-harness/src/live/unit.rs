@@ -178,6 +178,7 @@ pub fn run_unit(
     let hub = Arc::new(LiveHub { events: Mutex::new(sender.clone()) });
     let hub: Arc<dyn ConsoleHub> = hub;
     let cluster = Cluster::without_record(config, &hub, FIRST_EPOCH);
+    let cluster = cluster.map_err(UnitError::Guest)?;
     let su =
         cluster.su(&unit.name).cloned().ok_or_else(|| UnitError::Unknown(Box::new(unit.name)))?;
     let processors = Arc::new(Processors::new(clock));

@@ -37,12 +37,12 @@ pub use channel::{AttachedDevice, ChannelError, IoInterruption, Subsystem};
 pub use checksum::Crc32c;
 pub use context::{ConditionCode, Context, Program};
 pub use device::{
-    Access, Alias, BROADCAST, Buffer, CkdDisk, Console, Ctc, Device, DiskWrite, EmulatedDisk,
-    Ending, ExtentPosition, Faulty, FbaDisk, Fence, Frame, Lan, LanCounts, LineSink, MacAddress,
-    Misbehavior, NEVER, Outcome, PREPARE, Path, Port, Position, ProtocolAddress, READ_ADDRESS,
-    READ_IF_ANY, READ_INQUIRY, Refusal, SENSE_COMMAND_BYTE, Sense, SenseId, Switch, SwitchCounts,
-    TYPE_ARP, TYPE_LOCAL, Tape, TrackPosition, Transfer, WRITE_END_OF_FILE, WRITE_ON, command,
-    is_group, take_all,
+    Access, Alias, BROADCAST, Buffer, CkdDisk, Console, Ctc, Device, DiskFormat, DiskWrite,
+    EmulatedDisk, Ending, ExtentPosition, Faulty, FbaDisk, Fence, Frame, ImageError, Lan,
+    LanCounts, LineSink, MacAddress, Misbehavior, NEVER, Outcome, PREPARE, Path, Port, Position,
+    ProtocolAddress, READ_ADDRESS, READ_IF_ANY, READ_INQUIRY, Refusal, SENSE_COMMAND_BYTE, Sense,
+    SenseId, Switch, SwitchCounts, TYPE_ARP, TYPE_LOCAL, Tape, TrackPosition, Transfer,
+    WRITE_END_OF_FILE, WRITE_ON, command, is_group, take_all,
 };
 pub use exception::{Exception, Protection, Use};
 pub use floating::Floating;

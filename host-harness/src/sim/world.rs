@@ -191,11 +191,11 @@ impl World {
     /// The world of a configuration, with its guest running if its state says so.
     ///
     /// # Errors
-    /// Fails when the guest does not fit its VM.
+    /// Fails when the guest does not fit its VM, or the image file of a disk cannot be used.
     pub fn new(config: &Config) -> Result<Self, IplError> {
         let hub = Arc::new(SimHub::default());
         let shared: Arc<dyn ConsoleHub> = Arc::<SimHub>::clone(&hub);
-        let cluster = Cluster::new(config, &shared);
+        let cluster = Cluster::new(config, &shared)?;
         let (block, machine) = cluster.create_vm(config)?;
         let now = Tick::new(1_000_000);
         if block.state().activity() == Activity::Running {

@@ -18,7 +18,7 @@ use super::{
     nucleus::{Block, BlockName, LINE_NAME_BYTES, LINES_MAX, Layout, PAGE, code, low_core, prefix},
     processors, states, sweep, system,
 };
-use crate::machine::{AddressFault, Machine, Storage};
+use crate::machine::{AddressFault, ImageError, Machine, Storage};
 
 /// Why a guest cannot be loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +40,10 @@ pub enum IplError {
     LinesTooLong,
     /// The machine does not take the storage or a processor of the guest.
     MachineRefuses,
+    /// The image file of a disk cannot be used.
+    NoImage(ImageError),
+    /// A device has seen a higher epoch of the VM.
+    Fenced,
 }
 
 impl fmt::Display for IplError {
@@ -54,6 +58,10 @@ impl fmt::Display for IplError {
             Self::NoLine => formatter.write_str("no LAN line for the network workload"),
             Self::LinesTooLong => formatter.write_str("too many LAN lines, or too long a name"),
             Self::MachineRefuses => formatter.write_str("the machine refuses the guest"),
+            Self::NoImage(error) => write!(formatter, "the image file of a disk {error}"),
+            Self::Fenced => formatter.write_str(
+                "the image file of a disk has seen a higher epoch of the VM than its directory",
+            ),
         }
     }
 }

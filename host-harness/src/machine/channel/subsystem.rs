@@ -318,6 +318,21 @@ impl Subsystem {
         }
     }
 
+    /// Resets the device for a VM that is started anew under `epoch`: the device keeps nothing that
+    /// an earlier start has set up, on whatever SU that was.
+    ///
+    /// # Errors
+    /// Fails when there is no such device.
+    pub fn reset(&mut self, slot: DeviceSlot, epoch: Epoch) -> Result<(), ChannelError> {
+        let subchannel = self.at_mut(slot)?;
+        let access = subchannel.access(epoch, 0x80);
+        let AttachedDevice { device, other_systems, .. } = &subchannel.attached;
+        for system in other_systems.iter().copied().chain([access.path.system]) {
+            device.reset(&Access { path: Path { system, ..access.path }, ..access });
+        }
+        Ok(())
+    }
+
     /// Makes the device usable under `epoch`, and ends a hold. What the VM has set up by its paths
     /// on other SUs, path groups and reservations, it has by those of this SU from now on.
     ///

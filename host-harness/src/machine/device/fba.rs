@@ -145,7 +145,8 @@ impl FbaDisk {
     /// Fails when a file cannot be opened.
     pub fn in_file(path: &std::path::Path, block_count: u32) -> io::Result<Self> {
         let keeper = Keeper::in_file(&path.with_added_extension("books"))?;
-        Ok(Self::new(Box::new(FileImage::open(path)?), block_count, keeper))
+        let byte_count = u64::from(block_count) * Self::BLOCK_BYTES as u64;
+        Ok(Self::new(Box::new(FileImage::open(path, byte_count)?), block_count, keeper))
     }
 
     fn new(image: Box<dyn Image>, block_count: u32, keeper: Keeper) -> Self {

@@ -98,13 +98,17 @@ pub(super) struct FileImage {
 }
 
 impl FileImage {
-    /// The image in the file at `path`, which is created when it is not there.
+    /// The image in the file at `path`, which is created when it is not there; an empty one gets
+    /// so many bytes of zeros.
     ///
     /// # Errors
-    /// Fails when the file cannot be opened for reading and writing.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    /// Fails when the file cannot be opened for reading and writing, or has no room.
+    pub(super) fn open(path: &Path, byte_count: u64) -> io::Result<Self> {
         let mut options = File::options();
         let file = options.read(true).write(true).create(true).truncate(false).open(path)?;
+        if file.metadata()?.len() == 0 {
+            file.set_len(byte_count)?;
+        }
         Ok(Self { file })
     }
 }
@@ -159,14 +163,15 @@ mod tests {
     fn image_in_memory_and_image_in_a_file_behave_like_bytes() {
         behaves_like_bytes(&MemoryImage::new());
         let directory = tempfile::tempdir().unwrap();
-        behaves_like_bytes(&FileImage::open(&directory.path().join("image")).unwrap());
+        behaves_like_bytes(&FileImage::open(&directory.path().join("image"), 0).unwrap());
     }
 
     #[test]
     fn file_opened_twice_is_one_image() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("image");
-        let (one, other) = (FileImage::open(&path).unwrap(), FileImage::open(&path).unwrap());
+        let open = || FileImage::open(&path, 0).unwrap();
+        let (one, other) = (open(), open());
         one.write(5000, b"record").unwrap();
         let mut found = [0; 6];
         other.read(5000, &mut found).unwrap();

@@ -20,6 +20,7 @@ mod faulty;
 mod fba;
 mod image;
 mod lan;
+mod layout;
 mod paths;
 mod placed;
 mod switch;
@@ -33,6 +34,7 @@ pub use ethernet::{BROADCAST, Frame, MacAddress, ProtocolAddress, TYPE_ARP, TYPE
 pub use faulty::{Faulty, Misbehavior, NEVER};
 pub use fba::{DiskWrite, ExtentPosition, FbaDisk};
 pub use lan::{Lan, LanCounts, READ_ADDRESS, READ_IF_ANY};
+pub use layout::{DiskFormat, ImageError};
 pub use placed::{Alias, EmulatedDisk};
 pub use switch::{Port, Switch, SwitchCounts};
 pub use tape::Tape;

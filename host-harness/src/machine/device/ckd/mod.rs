@@ -56,6 +56,13 @@ pub struct CkdDisk {
 }
 
 impl CkdDisk {
+    /// What an image of a 3390 begins with.
+    pub(super) const HEADER: [u8; 17] = track::HEADER;
+    /// Bytes of an image before the first cylinder.
+    pub(super) const HEADER_BYTES: u64 = track::HEADER_BYTES;
+    /// Bytes of a cylinder in an image.
+    pub(super) const CYLINDER_BYTES: u64 = track::TRACK_BYTES as u64 * track::HEADS as u64;
+
     /// A new disk of so many cylinders in memory.
     #[must_use]
     pub fn in_memory(cylinders: u16) -> Self {
@@ -70,7 +77,8 @@ impl CkdDisk {
     /// Fails when a file cannot be opened, read or written.
     pub fn in_file(path: &std::path::Path, cylinders: u16) -> io::Result<Self> {
         let keeper = Keeper::in_file(&path.with_added_extension("books"))?;
-        Self::new(Box::new(FileImage::open(path)?), cylinders, keeper)
+        let byte_count = Self::HEADER_BYTES + u64::from(cylinders) * Self::CYLINDER_BYTES;
+        Self::new(Box::new(FileImage::open(path, byte_count)?), cylinders, keeper)
     }
 
     fn new(image: Box<dyn Image>, cylinders: u16, keeper: Keeper) -> io::Result<Self> {

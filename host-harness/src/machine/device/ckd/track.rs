@@ -21,9 +21,23 @@ pub(super) const COUNT_BYTES: usize = 8;
 /// Bytes of a home address.
 pub(super) const HOME_BYTES: usize = 5;
 
-const HEADER_BYTES: u64 = 512;
-const TRACK_BYTES: usize = 56_832;
+/// Bytes before the first track.
+pub(super) const HEADER_BYTES: u64 = 512;
+/// Bytes of a track.
+pub(super) const TRACK_BYTES: usize = 56_832;
 const MAGIC: [u8; 8] = *b"CKD_P370";
+/// The header as far as it is not zero: what it is, heads and bytes of a track, the device's type.
+pub(super) const HEADER: [u8; 17] = {
+    let mut header = [0; 17];
+    let (magic, rest) = header.split_at_mut(8);
+    magic.copy_from_slice(&MAGIC);
+    let (heads, rest) = rest.split_at_mut(4);
+    heads.copy_from_slice(&(HEADS as u32).to_le_bytes());
+    let (track, device) = rest.split_at_mut(4);
+    track.copy_from_slice(&(TRACK_BYTES as u32).to_le_bytes());
+    device[0] = 0x90;
+    header
+};
 
 /// A track of the disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -115,14 +129,8 @@ impl Surface<'_> {
             bytes.extend(Count::END.0);
             self.write(track, 0, &bytes)?;
         }
-        // A file is as long as its tracks; the header comes last, for it says that all is there.
-        self.write(self.last(), TRACK_BYTES - 1, &[0])?;
-        let mut header = [0; HEADER_BYTES as usize];
-        header[..8].copy_from_slice(&MAGIC);
-        header[8..12].copy_from_slice(&u32::from(HEADS).to_le_bytes());
-        header[12..16].copy_from_slice(&(TRACK_BYTES as u32).to_le_bytes());
-        header[16] = 0x90;
-        Ok(self.image.write(0, &header)?)
+        // The header comes last, for it says that all is there.
+        Ok(self.image.write(0, &HEADER)?)
     }
 
     /// The home address: a byte of zero, cylinder and head.
