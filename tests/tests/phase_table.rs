@@ -71,8 +71,23 @@ fn restored() -> (Vec<SourceEnd>, Vec<TargetEnd>) {
     (kept.into_iter().flat_map(source).collect(), taken.into_iter().flat_map(target).collect())
 }
 
+/// A link that is slow has many more courses: the one source that is followed to the end has all
+/// that can be owed, and what it would be without is searched with a link that is not slow.
+fn slow_source_starts() -> Vec<SourceEnd> {
+    vec![
+        SourceEnd::new(Activity::Running, Coordination::IfPossible).with_device(DeviceKind::Tape),
+        SourceEnd::new(Activity::Running, Coordination::Required),
+        SourceEnd::new(Activity::Running, Coordination::IfPossible).losing_processors(),
+        SourceEnd::new(Activity::InHold, Coordination::IfPossible).losing_processors(),
+    ]
+}
+
 fn explore_source(polling: Polling) -> Found<SourcePhase> {
-    explore(source_starts(), polling, SourceEnd::is_within_bounds)
+    let starts = match polling {
+        Polling::AfterEachInput => source_starts(),
+        Polling::AtAnyTime => slow_source_starts(),
+    };
+    explore(starts, polling, SourceEnd::is_within_bounds)
 }
 
 fn explore_target(polling: Polling) -> Found<TargetPhase> {
