@@ -213,7 +213,7 @@ impl Rig {
             subsystem.attach(SLOT, EPOCH).expect("nobody else has the disk");
             let mut schib = subsystem.store(SUBCHANNEL).expect("the subchannel of the disk");
             schib.pmcw = schib.pmcw.with_enabled(true).with_interruption_subclass(3);
-            subsystem.modify(SUBCHANNEL, &schib);
+            subsystem.modify(SUBCHANNEL, &schib).expect("the word is well formed");
         });
         let now = Tick::new(1_000_000);
         guest.resume(now);

@@ -115,7 +115,7 @@ fn start_io(scene: &Scene<'_>, code: u8, count: u64) {
     storage.store(program + 16, command).unwrap();
     let orb = Orb::of_program(u32::try_from(program).unwrap(), 0xCAFE);
     let started = scene.guest.with_subsystem(|it| it.start(SUBCHANNEL, &orb, scene.now));
-    assert_eq!(started, ConditionCode::Done);
+    assert_eq!(started, Ok(ConditionCode::Done));
 }
 
 /// A rig whose disk has something in its first block.

@@ -40,7 +40,7 @@ fn world(config: &Config) -> World {
     world.machine.with_subsystem(|subsystem| {
         let mut schib = subsystem.store(DISK).expect("the disk has a subchannel");
         schib.pmcw = schib.pmcw.with_enabled(true);
-        assert_eq!(subsystem.modify(DISK, &schib), ConditionCode::Done);
+        assert_eq!(subsystem.modify(DISK, &schib), Ok(ConditionCode::Done));
     });
     world.run(10);
     world
@@ -55,7 +55,7 @@ fn guest_does(world: &World, command: u8, bytes: &[u8]) -> Vec<u8> {
     let address = u32::try_from(PAGE).expect("the page is below 2 GiB");
     let started =
         machine.with_subsystem(|it| it.start(DISK, &Orb::of_program(address, 0), world.now()));
-    assert_eq!(started, ConditionCode::Done, "{command:#x}");
+    assert_eq!(started, Ok(ConditionCode::Done), "{command:#x}");
     let mut now = world.now();
     for _ in 0..100 {
         now = now.after(Micros::new(50));

@@ -92,7 +92,8 @@ impl Channel {
             debug_assert!(attached.is_ok(), "an adapter is refused");
             if let Some(mut schib) = self.subsystem.store(number) {
                 schib.pmcw = schib.pmcw.with_enabled(true);
-                self.subsystem.modify(number, &schib);
+                let modified = self.subsystem.modify(number, &schib);
+                debug_assert_eq!(modified, Ok(ConditionCode::Done), "an adapter is not enabled");
             }
         }
     }
@@ -175,7 +176,7 @@ impl Channel {
         let stored = self.storage.store(u64::from(program), word);
         debug_assert!(stored.is_ok(), "the program is not in storage");
         let orb = Orb::of_program(program, 0);
-        self.subsystem.start(number, &orb, now) == ConditionCode::Done
+        self.subsystem.start(number, &orb, now) == Ok(ConditionCode::Done)
     }
 }
 

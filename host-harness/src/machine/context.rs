@@ -84,7 +84,14 @@ impl Context<'_> {
     }
 
     /// START SUBCHANNEL: accepts the channel program that `orb` names.
-    pub fn start_subchannel(&mut self, subchannel: SubchannelNumber, orb: &Orb) -> ConditionCode {
+    ///
+    /// # Errors
+    /// Fails with an operand exception when `orb` is not well formed.
+    pub fn start_subchannel(
+        &mut self,
+        subchannel: SubchannelNumber,
+        orb: &Orb,
+    ) -> Result<ConditionCode, Exception> {
         lock(&self.machine.subsystem).start(subchannel, orb, self.host_now)
     }
 
@@ -100,11 +107,14 @@ impl Context<'_> {
     }
 
     /// MODIFY SUBCHANNEL: takes from `schib` what the program may set.
+    ///
+    /// # Errors
+    /// Fails with an operand exception when `schib` is not well formed.
     pub fn modify_subchannel(
         &mut self,
         subchannel: SubchannelNumber,
         schib: &Schib,
-    ) -> ConditionCode {
+    ) -> Result<ConditionCode, Exception> {
         lock(&self.machine.subsystem).modify(subchannel, schib)
     }
 

@@ -49,6 +49,8 @@ pub enum Exception {
     Specification,
     /// An instruction that a control or a facility turns off.
     SpecialOperation,
+    /// An operand of an I/O instruction with bits that must be zero.
+    Operand,
     /// An access to a page whose content the host has dropped, which the guest has allowed.
     BlockVolatility,
 }
@@ -64,6 +66,7 @@ impl Exception {
             Self::Addressing => 0x0005,
             Self::Specification => 0x0006,
             Self::SpecialOperation => 0x0013,
+            Self::Operand => 0x0015,
             Self::BlockVolatility => 0x001A,
         }
     }
@@ -104,6 +107,7 @@ impl fmt::Display for Exception {
             Self::Addressing => formatter.write_str("addressing exception"),
             Self::Specification => formatter.write_str("specification exception"),
             Self::SpecialOperation => formatter.write_str("special-operation exception"),
+            Self::Operand => formatter.write_str("operand exception"),
             Self::BlockVolatility => formatter.write_str("block-volatility exception"),
         }
     }

@@ -125,7 +125,7 @@ fn ready(machine: &Machine, epoch: u64) {
 fn enable(subsystem: &mut Subsystem, enabled: bool) -> ConditionCode {
     let mut schib = subsystem.store(SUBCHANNEL).unwrap();
     schib.pmcw = schib.pmcw.with_enabled(enabled).with_interruption_subclass(3);
-    subsystem.modify(SUBCHANNEL, &schib)
+    subsystem.modify(SUBCHANNEL, &schib).unwrap()
 }
 
 fn state(machine: &Machine) -> ProcessorImage {
@@ -144,7 +144,7 @@ fn put_program(machine: &Machine, code: u8) -> Orb {
 }
 
 fn start(machine: &Machine, orb: &Orb, now: u64) -> ConditionCode {
-    machine.with_subsystem(|subsystem| subsystem.start(SUBCHANNEL, orb, at(now)))
+    machine.with_subsystem(|subsystem| subsystem.start(SUBCHANNEL, orb, at(now)).unwrap())
 }
 
 fn quiet(machine: &Machine) -> bool {

@@ -16,7 +16,7 @@ use super::{
     nucleus::{Area, Block, BlockName, JOURNAL_PAGE, PAGE, RANDOM_STEP, mix, word},
     request::{self, Command, DATA, Owner},
 };
-use crate::machine::{AddressFault, ConditionCode, Context, Step, Storage};
+use crate::machine::{AddressFault, ConditionCode, Context, Exception, Step, Storage};
 
 /// A disk's subchannel.
 const SUBCHANNEL: u64 = word::OWN;
@@ -187,7 +187,7 @@ pub(super) fn subchannels(storage: &Storage) -> Result<Vec<u64>, AddressFault> {
 }
 
 /// Goes on with each disk.
-pub(super) fn run(context: &mut Context<'_>, _budget: u32) -> Result<Step, AddressFault> {
+pub(super) fn run(context: &mut Context<'_>, _budget: u32) -> Result<Step, Exception> {
     let storage = context.storage;
     let mut total = Step::default();
     for disk in Disk::all(storage)? {
@@ -197,7 +197,7 @@ pub(super) fn run(context: &mut Context<'_>, _budget: u32) -> Result<Step, Addre
 }
 
 /// Starts the next request of a disk when it is due.
-fn go_on(context: &mut Context<'_>, disk: Disk<'_>) -> Result<Step, AddressFault> {
+fn go_on(context: &mut Context<'_>, disk: Disk<'_>) -> Result<Step, Exception> {
     let (block, now) = (disk.block, context.now());
     if block.get(REQUEST)? != IDLE {
         return await_end(context, disk);
@@ -234,7 +234,7 @@ fn go_on(context: &mut Context<'_>, disk: Disk<'_>) -> Result<Step, AddressFault
 }
 
 /// Clears a request whose end is missing. The end of that is told by an interruption, too.
-fn await_end(context: &mut Context<'_>, disk: Disk<'_>) -> Result<Step, AddressFault> {
+fn await_end(context: &mut Context<'_>, disk: Disk<'_>) -> Result<Step, Exception> {
     let missing = disk.block.get(SINCE)?.saturating_add(MISSING_US);
     let under_way = disk.block.get(REQUEST)?;
     if under_way == CLEARED {
@@ -257,7 +257,7 @@ fn transfer(
     disk: Disk<'_>,
     code: u8,
     number: u64,
-) -> Result<ConditionCode, AddressFault> {
+) -> Result<ConditionCode, Exception> {
     let (extent, location) = (disk.page + DATA, disk.page + DATA + EXTENT.len() as u64);
     let place = (number % u64::from(PLACES)) as u32 * u32::from(RECORD_BLOCKS);
     let (operation, page) = match code {

@@ -217,8 +217,8 @@ type Run = fn(&mut Context<'_>, u32) -> Result<Step, Exception>;
 /// All workloads; one that can be unpaced comes after those that cannot.
 const WORKLOADS: [(BlockName, Run); 9] = [
     (BlockName::Idle, |context, budget| Ok(idle::run(context, budget)?)),
-    (BlockName::Network, |context, budget| Ok(network::run(context, budget)?)),
-    (BlockName::Journal, |context, budget| Ok(journal::run(context, budget)?)),
+    (BlockName::Network, network::run),
+    (BlockName::Journal, journal::run),
     (BlockName::Processors, processors::run),
     (BlockName::Keys, keys::run),
     (BlockName::States, states::run),

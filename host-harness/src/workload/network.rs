@@ -18,7 +18,7 @@ use super::{
     system,
 };
 use crate::machine::{
-    AddressFault, ConditionCode, Context, Frame, READ_IF_ANY, Step, Storage, TYPE_LOCAL,
+    AddressFault, ConditionCode, Context, Exception, Frame, READ_IF_ANY, Step, Storage, TYPE_LOCAL,
 };
 
 /// Where the pages of the lines begin.
@@ -152,7 +152,7 @@ fn line_of(storage: &Storage, subchannel: u64) -> Result<Option<Line<'_>>, Addre
 }
 
 /// Goes on with each line.
-pub(super) fn run(context: &mut Context<'_>, _budget: u32) -> Result<Step, AddressFault> {
+pub(super) fn run(context: &mut Context<'_>, _budget: u32) -> Result<Step, Exception> {
     let line_count = Block::new(context.storage, BlockName::Network).get(LINE_COUNT)?;
     let (mut worked, mut is_delayed) = (0, false);
     for number in 0..line_count {
@@ -172,7 +172,7 @@ pub(super) fn run(context: &mut Context<'_>, _budget: u32) -> Result<Step, Addre
 }
 
 /// Starts the request that a line has to start, if any.
-fn go_on(context: &mut Context<'_>, line: Line<'_>) -> Result<ConditionCode, AddressFault> {
+fn go_on(context: &mut Context<'_>, line: Line<'_>) -> Result<ConditionCode, Exception> {
     let subchannel = system::line_subchannel(context.storage, line.number)?;
     let state = line.words.get(STATE)?;
     let condition = match state {
@@ -197,7 +197,7 @@ fn read(
     context: &mut Context<'_>,
     line: Line<'_>,
     subchannel: SubchannelNumber,
-) -> Result<ConditionCode, AddressFault> {
+) -> Result<ConditionCode, Exception> {
     let input = line.page + INPUT;
     // A slot that stays zero has got no frame.
     context.storage.store_bytes(input, &[0; (BATCH * SLOT_BYTES) as usize])?;
@@ -217,7 +217,7 @@ fn write(
     context: &mut Context<'_>,
     line: Line<'_>,
     subchannel: SubchannelNumber,
-) -> Result<ConditionCode, AddressFault> {
+) -> Result<ConditionCode, Exception> {
     let commands = slots(line.page + OUTPUT).map(|address| Command {
         code: request::WRITE,
         address,

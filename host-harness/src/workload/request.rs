@@ -7,7 +7,7 @@
 
 use monitor_core::{channel::Orb, units::SubchannelNumber};
 
-use crate::machine::{AddressFault, ConditionCode, Context};
+use crate::machine::{ConditionCode, Context, Exception};
 
 /// Command code WRITE.
 pub(super) const WRITE: u8 = 0x01;
@@ -42,11 +42,16 @@ pub(super) struct Command {
 }
 
 /// Enables a subchannel, with this interruption subclass.
-pub(super) fn enable(context: &mut Context<'_>, subchannel: SubchannelNumber, subclass: u8) {
+pub(super) fn enable(
+    context: &mut Context<'_>,
+    subchannel: SubchannelNumber,
+    subclass: u8,
+) -> Result<(), Exception> {
     if let Some(mut schib) = context.store_subchannel(subchannel) {
         schib.pmcw = schib.pmcw.with_enabled(true).with_interruption_subclass(subclass);
-        context.modify_subchannel(subchannel, &schib);
+        context.modify_subchannel(subchannel, &schib)?;
     }
+    Ok(())
 }
 
 /// Builds a channel program at the begin of `page` and starts it.
@@ -56,7 +61,7 @@ pub(super) fn start(
     owner: Owner,
     page: u64,
     commands: &[Command],
-) -> Result<ConditionCode, AddressFault> {
+) -> Result<ConditionCode, Exception> {
     for (number, command) in (0..).zip(commands) {
         let is_last = number + 1 == commands.len();
         let flags = if is_last { SUPPRESS } else { SUPPRESS | CHAIN };
@@ -67,7 +72,7 @@ pub(super) fn start(
         context.storage.store(page + 8 * number as u64, word)?;
     }
     let orb = Orb::of_program(page as u32, owner as u32);
-    Ok(context.start_subchannel(subchannel, &orb))
+    context.start_subchannel(subchannel, &orb)
 }
 
 /// Starts a request that writes `text`.
@@ -77,7 +82,7 @@ pub(super) fn start_text(
     owner: Owner,
     page: u64,
     text: &str,
-) -> Result<ConditionCode, AddressFault> {
+) -> Result<ConditionCode, Exception> {
     let bytes = &text.as_bytes()[..text.len().min(TEXT_BYTES_MAX)];
     context.storage.store_bytes(page + DATA, bytes)?;
     let byte_count = bytes.len() as u16;

@@ -204,7 +204,7 @@ fn load_word(context: &Context<'_>, offset: u64) -> Result<u64, Exception> {
 }
 
 /// Runs the system: what is left of its start after IPL, then one step of the script.
-pub(super) fn run(context: &mut Context<'_>) -> Result<Step, AddressFault> {
+pub(super) fn run(context: &mut Context<'_>) -> Result<Step, Exception> {
     let block = Block::new(context.storage, BlockName::System);
     let now = context.now();
     if now.get() < block.get(LATEST)? {
@@ -235,7 +235,7 @@ pub(super) fn run(context: &mut Context<'_>) -> Result<Step, AddressFault> {
 }
 
 /// Enables the subchannels and learns the server configuration.
-fn finish_ipl(context: &mut Context<'_>) -> Result<Step, AddressFault> {
+fn finish_ipl(context: &mut Context<'_>) -> Result<Step, Exception> {
     let block = Block::new(context.storage, BlockName::System);
     let mut subchannels = vec![block.get(CONSOLE)?];
     for number in 0..block.get(LINE_COUNT)? {
@@ -243,7 +243,7 @@ fn finish_ipl(context: &mut Context<'_>) -> Result<Step, AddressFault> {
     }
     subchannels.extend(journal::subchannels(context.storage)?);
     for number in subchannels {
-        request::enable(context, SubchannelNumber::new(number as u16), SUBCLASS);
+        request::enable(context, SubchannelNumber::new(number as u16), SUBCLASS)?;
     }
     let name = context.store_system_information();
     block.set_text::<NAME_BYTES>(CONFIGURATION, name.as_str())?;
@@ -251,7 +251,7 @@ fn finish_ipl(context: &mut Context<'_>) -> Result<Step, AddressFault> {
 }
 
 /// Does one step of the script; false when it must be tried again.
-fn step_script(context: &mut Context<'_>, block: Block<'_>) -> Result<bool, AddressFault> {
+fn step_script(context: &mut Context<'_>, block: Block<'_>) -> Result<bool, Exception> {
     let step = block.get(STEP)?;
     let facts = Facts {
         manner: match block.get(MANNER)? {
@@ -373,7 +373,7 @@ fn end_script(
     context: &mut Context<'_>,
     block: Block<'_>,
     answer: Option<GuestAnswer>,
-) -> Result<bool, AddressFault> {
+) -> Result<bool, Exception> {
     let parameter = block.get(SCRIPT)?;
     block.set(SCRIPT, 0)?;
     if let Some(answer) = answer {
@@ -386,14 +386,14 @@ fn say(
     context: &mut Context<'_>,
     block: Block<'_>,
     text: &str,
-) -> Result<ConditionCode, AddressFault> {
+) -> Result<ConditionCode, Exception> {
     let console = SubchannelNumber::new(block.get(CONSOLE)? as u16);
     request::start_text(context, console, Owner::Script, CONSOLE_PAGE, text)
 }
 
 /// Announces a line's address. The adapter is that of the SU, so the channel program itself reads
 /// the hardware address into the frame that it sends.
-fn announce(context: &mut Context<'_>, number: u64) -> Result<ConditionCode, AddressFault> {
+fn announce(context: &mut Context<'_>, number: u64) -> Result<ConditionCode, Exception> {
     let subchannel = line_subchannel(context.storage, number)?;
     let frame = Frame::gratuitous_arp([0; 6], line_address(number)).to_bytes();
     let origin = LAN_PAGE + request::DATA;

@@ -2,7 +2,7 @@
 //!
 //! `subsystem` has the I/O instructions and what the monitor does, `subchannel` the functions of
 //! one subchannel, `status` how they end, `program` the channel program, `ccw` its words, and
-//! `data` the bytes of one command.
+//! `data` the bytes of one command; `operand` says which operands of instructions are refused.
 //!
 //! Source of truth: Principles of Operation, chapters "I/O Overview" to "I/O Interruptions".
 //! Invariants: a channel program is asynchronous, it takes the latency of its device and the time
@@ -11,6 +11,7 @@
 
 mod ccw;
 mod data;
+mod operand;
 mod program;
 mod status;
 mod subchannel;

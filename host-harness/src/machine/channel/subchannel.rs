@@ -202,7 +202,7 @@ impl Subchannel {
         ConditionCode::Done
     }
 
-    /// MODIFY SUBCHANNEL. Bits that it does not set are not looked at.
+    /// MODIFY SUBCHANNEL. What it does not set stays as it is.
     pub(super) fn modify(&mut self, wanted: &Schib) -> ConditionCode {
         if !self.schib.pmcw.has_device() {
             return ConditionCode::Done;

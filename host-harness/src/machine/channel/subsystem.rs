@@ -5,11 +5,11 @@
 //! "Channel-Subsystem Recovery" (channel reports).
 //!
 //! Invariants: interruptions are derived from the subchannels, so that they move with these; the
-//! lowest subclass comes first. What an instruction may not set is left as it is: there is no
-//! operand exception. Deliberately not here: the queue of channel reports, which the machine has.
+//! lowest subclass comes first. An operand that is not well formed is refused before anything is
+//! looked for. Deliberately not here: the queue of channel reports, which the machine has.
 
-use super::subchannel::Subchannel;
-use crate::machine::{Access, ConditionCode, Device, Path, Storage};
+use super::{operand, subchannel::Subchannel};
+use crate::machine::{Access, ConditionCode, Device, Exception, Path, Storage};
 use monitor_core::{
     channel::{
         ChannelReportWord, Irb, Orb, Pmcw, Schib, Scsw, ScswControl, ScswFlags, SubchannelImage,
@@ -144,8 +144,17 @@ impl Subsystem {
     }
 
     /// START SUBCHANNEL.
-    pub fn start(&mut self, number: SubchannelNumber, orb: &Orb, now: Tick) -> ConditionCode {
-        self.instruct(number, |subchannel| subchannel.start(orb, now))
+    ///
+    /// # Errors
+    /// Fails with an operand exception when `orb` is not well formed.
+    pub fn start(
+        &mut self,
+        number: SubchannelNumber,
+        orb: &Orb,
+        now: Tick,
+    ) -> Result<ConditionCode, Exception> {
+        operand::check_request(orb)?;
+        Ok(self.instruct(number, |subchannel| subchannel.start(orb, now)))
     }
 
     /// TEST SUBCHANNEL: gives the status and clears it.
@@ -162,8 +171,16 @@ impl Subsystem {
     }
 
     /// MODIFY SUBCHANNEL: takes from `schib` what the program may set.
-    pub fn modify(&mut self, number: SubchannelNumber, schib: &Schib) -> ConditionCode {
-        self.instruct(number, |subchannel| subchannel.modify(schib))
+    ///
+    /// # Errors
+    /// Fails with an operand exception when `schib` is not well formed.
+    pub fn modify(
+        &mut self,
+        number: SubchannelNumber,
+        schib: &Schib,
+    ) -> Result<ConditionCode, Exception> {
+        operand::check_control_word(&schib.pmcw)?;
+        Ok(self.instruct(number, |subchannel| subchannel.modify(schib)))
     }
 
     /// HALT SUBCHANNEL. It is performed with the next step.

@@ -205,7 +205,7 @@ impl Bench {
     }
 
     pub(super) fn start(&self, orb: &Orb) -> ConditionCode {
-        self.on(|subsystem| subsystem.start(SUBCHANNEL, orb, at(self.now)))
+        self.on(|subsystem| subsystem.start(SUBCHANNEL, orb, at(self.now)).unwrap())
     }
 
     /// Steps once after this time.

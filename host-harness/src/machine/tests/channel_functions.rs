@@ -3,6 +3,7 @@
 //! Source of truth: Principles of Operation, chapter "I/O Instructions".
 
 use super::{ConditionCode::*, bench::*, *};
+use monitor_core::channel::{Pmcw, Schib};
 
 const READ: u8 = command::READ;
 const WRITE: u8 = command::WRITE;
@@ -17,7 +18,7 @@ fn codes(bench: &Bench) -> [ConditionCode; 6] {
             subsystem.clear(SUBCHANNEL),
             subsystem.halt(SUBCHANNEL),
             subsystem.resume(SUBCHANNEL, now),
-            subsystem.start(SUBCHANNEL, &orb, now),
+            subsystem.start(SUBCHANNEL, &orb, now).unwrap(),
             subsystem.test(SUBCHANNEL).0,
         ]
     })
@@ -36,7 +37,7 @@ fn subchannel_that_is_not_enabled_or_has_no_device_is_not_operational() {
     let other = SubchannelNumber::new(0x99);
     bench.on(|subsystem| {
         assert_eq!(subsystem.halt(other), NotOperational);
-        assert_eq!(subsystem.modify(other, &Default::default()), NotOperational);
+        assert_eq!(subsystem.modify(other, &Default::default()), Ok(NotOperational));
         assert_eq!(subsystem.store(other), None);
     });
 }
@@ -64,8 +65,8 @@ fn pending_status_stands_before_what_would_change_it() {
         assert_eq!(subsystem.cancel(SUBCHANNEL), Status);
         assert_eq!(subsystem.halt(SUBCHANNEL), Status);
         assert_eq!(subsystem.resume(SUBCHANNEL, now), Status);
-        assert_eq!(subsystem.start(SUBCHANNEL, &orb, now), Status);
-        assert_eq!(subsystem.modify(SUBCHANNEL, &schib), Status);
+        assert_eq!(subsystem.start(SUBCHANNEL, &orb, now), Ok(Status));
+        assert_eq!(subsystem.modify(SUBCHANNEL, &schib), Ok(Status));
         assert_eq!(subsystem.store(SUBCHANNEL), Some(schib), "nothing has changed");
         assert_eq!(subsystem.clear(SUBCHANNEL), Done, "but nothing holds a clear up");
     });
@@ -79,13 +80,13 @@ fn function_under_way_keeps_others_out() {
     bench.start(&orb);
     bench.on(|subsystem| {
         let schib = subsystem.store(SUBCHANNEL).unwrap();
-        assert_eq!(subsystem.start(SUBCHANNEL, &orb, now), Busy);
-        assert_eq!(subsystem.modify(SUBCHANNEL, &schib), Busy);
+        assert_eq!(subsystem.start(SUBCHANNEL, &orb, now), Ok(Busy));
+        assert_eq!(subsystem.modify(SUBCHANNEL, &schib), Ok(Busy));
         assert_eq!(subsystem.cancel(SUBCHANNEL), Busy, "it has begun");
         assert_eq!(subsystem.resume(SUBCHANNEL, now), Busy, "it may not suspend itself");
         assert_eq!(subsystem.halt(SUBCHANNEL), Done);
         assert_eq!(subsystem.halt(SUBCHANNEL), Busy);
-        assert_eq!(subsystem.start(SUBCHANNEL, &orb, now), Busy);
+        assert_eq!(subsystem.start(SUBCHANNEL, &orb, now), Ok(Busy));
         assert_eq!(subsystem.clear(SUBCHANNEL), Done);
         assert_eq!(subsystem.halt(SUBCHANNEL), Busy, "a clear is pending");
         assert_eq!(subsystem.clear(SUBCHANNEL), Done);
@@ -201,18 +202,101 @@ fn cancel_takes_back_what_has_not_begun() {
 fn modify_sets_what_the_program_may_set_and_nothing_else() {
     let bench = Bench::new();
     let before = bench.on(|subsystem| subsystem.store(SUBCHANNEL).unwrap());
-    let ones = monitor_core::channel::Schib::from_bytes(&[0xFF; 52]);
-    assert_eq!(bench.on(|subsystem| subsystem.modify(SUBCHANNEL, &ones)), Done);
+    let mut ones = Schib::from_bytes(&[0xFF; 52]);
+    // Not those that must be zero, and a limit mode that there is.
+    ones.pmcw.flags = 0x3CBF;
+    ones.pmcw.characteristics = 0x00E0_0007;
+    assert_eq!(bench.on(|subsystem| subsystem.modify(SUBCHANNEL, &ones)), Ok(Done));
     let after = bench.on(|subsystem| subsystem.store(SUBCHANNEL).unwrap());
     let mut expected = before;
     expected.pmcw.interruption_parameter = 0xFFFF_FFFF;
-    expected.pmcw.flags = 0x38FD;
+    expected.pmcw.flags = 0x38BD;
     expected.pmcw.logical_paths = 0xFF;
     expected.pmcw.measurement_index = 0xFFFF;
     expected.pmcw.operational_paths = 0xFF;
     expected.pmcw.characteristics = 7;
     expected.measurement_address = u64::MAX;
     assert_eq!(after, expected);
+}
+
+#[test]
+fn request_with_bits_that_must_be_zero_is_an_operand_exception_and_starts_nothing() {
+    let bench = Bench::new();
+    let good = bench.program(&[ccw(WRITE, 0, 1, AREA)]);
+    let before = bench.on(|subsystem| subsystem.store(SUBCHANNEL));
+    let other = SubchannelNumber::new(0x99);
+    let wrong = [
+        Orb { flags: good.flags | 0x0004, ..good },
+        Orb { extension_flags: 0x20, ..good },
+        Orb { extension_flags: 0x10, ..good },
+        Orb { extension_flags: 0x08, ..good },
+        Orb { extension_flags: 0x04, ..good },
+        Orb { extension_flags: 0x02, ..good },
+        Orb { program_address: good.program_address | 0x8000_0000, ..good },
+    ];
+    bench.on(|subsystem| {
+        for orb in wrong {
+            for number in [SUBCHANNEL, other] {
+                let refused = subsystem.start(number, &orb, at(0));
+                assert_eq!(refused, Err(Exception::Operand), "{orb:?}");
+            }
+        }
+        assert_eq!(subsystem.store(SUBCHANNEL), before, "nothing has changed");
+        subsystem.hold(SLOT).unwrap();
+        let all = Orb { flags: 0xFFFB, extension_flags: 0xC1, ..good };
+        assert_eq!(subsystem.start(SUBCHANNEL, &all, at(0)), Ok(Done), "all other bits are used");
+    });
+}
+
+#[test]
+fn modification_with_bits_that_must_be_zero_is_an_operand_exception_and_changes_nothing() {
+    let bench = Bench::new();
+    let before = bench.on(|subsystem| subsystem.store(SUBCHANNEL).unwrap());
+    let other = SubchannelNumber::new(0x99);
+    let with = |flags: u16, characteristics: u32| {
+        let pmcw = Pmcw { flags: before.pmcw.flags | flags, characteristics, ..before.pmcw };
+        Schib { pmcw, ..before }
+    };
+    bench.on(|subsystem| {
+        let flags = [0x8000, 0x4000, 0x0200, 0x0100, 0x0060].map(|flags| with(flags, 0));
+        let reserved = (0..32).map(|bit| 1 << bit).filter(|bit| bit & 0x00E0_0007 == 0);
+        for schib in flags.into_iter().chain(reserved.map(|bit| with(0, bit))) {
+            for number in [SUBCHANNEL, other] {
+                let refused = subsystem.modify(number, &schib);
+                assert_eq!(refused, Err(Exception::Operand), "{:?}", schib.pmcw);
+            }
+        }
+        assert_eq!(subsystem.store(SUBCHANNEL), Some(before), "nothing has changed");
+        for flags in [0x0020, 0x0040, 0x0400] {
+            let schib = with(flags, 0x00E0_0000);
+            assert_eq!(subsystem.modify(SUBCHANNEL, &schib), Ok(Done), "{flags:#06x}");
+        }
+    });
+}
+
+#[test]
+fn operand_exception_interrupts_the_processor_that_asks() {
+    let bench = Bench::new();
+    let device: Arc<dyn Device> = Arc::<Probe>::clone(&bench.probe);
+    let machine = machine_with(
+        |context, _| {
+            let orb = Orb { flags: 0x0084, ..Orb::of_program(PROGRAM, PARAMETER) };
+            let mut schib = context.store_subchannel(SUBCHANNEL).unwrap();
+            schib.pmcw.flags |= 0x4000;
+            let modified = context.modify_subchannel(SUBCHANNEL, &schib);
+            assert_eq!(modified, Err(Exception::Operand));
+            context.start_subchannel(SUBCHANNEL, &orb)?;
+            Ok(Step::default())
+        },
+        device,
+    );
+    ready(&machine, 1);
+    machine.resume(at(0));
+    machine.step_processor(0, at(0), 1);
+    assert_eq!(machine.fault().unwrap().exception, Some(Exception::Operand));
+    let mut code = [0; 2];
+    machine.storage.load_bytes(0x8E, &mut code).unwrap();
+    assert_eq!(code, [0x00, 0x15]);
 }
 
 #[test]
@@ -259,7 +343,7 @@ fn lowest_subclass_interrupts_first() {
     for (subchannel, subclass) in [(1, 6), (2, 2), (3, 2)] {
         let mut schib = subsystem.store(number(subchannel)).unwrap();
         schib.pmcw = schib.pmcw.with_enabled(true).with_interruption_subclass(subclass);
-        subsystem.modify(number(subchannel), &schib);
+        assert_eq!(subsystem.modify(number(subchannel), &schib), Ok(Done));
         subsystem.clear(number(subchannel));
     }
     subsystem.step(at(0), &Bench::new().machine.storage);
@@ -298,7 +382,7 @@ fn instructions_of_a_processor_are_those_of_the_subsystem() {
         move |context, _| {
             let orb = Orb::of_program(PROGRAM, PARAMETER);
             lock(&noted).extend([
-                context.start_subchannel(SUBCHANNEL, &orb),
+                context.start_subchannel(SUBCHANNEL, &orb)?,
                 context.cancel_subchannel(SUBCHANNEL),
                 context.resume_subchannel(SUBCHANNEL),
                 context.halt_subchannel(SUBCHANNEL),

@@ -90,7 +90,7 @@ fn transfer_in_channel_may_be_neither_first_nor_lead_to_another() {
 
 #[test]
 fn first_word_must_lie_in_storage_on_its_boundary() {
-    for address in [PROGRAM + 4, 0x0010_0000, 0x8000_1000] {
+    for address in [PROGRAM + 1, PROGRAM + 4, 0x0010_0000, 0x7FFF_F000] {
         let mut bench = Bench::new();
         let orb = Orb { program_address: address, ..bench.program(&[ccw(READ, 0, 1, AREA)]) };
         let irb = bench.run(&orb);

@@ -279,7 +279,7 @@ fn sense_comes_with_the_status_when_the_program_wants_it() {
     bench.on(|subsystem| {
         let mut schib = subsystem.store(SUBCHANNEL).unwrap();
         schib.pmcw = schib.pmcw.with_concurrent_sense(true);
-        subsystem.modify(SUBCHANNEL, &schib);
+        assert_eq!(subsystem.modify(SUBCHANNEL, &schib), Ok(Done));
     });
     bench.answer([Answer::Ends(Ending::unit_check([0x40, 0x22]))]);
     let orb = bench.program(&[ccw(WRITE, 0, 1, AREA)]);

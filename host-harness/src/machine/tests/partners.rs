@@ -29,7 +29,7 @@ impl System {
         self.storage.store(0x1000, word).unwrap();
         let orb = Orb::of_program(0x1000, PARAMETER);
         let condition = self.subsystem.start(SUBCHANNEL, &orb, at(self.now));
-        assert_eq!(condition, ConditionCode::Done);
+        assert_eq!(condition, Ok(ConditionCode::Done));
     }
 
     fn step(&mut self) {

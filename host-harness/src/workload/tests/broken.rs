@@ -4,7 +4,7 @@
 //! Deliberately not here: guests to which nothing was done ([`super::course`]).
 
 use super::*;
-use crate::machine::{Access, Path};
+use crate::machine::{Access, ConditionCode, Path};
 
 /// A guest that has run for a while and is stopped.
 fn stopped(kinds: &[Kind]) -> Rig {
@@ -235,7 +235,8 @@ fn interruption_that_comes_twice_is_reported() {
     // The channel program is started once more behind the guest's back.
     let orb = monitor_core::channel::Orb::of_program(6 * 4096, 2);
     let now = Tick::new(rig.now);
-    rig.machine.with_subsystem(|subsystem| subsystem.start(DISK, &orb, now));
+    let started = rig.machine.with_subsystem(|subsystem| subsystem.start(DISK, &orb, now));
+    assert_eq!(started, Ok(ConditionCode::Done));
     rig.run(1000);
     let faults = rig.check().faults;
     let stray = Fault::Reported { name: "interruptions that nobody waited for", count: 1 };

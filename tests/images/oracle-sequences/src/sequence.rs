@@ -139,6 +139,13 @@ impl Sequence {
         self
     }
 
+    /// Sets byte 7 of the operation-request block for the starts that follow.
+    #[must_use]
+    pub fn extension(mut self, flags: u8) -> Self {
+        self.request.extension = flags;
+        self
+    }
+
     /// Asks for format 0 in the starts that follow.
     #[must_use]
     pub fn format_0(mut self) -> Self {

@@ -7,8 +7,8 @@
 use std::{collections::VecDeque, ops::Range, path::Path as FilePath, sync::Arc};
 
 use host_harness::machine::{
-    AttachedDevice, CkdDisk, ConditionCode, Console, Ctc, Device, FbaDisk, IoInterruption,
-    LineSink, Path, Storage, Subsystem,
+    AttachedDevice, CkdDisk, ConditionCode, Console, Ctc, Device, Exception, FbaDisk,
+    IoInterruption, LineSink, Path, Storage, Subsystem,
 };
 use monitor_core::{
     channel::{ChannelReportWord, Orb, Schib},
@@ -139,6 +139,11 @@ const fn subchannel(unit: Unit) -> SubchannelNumber {
     SubchannelNumber::new(unit as u16)
 }
 
+/// How an instruction ends that has a program exception as well.
+fn outcome(ended: std::result::Result<ConditionCode, Exception>) -> Code {
+    ended.map_or_else(|exception| Code::Exception(exception.code()), code)
+}
+
 const fn code(condition: ConditionCode) -> Code {
     Code::Condition(match condition {
         ConditionCode::Done => 0,
@@ -159,7 +164,7 @@ impl Subject for Emulated {
 
     fn start(&mut self, unit: Unit, block: &[u8; 32]) -> Code {
         let orb = Orb::from_bytes(block);
-        code(self.subsystem.start(subchannel(unit), &orb, self.now))
+        outcome(self.subsystem.start(subchannel(unit), &orb, self.now))
     }
 
     fn test(&mut self, unit: Unit) -> (Code, Irb) {
@@ -175,7 +180,7 @@ impl Subject for Emulated {
     }
 
     fn modify(&mut self, unit: Unit, block: &subject::Schib) -> Code {
-        code(self.subsystem.modify(subchannel(unit), &Schib::from_bytes(block)))
+        outcome(self.subsystem.modify(subchannel(unit), &Schib::from_bytes(block)))
     }
 
     fn halt(&mut self, unit: Unit) -> Code {

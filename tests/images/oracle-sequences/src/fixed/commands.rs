@@ -133,6 +133,10 @@ fn requests(tell: &mut Tell<'_>) {
         tell(&nop(name).orb(flag).execute());
     }
     tell(&nop("reserved-0004").orb(0x0004).execute());
+    for flags in [0x20, 0x10, 0x08, 0x04, 0x02] {
+        let it = new(format_args!("request/reserved-byte-7-{flags:02X}")).ccw(NOP, SLI, 1, A);
+        tell(&it.extension(flags).execute());
+    }
     let it = new(format_args!("request/initial-status-of-transfer")).ccw(SENSE_ID, SLI, 7, A);
     tell(&it.orb(Request::INITIAL_STATUS).start().wait().settle().test().test());
     for key in [1, 7, 15] {

@@ -133,6 +133,9 @@ fn modified(tell: &mut Tell<'_>) {
         ("timing", 0x0082),
         ("qdio", 0x8080),
         ("reserved-4000", 0x4080),
+        ("reserved-0200", 0x0280),
+        ("reserved-0100", 0x0180),
+        ("ignored-0400", 0x0480),
     ];
     for (name, flags) in flags {
         let it = Sequence::new(Unit::Plain, format_args!("modify/{name}"));
