@@ -9,7 +9,7 @@ use crate::{
     area, outcome,
     sequence::{SLI, Sequence},
     step::{Change, Request, Step, Unit},
-    subject::{Code, Schib, Subject},
+    subject::{Code, Interruption, Schib, Subject},
 };
 use core::{
     fmt::{self, Write},
@@ -30,6 +30,8 @@ const PENDING: u16 = 0x0001;
 
 /// How many times longer than its bound the subject is given for something that must come.
 const PATIENCE: u32 = 10;
+/// The rounds of a pause that an interruption may come behind its status.
+const LATE: Range<u32> = 16..48;
 /// How often a unit is made idle, and its status taken.
 const ATTEMPTS: u32 = 4;
 /// The command that fetches sense.
@@ -168,6 +170,20 @@ fn wait(unit: Unit, patience: u32, subject: &mut dyn Subject) -> bool {
     }
 }
 
+/// TEST PENDING INTERRUPTION; asked again while the unit has a status, whose interruption Hercules
+/// may make pending late on a loaded machine.
+fn test_pending(unit: Unit, subject: &mut dyn Subject) -> (Code, Interruption) {
+    for round in LATE {
+        let (code, block) = subject.test_pending();
+        let has_status = control(&subject.store_subchannel(unit).1) & PENDING != 0;
+        if code != Code::Condition(0) || !has_status {
+            return (code, block);
+        }
+        subject.pause(round);
+    }
+    subject.test_pending()
+}
+
 /// Functions, activities and kinds of status of a subchannel.
 fn control(block: &Schib) -> u16 {
     match block.get(30..32) {
@@ -247,7 +263,7 @@ impl Asked<'_> {
             Step::Cancel => out.code("XSCH", subject.cancel(unit)),
             Step::Resume => out.code("RSCH", subject.resume(unit)),
             Step::TestPending => {
-                let (code, block) = subject.test_pending();
+                let (code, block) = test_pending(unit, subject);
                 out.interruption(code, &block, subject)
             }
             Step::StoreReport => {
