@@ -42,7 +42,7 @@ pub use device::{
     LanCounts, LineSink, MacAddress, Misbehavior, NEVER, Outcome, PREPARE, Path, Port, Position,
     ProtocolAddress, READ_ADDRESS, READ_IF_ANY, READ_INQUIRY, Refusal, SENSE_COMMAND_BYTE, Sense,
     SenseId, Switch, SwitchCounts, TYPE_ARP, TYPE_LOCAL, Tape, TrackPosition, Transfer,
-    WRITE_END_OF_FILE, WRITE_ON, command, is_group, take_all,
+    WRITE_END_OF_FILE, WRITE_LINE, command, ebcdic, is_group, take_all,
 };
 pub use exception::{Exception, Protection, Use};
 pub use floating::Floating;

@@ -7,7 +7,7 @@
 
 use monitor_core::{channel::Orb, units::SubchannelNumber};
 
-use crate::machine::{ConditionCode, Context, Exception};
+use crate::machine::{ConditionCode, Context, Exception, WRITE_LINE, ebcdic};
 
 /// Command code WRITE.
 pub(super) const WRITE: u8 = 0x01;
@@ -75,7 +75,7 @@ pub(super) fn start(
     context.start_subchannel(subchannel, &orb)
 }
 
-/// Starts a request that writes `text`.
+/// Starts a request that writes `text` on a console, as a line.
 pub(super) fn start_text(
     context: &mut Context<'_>,
     subchannel: SubchannelNumber,
@@ -83,9 +83,10 @@ pub(super) fn start_text(
     page: u64,
     text: &str,
 ) -> Result<ConditionCode, Exception> {
-    let bytes = &text.as_bytes()[..text.len().min(TEXT_BYTES_MAX)];
-    context.storage.store_bytes(page + DATA, bytes)?;
+    let mut bytes = ebcdic::encode(text);
+    bytes.truncate(TEXT_BYTES_MAX);
+    context.storage.store_bytes(page + DATA, &bytes)?;
     let byte_count = bytes.len() as u16;
-    let command = Command { code: WRITE, address: page + DATA, byte_count };
+    let command = Command { code: WRITE_LINE, address: page + DATA, byte_count };
     start(context, subchannel, owner, page, &[command])
 }

@@ -2,21 +2,20 @@
 //!
 //! | command | what it does |
 //! | --- | --- |
-//! | WRITE 09 | writes text; the line goes on with the next WRITE |
-//! | WRITE WITH CARRIAGE RETURN 01 | writes text and ends the line |
+//! | WRITE WITHOUT CARRIER RETURN 01 | writes text; the line goes on with the next WRITE |
+//! | WRITE WITH CARRIER RETURN 09 | writes text and ends the line |
 //! | READ INQUIRY 0A | gives the next line that was typed, or waits for one |
 //! | ALARM 0B | nothing |
 //!
 //! A line that was typed is told by attention, as by the request key. A line that was canceled
-//! ends its READ with unit exception. Text is UTF-8, as the guests of this harness write it, where
-//! a real 3215 has EBCDIC.
+//! ends its READ with unit exception. Text is EBCDIC; the control character NEW LINE ends a line.
 //!
 //! Source of truth: IBM 3215 Model 1, component description; ARCHITECTURE.md ("Devices").
 //! Invariants: a refused write shows no line; typed lines are given once, in their order.
 //! Deliberately not here: time stamps and colors, which belong to who shows the lines.
 
 use super::{
-    Access, Device, Ending, Fence, Outcome, Refusal, SenseId, Transfer, command, take_all,
+    Access, Device, Ending, Fence, Outcome, Refusal, SenseId, Transfer, command, ebcdic, take_all,
 };
 use crate::machine::lock;
 use monitor_core::channel::DeviceStatus;
@@ -26,13 +25,15 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-/// Command code WRITE, without an end of the line.
-pub const WRITE_ON: u8 = 0x09;
+/// Command code WRITE WITH CARRIER RETURN.
+pub const WRITE_LINE: u8 = 0x09;
 /// Command code READ INQUIRY.
 pub const READ_INQUIRY: u8 = 0x0A;
 
 /// Command code that sounds the alarm.
 const ALARM: u8 = 0x0B;
+/// The control character that ends a line.
+const NEW_LINE: u8 = 0x15;
 
 /// Where the lines of a guest's console go.
 pub trait LineSink: Send + Sync {
@@ -92,10 +93,15 @@ impl Console {
         let Some(text) = take_all(data) else {
             return;
         };
-        keyboard.begun.extend(text);
-        if ends || keyboard.begun.len() >= Self::LINE_BYTES_MAX {
-            let line = std::mem::take(&mut keyboard.begun);
-            self.sink.line(&String::from_utf8_lossy(&line));
+        let returns = ends.then_some(NEW_LINE);
+        for code in text.into_iter().chain(returns) {
+            if code != NEW_LINE {
+                keyboard.begun.push(code);
+            }
+            if code == NEW_LINE || keyboard.begun.len() >= Self::LINE_BYTES_MAX {
+                let line = std::mem::take(&mut keyboard.begun);
+                self.sink.line(&ebcdic::decode(&line));
+            }
         }
     }
 }
@@ -111,7 +117,7 @@ fn read(keyboard: &mut Keyboard, data: &mut dyn Transfer) -> Outcome {
     match keyboard.typed.pop_front() {
         None => Outcome::Pending,
         Some(Some(line)) => {
-            data.give(line.as_bytes());
+            data.give(&ebcdic::encode(&line));
             Outcome::NORMAL
         }
         Some(None) => {
@@ -141,8 +147,8 @@ impl Device for Console {
             return Err(refusal).into();
         }
         match command {
-            command::WRITE => self.write(keyboard, data, true),
-            WRITE_ON => self.write(keyboard, data, false),
+            command::WRITE => self.write(keyboard, data, false),
+            WRITE_LINE => self.write(keyboard, data, true),
             READ_INQUIRY => return read(keyboard, data),
             ALARM => {}
             _ => return Err(Refusal::CommandReject).into(),
@@ -192,23 +198,41 @@ mod tests {
     }
 
     fn write(console: &Console, epoch: u64, code: u8, text: &str) -> Outcome {
-        console.execute(&mut access(epoch), code, &mut Buffer::output(text.as_bytes()))
+        console.execute(&mut access(epoch), code, &mut Buffer::output(&ebcdic::encode(text)))
     }
 
     fn inquire(console: &Console, room: usize) -> (Outcome, String) {
         let mut data = Buffer::input(room);
         let outcome = console.execute(&mut access(1), READ_INQUIRY, &mut data);
-        (outcome, String::from_utf8(data.given().to_vec()).unwrap())
+        (outcome, ebcdic::decode(data.given()))
     }
 
     #[test]
     fn line_ends_with_a_carriage_return_alone() {
         let (console, lines) = console();
-        assert_eq!(write(&console, 1, WRITE_ON, "% ETMDR"), Outcome::NORMAL);
+        assert_eq!(write(&console, 1, command::WRITE, "% ETMDR"), Outcome::NORMAL);
         assert_eq!(*lock(&lines.0), [] as [String; 0]);
-        write(&console, 1, command::WRITE, "01 STARTED");
-        write(&console, 1, command::WRITE, "READY");
+        write(&console, 1, WRITE_LINE, "01 STARTED");
+        write(&console, 1, WRITE_LINE, "READY");
         assert_eq!(*lock(&lines.0), ["% ETMDR01 STARTED", "READY"]);
+    }
+
+    #[test]
+    fn new_line_in_a_text_ends_a_line() {
+        let (console, lines) = console();
+        let text = [ebcdic::encode("ONE"), vec![NEW_LINE], ebcdic::encode("TWO")].concat();
+        console.execute(&mut access(1), command::WRITE, &mut Buffer::output(&text));
+        assert_eq!(*lock(&lines.0), ["ONE"]);
+        write(&console, 1, WRITE_LINE, "");
+        assert_eq!(*lock(&lines.0), ["ONE", "TWO"]);
+    }
+
+    #[test]
+    fn line_without_end_is_shown_when_it_is_too_long() {
+        let (console, lines) = console();
+        write(&console, 1, command::WRITE, &"X".repeat(Console::LINE_BYTES_MAX + 1));
+        write(&console, 1, WRITE_LINE, "Y");
+        assert_eq!(*lock(&lines.0), ["X".repeat(Console::LINE_BYTES_MAX), "XY".to_owned()]);
     }
 
     #[test]
@@ -248,7 +272,7 @@ mod tests {
         console.admit(&access(2)).unwrap();
         console.enter("FOR THE OWNER");
         let fenced = Outcome::from(Err(Refusal::Fenced));
-        assert_eq!(write(&console, 1, command::WRITE, "GHOST"), fenced);
+        assert_eq!(write(&console, 1, WRITE_LINE, "GHOST"), fenced);
         assert_eq!(inquire(&console, 80), (fenced, String::new()));
         assert_eq!(console.take_unsolicited(&access(1)), None);
         assert!(lock(&lines.0).is_empty());

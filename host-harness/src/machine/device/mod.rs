@@ -15,6 +15,7 @@ mod buffer;
 mod ckd;
 mod console;
 mod ctc;
+pub mod ebcdic;
 mod ethernet;
 mod faulty;
 mod fba;
@@ -28,7 +29,7 @@ mod tape;
 
 pub use buffer::Buffer;
 pub use ckd::{CkdDisk, TrackPosition};
-pub use console::{Console, LineSink, READ_INQUIRY, WRITE_ON};
+pub use console::{Console, LineSink, READ_INQUIRY, WRITE_LINE};
 pub use ctc::{Ctc, PREPARE, SENSE_COMMAND_BYTE, WRITE_END_OF_FILE};
 pub use ethernet::{BROADCAST, Frame, MacAddress, ProtocolAddress, TYPE_ARP, TYPE_LOCAL, is_group};
 pub use faulty::{Faulty, Misbehavior, NEVER};

@@ -230,7 +230,9 @@ fn console_shows_lines_and_lan_sends_frames_of_the_attached_copy_alone() {
     let write = |device: &dyn Device, epoch, text: &[u8]| {
         device.execute(&mut access(epoch), command::WRITE, &mut Buffer::output(text))
     };
-    assert_eq!(write(&console, 2, b"READY"), Outcome::NORMAL);
+    let shown =
+        console.execute(&mut access(2), WRITE_LINE, &mut Buffer::output(&ebcdic::encode("READY")));
+    assert_eq!(shown, Outcome::NORMAL);
     assert_eq!(refusal(write(&console, 1, b"GHOST")), Some(Refusal::Fenced.sense()));
     assert_eq!(*lock(&lines.0), ["READY"]);
     let address = [10, 0, 0, 2];

@@ -189,7 +189,7 @@ fn inquiry_waits_for_a_line_of_the_operator_who_calls_by_attention() {
     (0..5).for_each(|_| system.step());
     let status = system.status().unwrap();
     assert_eq!((status.device_status, status.residual_count), (ENDED, 73));
-    assert_eq!(system.area(7), b"SHOW-VM");
+    assert_eq!(ebcdic::decode(&system.area(7)), "SHOW-VM");
 
     system.start(READ_INQUIRY, SUPPRESS, 80);
     (0..5).for_each(|_| system.step());

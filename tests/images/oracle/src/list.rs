@@ -6,7 +6,8 @@
 //! from run to run, because what they tell is by chance.
 //!
 //! Source of truth: `tests/images/expected/oracle-differences.txt`. Invariants: there is no line
-//! without a reason; a line that explains nothing is told, unless chance may have it so. Deliberately not here: the differences.
+//! without a reason; a line that explains nothing is told, unless chance may have it so.
+//! Deliberately not here: the differences.
 
 use crate::{
     compare::Difference,
