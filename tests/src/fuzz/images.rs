@@ -1,4 +1,5 @@
-//! Bytes as images of processors and subchannels, as areas of stored status, and as journals.
+//! Bytes as images of processors, subchannels and the machine as a whole, as areas of stored status,
+//! and as journals.
 //!
 //! Source of truth: PROTOCOL.md, "Blocks"; Principles of Operation, store status. What is read is
 //! written back to the same value; a layout keeps every byte that it assigns, and no other one
@@ -6,9 +7,10 @@
 
 use monitor_core::{
     channel::SubchannelImage,
-    limits::{JOURNAL_BYTES_MAX, PROCESSOR_BYTES_MAX, SUBCHANNEL_BYTES_MAX},
+    limits::{JOURNAL_BYTES_MAX, MACHINE_BYTES_MAX, PROCESSOR_BYTES_MAX, SUBCHANNEL_BYTES_MAX},
     migrate::{SourceJournal, TargetJournal},
     processor::{ADDITIONAL_STATUS_BYTES, ProcessorImage, STATUS_BYTES, StatusError},
+    vm::MachineImage,
     wire::checksum::crc32c,
 };
 
@@ -23,13 +25,14 @@ pub fn images(data: &[u8]) {
     let Some((first, rest)) = data.split_first() else {
         return;
     };
-    match first % 6 {
+    match first % 7 {
         0 => processor(rest),
         1 => subchannel(rest),
         2 => status(&padded(rest)),
         3 => additional_status(&padded(rest)),
         4 => source_journal(rest),
-        _ => target_journal(rest),
+        5 => target_journal(rest),
+        _ => machine(rest),
     }
 }
 
@@ -79,6 +82,15 @@ fn subchannel(data: &[u8]) {
     let mut encoded = [0; SUBCHANNEL_BYTES_MAX];
     let length = image.emit(&mut encoded).expect("an image finds room");
     assert_eq!(SubchannelImage::parse(&encoded[..length]), Ok(image));
+}
+
+fn machine(data: &[u8]) {
+    let Ok(image) = MachineImage::parse(data) else {
+        return;
+    };
+    let mut encoded = [0; MACHINE_BYTES_MAX];
+    let length = image.emit(&mut encoded).expect("an image finds room");
+    assert_eq!(MachineImage::parse(&encoded[..length]), Ok(image));
 }
 
 fn status(area: &[u8; STATUS_BYTES]) {
