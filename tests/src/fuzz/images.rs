@@ -1,5 +1,5 @@
-//! Bytes as images of processors, subchannels and the machine as a whole, as areas of stored status,
-//! and as journals.
+//! Bytes as images of processors, subchannels and the machine as a whole, as areas of stored
+//! status, and as journals.
 //!
 //! Source of truth: PROTOCOL.md, "Blocks"; Principles of Operation, store status. What is read is
 //! written back to the same value; a layout keeps every byte that it assigns, and no other one

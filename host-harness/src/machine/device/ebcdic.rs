@@ -27,8 +27,9 @@ const SUBSTITUTE: u8 = 0x3F;
 /// The codes of a text; SUBSTITUTE for each sign that has none.
 #[must_use]
 pub fn encode(text: &str) -> Vec<u8> {
-    let code =
-        |sign| (BLANK..).zip(SIGNS.chars()).find_map(|(code, it)| (it == sign).then_some(code));
+    let code = |sign| {
+        (BLANK..=0xFE).zip(SIGNS.chars()).find_map(|(code, it)| (it == sign).then_some(code))
+    };
     text.chars().map(|sign| code(sign).unwrap_or(SUBSTITUTE)).collect()
 }
 
