@@ -54,8 +54,10 @@ impl Check {
 /// How the channel comes to a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// By the operation-request block, or by a resumption.
+    /// By the operation-request block.
     Request,
+    /// By a resumption: the word at which the program has suspended itself, as it is by now.
+    Resumption,
     /// By command chaining.
     Command,
     /// By data chaining.

@@ -90,7 +90,8 @@ pub(super) enum Course {
 impl Run {
     /// A program that reaches its device at `due`.
     pub(super) const fn new(access: Access, address: u32, is_resumed: bool, due: Tick) -> Self {
-        let (origin, stage) = (Origin::Request, Stage::Reach);
+        let origin = if is_resumed { Origin::Resumption } else { Origin::Request };
+        let stage = Stage::Reach;
         Self { access, next: address, origin, due, stage, is_resumed, command_count: 0 }
     }
 

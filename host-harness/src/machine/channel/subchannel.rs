@@ -377,7 +377,8 @@ impl Subchannel {
                 if self.has(ScswControl::RESUME_PENDING) {
                     // The word is looked at once more: the program may have changed it.
                     self.schib.scsw.control.remove(ScswControl::RESUME_PENDING);
-                    run = Run::new(run.access, run.next, true, run.due);
+                    let address = command.behind.wrapping_sub(8);
+                    run = Run::new(run.access, address, true, run.due);
                     run.stage = Stage::Command;
                     self.run = Some(run);
                 } else {

@@ -154,6 +154,52 @@ fn resumption_that_comes_first_is_kept_for_the_suspension() {
 }
 
 #[test]
+fn resumption_may_begin_with_a_word_that_transfers() {
+    let suspended = || {
+        let mut bench = Bench::new();
+        bench.fill(AREA, b"ab");
+        let words = [ccw(WRITE, CHAIN, 1, AREA), ccw(WRITE, SUSPEND, 1, AREA + 1)];
+        let orb = with_flags(bench.program(&words), MAY_SUSPEND);
+        bench.start(&orb);
+        bench.settle(10);
+        assert_eq!(bench.test().1.scsw.control.bits(), 0x4029);
+        bench
+    };
+    let resumed = |bench: &mut Bench, word| {
+        bench.put(PROGRAM + 8, &[word]);
+        assert_eq!(resume(bench), Done);
+        bench.settle(10);
+        end_of(&bench.test().1)
+    };
+    let mut bench = suspended();
+    bench.put(PROGRAM + 32, &[ccw(WRITE, 0, 1, AREA + 1)]);
+    let transfer = ccw(TRANSFER, 0, 0, PROGRAM + 32);
+    assert_eq!(resumed(&mut bench, transfer), (0x0C, 0, 0, 5));
+    assert_eq!(bench.memory().log.len(), 2);
+    // Two in a row are as wrong as anywhere, and so is a transfer with flags.
+    let mut bench = suspended();
+    bench.put(PROGRAM + 32, &[transfer]);
+    assert_eq!(resumed(&mut bench, transfer), (0, 0x20, 1, 5));
+    let with_flag = ccw(TRANSFER, SUSPEND, 0, PROGRAM + 32);
+    assert_eq!(resumed(&mut suspended(), with_flag), (0, 0x20, 1, 2));
+}
+
+#[test]
+fn resumption_that_comes_first_looks_again_at_a_word_behind_a_transfer() {
+    let mut bench = Bench::new();
+    bench.answer([takes(100, 0)]);
+    let words = [ccw(WRITE, CHAIN, 1, AREA), ccw(TRANSFER, 0, 0, PROGRAM + 32)];
+    let orb = with_flags(bench.program(&words), MAY_SUSPEND);
+    bench.put(PROGRAM + 32, &[ccw(WRITE, SUSPEND, 1, AREA)]);
+    bench.start(&orb);
+    bench.step(200);
+    assert_eq!(resume(&bench), Done);
+    bench.step(100);
+    let irb = bench.test().1;
+    assert_eq!((irb.scsw.control.bits(), irb.scsw.program_address), (0x4029, PROGRAM + 40));
+}
+
+#[test]
 fn suspension_can_be_silent_halted_or_cancelled() {
     let suspended = || {
         let mut bench = Bench::new();
