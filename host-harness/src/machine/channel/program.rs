@@ -21,6 +21,9 @@ use std::mem;
 /// After so many commands a program takes a microsecond, also when its device takes no time.
 const COMMANDS_PER_MICROSECOND: u32 = 256;
 
+/// Sense byte 0 of a command that the device cannot execute: command reject, intervention required.
+const CANNOT_EXECUTE: u8 = 0xC0;
+
 /// The normal status at the end of a command.
 pub(super) const ENDED: DeviceStatus = DeviceStatus::CHANNEL_END.union(DeviceStatus::DEVICE_END);
 
@@ -195,9 +198,9 @@ impl Run {
 /// What the end of a command means for the program.
 fn end_of(fetcher: &Fetcher<'_>, data: &Data<'_>, ending: &Ending) -> End {
     let last = &data.command;
-    let (mut device_status, mut subchannel_status) = (ending.status, SubchannelStatus::empty());
+    let (mut device_status, mut subchannel_status) =
+        (status_of(data, ending), SubchannelStatus::empty());
     let mut behind = last.behind;
-    let is_rejected = !data.is_touched && ending.status.contains(DeviceStatus::UNIT_CHECK);
     if let Some(check) = data.check {
         subchannel_status = check.status;
         behind = check.behind;
@@ -205,7 +208,7 @@ fn end_of(fetcher: &Fetcher<'_>, data: &Data<'_>, ending: &Ending) -> End {
             // The channel has found the fault before it gave the command to the device.
             device_status = DeviceStatus::empty();
         }
-    } else if !is_rejected && has_incorrect_length(fetcher, data) {
+    } else if has_incorrect_length(fetcher, data, device_status) {
         subchannel_status = SubchannelStatus::INCORRECT_LENGTH;
     }
     let modifies = ending.status.contains(DeviceStatus::STATUS_MODIFIER);
@@ -223,10 +226,30 @@ fn end_of(fetcher: &Fetcher<'_>, data: &Data<'_>, ending: &Ending) -> End {
     }
 }
 
+/// What the device reports. A command that it cannot execute, as it finds before there is data, is
+/// refused with unit check alone: it does not begin, and has no end.
+fn status_of(data: &Data<'_>, ending: &Ending) -> DeviceStatus {
+    let [reason, ..] = ending.sense;
+    let is_check = ending.status.contains(DeviceStatus::UNIT_CHECK);
+    if is_check && !data.is_touched && reason & CANNOT_EXECUTE != 0 {
+        ending.status.difference(ENDED)
+    } else {
+        ending.status
+    }
+}
+
 /// Whether the count was not the length of the data, and the program wants to know.
-const fn has_incorrect_length(fetcher: &Fetcher<'_>, data: &Data<'_>) -> bool {
-    let is_immediate = !data.is_touched;
+const fn has_incorrect_length(
+    fetcher: &Fetcher<'_>,
+    data: &Data<'_>,
+    status: DeviceStatus,
+) -> bool {
+    let is_check = status.contains(DeviceStatus::UNIT_CHECK);
+    let is_refused = is_check && !status.contains(DeviceStatus::CHANNEL_END);
+    // A command that has begun and failed was not immediate, also when it has moved nothing.
+    let is_immediate = !data.is_touched && !is_check;
     let is_wanted =
         !is_immediate || (fetcher.orb.is_format_1() && !fetcher.orb.suppresses_length());
-    is_wanted && !data.command.suppresses_length() && (data.left != 0 || data.is_exceeded)
+    let is_wrong = data.left != 0 || data.is_exceeded;
+    !is_refused && is_wanted && !data.command.suppresses_length() && is_wrong
 }

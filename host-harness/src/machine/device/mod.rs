@@ -142,7 +142,8 @@ pub enum Position {
 }
 
 /// The data of one command, as the channel lets the device see it. A command during which a
-/// device calls neither [`Self::take`] nor [`Self::give`] is an immediate operation.
+/// device calls neither [`Self::take`] nor [`Self::give`] is an immediate operation, or one that
+/// it refuses: when it ends with unit check, and with command reject or intervention required.
 pub trait Transfer {
     /// Fills the front of `target` from guest storage (output operation) and says with how many
     /// bytes: fewer when the command's count is exhausted or storage refuses.

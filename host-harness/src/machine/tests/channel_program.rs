@@ -161,6 +161,36 @@ fn refused_command_shows_its_whole_count_and_no_wrong_length() {
 }
 
 #[test]
+fn command_that_cannot_be_executed_does_not_end() {
+    let end = |sense: [u8; 2], word: u64| {
+        let mut bench = Bench::new();
+        bench.fill(AREA, b"parameter");
+        bench.answer([Answer::Ends(Ending::unit_check(sense))]);
+        bench.end(&[word])
+    };
+    for sense in [[0x80, 0], [0x40, 0]] {
+        assert_eq!(end(sense, ccw(IMMEDIATE, CHAIN, 9, 0)), (0x02, 0, 9, 1));
+    }
+    // What is wrong with its data comes to light when it has begun.
+    assert_eq!(end([0x80, 0], ccw(WRITE, 0, 9, AREA)), (0x0E, 0, 0, 1));
+}
+
+#[test]
+fn command_that_fails_without_data_has_incorrect_length() {
+    let end = |flags: u8, format: u16, suppresses: u8| {
+        let mut bench = Bench::new();
+        bench.answer([Answer::Ends(Ending::unit_check([0x00, 0x08]))]);
+        let word = if format == 0 { ccw_0 } else { ccw };
+        let program = bench.program(&[word(IMMEDIATE, flags, 9, 0)]);
+        end_of(&bench.run(&Orb { flags: format, extension_flags: suppresses, ..program }))
+    };
+    assert_eq!(end(0, 0x0080, 0), (0x0E, 0x40, 9, 1));
+    assert_eq!(end(0, 0x0080, 0x80), (0x0E, 0x40, 9, 1), "it was not immediate");
+    assert_eq!(end(0, 0, 0), (0x0E, 0x40, 9, 1));
+    assert_eq!(end(SUPPRESS, 0x0080, 0), (0x0E, 0, 9, 1));
+}
+
+#[test]
 fn endless_program_takes_time_and_can_be_cleared() {
     let mut bench = Bench::new();
     let words = [ccw(NOP, CHAIN | SUPPRESS, 1, 0), ccw(TRANSFER, 0, 0, PROGRAM)];
