@@ -8,10 +8,13 @@
 //! storage and keys are full of other values before anything arrives; the guest does nothing but
 //! what a test does in its name. Deliberately not here: assertions about single writes.
 
-use std::{cell::Cell, sync::Arc};
+use std::{
+    cell::Cell,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use host_harness::{
-    cluster::{Directory, DirectoryPort},
+    cluster::{Directory, DirectoryPort, Witness},
     machine::{
         AttachedDevice, Context, Crc32c, Exception, FbaDisk, Fill, Machine, Path, Program, Step,
     },
@@ -61,6 +64,9 @@ const ROUNDS_MAX: u64 = 1_200_000;
 
 /// Bytes of a round on a link that nobody slows down: two full frames.
 const LINK_BYTES: usize = 2 * FRAME_BYTES_MAX;
+
+/// Processors of the guest.
+const PROCESSORS: u16 = 2;
 
 /// Frames that may be under way.
 const WINDOW: usize = 16;
@@ -160,6 +166,8 @@ pub struct Ended {
     pub statistics: Statistics,
     /// The guest at the target, if it was set up there.
     pub copy: Option<Arc<Machine>>,
+    /// The same before its first step, if it came to that.
+    pub arrived: Option<Witness>,
 }
 
 /// A guest that does nothing by itself.
@@ -259,7 +267,8 @@ impl Rig {
             outgoing,
             incoming,
         };
-        let shop = || Shop::new(Arc::clone(&self.disk));
+        let arrived = Arc::<Mutex<_>>::default();
+        let shop = || Shop::new(Arc::clone(&self.disk), Arc::clone(&arrived));
         let ports = MovedPorts::of_source(Arc::clone(&guest), shop(), hand, &controls);
         let mut source =
             Driver::new(block(guest.storage.page_count().get()), memory, self.ports(ports, here));
@@ -273,12 +282,14 @@ impl Rig {
         source.start(self.now, self.plan()).expect("a new machine takes an attempt");
         let copy = self.drive(&mut source, &mut receiver, pipe, &controls);
         self.epoch = source.machine().epoch();
+        let arrived = arrived.lock().unwrap_or_else(PoisonError::into_inner).take();
         Ended {
             source: source.machine().phase(),
             target: receiver.machine().phase(),
             reason: source.machine().reason(),
             statistics: source.machine().statistics().clone(),
             copy,
+            arrived,
         }
     }
 
@@ -477,7 +488,7 @@ fn vm() -> VmName {
 
 fn block(pages: u64) -> VmBlock {
     let index = VmIndex::new(12).expect("an index within the limits");
-    let block = VmBlock::new(index, vm(), PageCount::new(pages), 1);
+    let block = VmBlock::new(index, vm(), PageCount::new(pages), PROCESSORS);
     let block = block.expect("a guest within the limits");
     // All but the one that takes away the storage keys.
     let facilities = FacilityList::ALL.without(Facility::KEY_REMOVAL);

@@ -5,15 +5,23 @@
 //! test fails when its class of state is left out of the stream. Deliberately not here: contents
 //! of pages and keys, which `lost_writes` has.
 
-use std::sync::Arc;
+use std::{array::from_fn, sync::Arc};
 
-use host_harness::machine::{Machine, Tracking};
-use integration_tests::rig::{Ended, Moment, Rig, Scene, differences, page, put};
+use host_harness::{
+    cluster::Witness,
+    machine::{Machine, Tracking, order as signal},
+};
+use integration_tests::rig::{Ended, Moment, Rig, SLOT, SUBCHANNEL, Scene, differences, page, put};
 use monitor_core::{
+    channel::{
+        DeviceStatus, Orb, Pmcw, Schib, Scsw, ScswControl, ScswFlags, SubchannelImage,
+        SubchannelStatus,
+    },
     limits::PAGE_BYTES,
     memory::{PageState, StateOrder},
     migrate::{SourcePhase, TargetPhase},
-    units::PageNumber,
+    processor::{CpuState, ProcessorImage, Psw, TodEpoch},
+    units::{DeviceNumber, PageNumber, ProcessorIndex},
     vm::{AdapterMasks, EventMasks, MachineImage, Measurement},
 };
 
@@ -65,10 +73,163 @@ fn whole(machine: &Machine) -> MachineImage {
     image
 }
 
+/// A processor of which nothing is as a reset leaves it, nor as another one of these has it. All
+/// fields are named: one that comes anew does not compile before it is here.
+fn processor(number: u64, state: CpuState) -> ProcessorImage {
+    let value = |place: u64| (number << 56) | (place << 32) | !(place << 8 | number) & 0xFFFF_FFFF;
+    let short = |place| value(place) as u32;
+    let both = |left: u64, right: u64| u128::from(left) << 64 | u128::from(right);
+    let places = |first: u64| move |place: usize| value(first + place as u64);
+    ProcessorImage {
+        psw: Psw::new(0x0707_3F01_8000_0000, value(1)),
+        state,
+        sigp_order: signal::STOP_AND_STORE_STATUS,
+        general: from_fn(places(0x10)),
+        access: from_fn(|place| places(0x20)(place) as u32),
+        control: from_fn(places(0x30)),
+        vector: from_fn(|place| both(places(0x40)(place), places(0x60)(place))),
+        floating_control: short(2),
+        prefix: 0x2000 << number,
+        tod_programmable: short(3),
+        cpu_timer: -(value(4).cast_signed()),
+        clock_comparator: value(5),
+        breaking_event: value(6),
+        program_parameter: value(7),
+        tod_epoch: TodEpoch { index: -1, difference: value(8) },
+        external_call: Some(number as u16),
+        emergency_signals: value(9),
+        restart_pending: true,
+        // It is the machine's, and comes with processor 0.
+        service_signal: (number == 0).then_some(0x00AB_CDEF),
+        pfault_token: value(10),
+        pfault_select: value(11),
+        pfault_compare: value(12),
+        guarded_storage: from_fn(places(0x80)),
+        runtime_instrumentation: from_fn(|place| place as u8 | 0x40),
+        execute_target: value(13),
+        prediction_blocked: true,
+        etoken: from_fn(places(0x90)),
+        control_program: value(14),
+    }
+}
+
+fn load(guest: &Machine, images: &[ProcessorImage]) {
+    for (index, image) in (0..).map(ProcessorIndex::new).zip(images) {
+        guest.restore(index, image).expect("a processor of the guest");
+    }
+}
+
+/// What the target has before its first step when the source has these at the stop, and others
+/// while it rehearses.
+fn processors_moved(rehearsed: &[ProcessorImage], stopped: &[ProcessorImage]) -> Witness {
+    let mut rig = Rig::new(PAGES);
+    load(&rig.guest, rehearsed);
+    let stops = |moment| moment == Moment::Stopped;
+    let (ended, _) = moved_at(&mut rig, stops, |scene| load(scene.guest, stopped));
+    ended.arrived.expect("the guest has gone on at the target")
+}
+
+#[test]
+fn each_processor_is_that_of_the_stop_to_its_last_field() {
+    use CpuState::{CheckStop, Load, Operating, Stopped};
+    let bare = [ProcessorImage::initial(), ProcessorImage::initial()];
+    for [first, second] in [[Operating, Stopped], [Load, CheckStop]] {
+        let images = [processor(0, first), processor(1, second)];
+        assert_eq!(processors_moved(&bare, &images).processors, images);
+    }
+}
+
+/// What is pending no more, or zero again, is not what an image before has shown.
+#[test]
+fn nothing_of_a_rehearsal_is_left_in_a_processor() {
+    let images = [processor(0, CpuState::CheckStop), processor(1, CpuState::CheckStop)];
+    let bare = [ProcessorImage::initial(), ProcessorImage::initial()];
+    let mut arrived = processors_moved(&images, &bare).processors;
+    // By this the target itself has told of the move.
+    assert!(arrived[0].service_signal.take().is_some_and(|told| told % 16 == 3));
+    assert_eq!(arrived, bare);
+}
+
+/// A subchannel of which no field is zero, nor as it is in a subchannel that does nothing.
+fn subchannel(control: ScswControl, orb: Option<Orb>) -> SubchannelImage {
+    let pmcw = Pmcw {
+        interruption_parameter: 0x0102_0304,
+        flags: 0x18FD,
+        device: DeviceNumber::new(0x9920),
+        logical_paths: 0x40,
+        not_operational_paths: 0x10,
+        last_used_path: 0x20,
+        installed_paths: 0xC0,
+        measurement_index: 0x0506,
+        operational_paths: 0x7F,
+        available_paths: 0xE0,
+        channel_paths: [0x41, 0x42, 0x43, 0x44, 0x45, 0x46, 0x47, 0x48],
+        characteristics: 0x0700_0007,
+    };
+    let scsw = Scsw {
+        flags: ScswFlags::from_bits_retain(0x5BC5),
+        control,
+        program_address: 0x0001_2348,
+        device_status: DeviceStatus::CHANNEL_END | DeviceStatus::UNIT_CHECK,
+        subchannel_status: SubchannelStatus::PROTECTION_CHECK | SubchannelStatus::INCORRECT_LENGTH,
+        residual_count: 0x0708,
+    };
+    let measurement_address = 0x090A_0B0C_0D0E;
+    let schib = Schib { pmcw, scsw, measurement_address, model_area: [0x80, 1, 2, 3] };
+    let sense = from_fn(|place| 0xC0 | place as u8);
+    let device = DeviceNumber::new(0x9920);
+    SubchannelImage { subchannel: SUBCHANNEL, device, schib, orb, sense }
+}
+
+/// What is pending and told, what is held and has not begun, what is suspended and to be resumed.
+#[test]
+fn subchannel_is_that_of_the_stop_to_its_last_field() {
+    let started = ScswControl::START_FUNCTION;
+    let ended = started
+        | ScswControl::ALERT_STATUS
+        | ScswControl::PRIMARY_STATUS
+        | ScswControl::SECONDARY_STATUS
+        | ScswControl::STATUS_PENDING;
+    let resumed = started | ScswControl::SUSPENDED | ScswControl::RESUME_PENDING;
+    let told = started
+        | ScswControl::SUSPENDED
+        | ScswControl::INTERMEDIATE_STATUS
+        | ScswControl::STATUS_PENDING;
+    let halted = ScswControl::HALT_FUNCTION | ScswControl::STATUS_PENDING;
+    let orb = Orb {
+        interruption_parameter: 0x0102_0304,
+        flags: 0x5BFF,
+        logical_paths: 0x40,
+        extension_flags: 0xC1,
+        program_address: 0x0001_2340,
+        extension: from_fn(|place| 0xA0 | place as u8),
+    };
+    let cases = [
+        (ended, Some(orb)),
+        (started | ScswControl::START_PENDING, Some(orb)),
+        (resumed, Some(orb)),
+        (told, Some(orb)),
+        (halted, None),
+    ];
+    for (control, orb) in cases {
+        let image = subchannel(control, orb);
+        let mut rig = Rig::new(PAGES);
+        let stops = |moment| moment == Moment::Stopped;
+        let (ended, _) = moved_at(&mut rig, stops, |scene| {
+            scene.guest.with_subsystem(|subsystem| {
+                subsystem.hold(SLOT).expect("the guest has the disk");
+                subsystem.restore(SLOT, &image).expect("it is one of the disk");
+            });
+        });
+        let arrived = ended.arrived.expect("the guest has gone on at the target");
+        assert_eq!(arrived.subchannels, [image]);
+    }
+}
+
 #[test]
 fn machine_as_a_whole_is_that_of_the_stop() {
     let state = MachineImage {
-        channel_subsystem_max: 0,
+        channel_subsystem_max: 1,
         subchannel_set_max: 3,
         reports: [0x4083_0001, 0x4083_0002].into_iter().collect(),
         measurement: Measurement { key: 7, modes: 2, origin: 0x1_0000 },

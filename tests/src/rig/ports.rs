@@ -4,9 +4,16 @@
 //! ports; a stop takes a few polls, in which the guest still runs; the guest answers everything
 //! at once with yes. Deliberately not here: what is done at a moment.
 
-use std::{collections::VecDeque, convert::Infallible, sync::Arc};
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    sync::{Arc, Mutex, PoisonError},
+};
 
-use host_harness::machine::{FbaDisk, Machine, Monitor, PortFailure, VmPorts};
+use host_harness::{
+    cluster::Witness,
+    machine::{FbaDisk, Machine, Monitor, PortFailure, VmPorts},
+};
 use monitor_core::{
     channel::SubchannelImage,
     device::DeviceDescriptor,
@@ -46,11 +53,13 @@ pub(super) struct Shop {
     disk: Arc<FbaDisk>,
     built: Option<Arc<Machine>>,
     is_target: bool,
+    /// The guest as it has arrived at the target.
+    arrived: Arc<Mutex<Option<Witness>>>,
 }
 
 impl Shop {
-    pub(super) const fn new(disk: Arc<FbaDisk>) -> Self {
-        Self { disk, built: None, is_target: false }
+    pub(super) const fn new(disk: Arc<FbaDisk>, arrived: Arc<Mutex<Option<Witness>>>) -> Self {
+        Self { disk, built: None, is_target: false, arrived }
     }
 }
 
@@ -96,6 +105,8 @@ impl Monitor for Shop {
     fn beginning(&mut self, machine: &Machine) {
         if self.is_target {
             machine.storage.start_preserve();
+            let mut arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
+            arrived.get_or_insert_with(|| Witness::of(machine));
         }
     }
 }
