@@ -11,7 +11,7 @@ use monitor_core::{
     driver::{BUFFER_BYTES, Ports, SourceDriver, SourceMemory, TargetDriver, TargetMemory},
     migrate::{Reception, SentRun, Source, SourcePhase, Statistics, Target, TargetPhase},
     units::{Epoch, Incarnation, Micros, PageCount, StreamId, SuName, Tick},
-    vm::{Activity, Disposition, Findings, Ownership, Reason, VmBlock},
+    vm::{Activity, Disposition, Findings, Ownership, Reason, VmBlock, VmId},
 };
 
 use super::{
@@ -265,6 +265,9 @@ impl World {
     ) -> Course {
         let (wire, here, there) = Wire::new(scenario.wire);
         prepare(&wire, scenario);
+        // What an SU has lost of it at an earlier move is lost from here on.
+        let block = self.cluster.su(&self.at).and_then(|su| su.vm(VmId::Name(self.block.name())));
+        self.block = block.unwrap_or(self.block);
         let (source_machine, entries) =
             (Arc::clone(&self.machine), self.cluster.entries(&self.at, self.epoch));
         let target_monitor = self.monitor(&target, None);
