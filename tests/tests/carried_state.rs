@@ -1,17 +1,23 @@
 //! State that a guest could miss after a move: what each class of it is on the source just before
 //! the stop, it is on the target before the guest's first step.
 //!
-//! Source of truth: `rig`, which moves a machine of the harness with both drivers. Invariant: each
-//! test fails when its class of state is left out of the stream. Deliberately not here: contents
-//! of pages and keys, which `lost_writes` has.
+//! Source of truth: `rig`, which moves a machine of the harness with both drivers; for the control
+//! block, whole server units. Invariant: each test fails when its class of state is left out of the
+//! stream. Deliberately not here: contents of pages and keys, which `lost_writes` has.
 
 use std::{array::from_fn, sync::Arc};
 
 use host_harness::{
     cluster::Witness,
+    config::CpuId,
+    console::Verified,
     machine::{Machine, Tracking, order as signal},
+    sim::{Scenario, World},
 };
-use integration_tests::rig::{Ended, Moment, Rig, SLOT, SUBCHANNEL, Scene, differences, page, put};
+use integration_tests::{
+    rig::{Ended, Moment, Rig, SLOT, SUBCHANNEL, Scene, differences, page, put},
+    worlds::{other, started, with},
+};
 use monitor_core::{
     channel::{
         DeviceStatus, Orb, Pmcw, Schib, Scsw, ScswControl, ScswFlags, SubchannelImage,
@@ -21,8 +27,11 @@ use monitor_core::{
     memory::{PageState, StateOrder},
     migrate::{SourcePhase, TargetPhase},
     processor::{CpuState, ProcessorImage, Psw, TodEpoch},
-    units::{DeviceNumber, PageNumber, ProcessorIndex},
-    vm::{AdapterMasks, EventMasks, MachineImage, Measurement},
+    units::{ConfigurationName, DeviceNumber, PageNumber, PoolName, ProcessorIndex},
+    vm::{
+        Activity, AdapterMasks, EventMasks, MachineImage, Measurement, Privileges, ProcessorSet,
+        VmId,
+    },
 };
 
 /// Pages of the guest.
@@ -242,6 +251,36 @@ fn machine_as_a_whole_is_that_of_the_stop() {
     let (_, copy) = moved(&mut rig, |scene| scene.guest.restore_machine(&state));
     assert_eq!(whole(&copy), state);
     assert_eq!(copy.with_floating(|floating| floating.take_report()), Some(0x4083_0001));
+}
+
+/// A block of which the creation of a VM has set nothing, and whose processors do not stand alike.
+#[test]
+fn control_block_is_that_of_the_source_one_move_older() {
+    for state in Activity::ALL {
+        let config = with(|config| {
+            config.sus[0].cpu_id = Some(CpuId(0xFF12_3456_3931_8000));
+            config.vm.processor_count = 4;
+            config.vm.detached_processors = ProcessorSet::of(ProcessorIndex::new(2));
+            config.vm.state = state;
+            config.vm.cpu_quota_hundredths = Some(1250);
+            config.vm.cpu_limit_hundredths = Some(6000);
+            config.vm.group = PoolName::new("PROD");
+            config.vm.migration_count = 7;
+            config.sus.iter_mut().for_each(|su| su.processor_count = 2);
+        });
+        let mut world = started(&config);
+        let id = VmId::Name(config.vm.name);
+        let block = |world: &World| world.cluster().su(&world.at).and_then(|su| su.vm(id));
+        let initial = ConfigurationName::new("390SU- 700-70").expect("a short name");
+        let first = block(&world).expect("the VM is there").with_initial_configuration(initial);
+        let first = first.with_privileges(Privileges::IO_PRIORITY | Privileges::ASSIGN_BY_GUEST);
+        assert!(world.cluster().su(&world.at).is_some_and(|su| su.update(first)));
+        for (count, target) in (8..).zip([other(&config), config.vm.on]) {
+            let course = world.attempt(target, &Scenario::default());
+            assert_eq!(course.verified, Some(Verified::ALL), "{:?}", course.reason);
+            assert_eq!(block(&world), Some(first.with_migration_count(count)), "{state:?}");
+        }
+    }
 }
 
 // Page states. The copy is soiled before the move: what nobody brings there is not zero.
