@@ -13,7 +13,7 @@ use host_harness::{
 };
 use integration_tests::worlds::{codes, other, says, started, with};
 use monitor_core::{
-    device::{Assignment, DeviceKind, Usage},
+    device::{Assignment, Conduct, DeviceKind, Usage},
     migrate::SourcePhase,
     units::{DeviceNumber, DeviceSlot, Epoch, Mnemonic, SubchannelNumber},
     vm::{Disposition, Obstacle, Reason, VmId},
@@ -126,6 +126,27 @@ fn detached_device_stays_detached_whatever_becomes_of_the_move() {
     let course = world.attempt(other(&config), &Scenario::default());
     assert_eq!(course.verified, Some(Verified::ALL), "{:?}", course.reason);
     assert_eq!(epochs(&world), [None, None, Some(world.epoch)]);
+}
+
+#[test]
+fn definition_of_each_device_goes_with_the_guest_there_and_back() {
+    let mut config = with_staying(|devices| devices[1].assignment = Assignment::Shared);
+    let mut adapter = device(&config, "0C70", DeviceKind::ChannelToChannel);
+    (adapter.detached, adapter.assignment) = (true, Assignment::SharedDevice);
+    config.vm.devices.push(adapter);
+    let mut world = started(&config);
+    let mut expected = world.cluster().devices_on(&config.vm.on);
+    for device in &mut expected {
+        device.is_detached |= device.conduct() == Conduct::DetachForGood;
+    }
+    for target in [other(&config), config.vm.on] {
+        let course = world.attempt(target, &Scenario::default());
+        assert_eq!(course.verified, Some(Verified::ALL), "{:?}", course.reason);
+        assert_eq!(world.cluster().devices_on(&target), expected);
+        let slot = DeviceSlot::new(FIRST + 3);
+        let epoch = world.machine.with_subsystem(|subsystem| subsystem.epoch(slot));
+        assert_eq!(epoch, None, "what is detached and goes with the guest is not attached");
+    }
 }
 
 #[test]

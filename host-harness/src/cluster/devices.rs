@@ -6,7 +6,7 @@
 //! Deliberately not here: what a device does.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -25,7 +25,7 @@ use crate::{
 /// A device of the configured VM, with what stands behind it on each SU.
 #[derive(Debug)]
 pub(super) struct ClusterDevice {
-    /// As the guest knows it.
+    /// As the guest knows it where it is started.
     descriptor: DeviceDescriptor,
     latency: Micros,
     on: BTreeMap<SuName, Arc<dyn Device>>,
@@ -36,8 +36,8 @@ pub(super) struct ClusterDevice {
     /// How many other VMs have it on each SU.
     others: BTreeMap<SuName, usize>,
     is_in_use: bool,
-    /// The SUs whose definition of the VM has it as detached.
-    detached_on: Mutex<BTreeSet<SuName>>,
+    /// As the definition of the VM on an SU has it: as configured, or as a move has brought it.
+    defined_on: Mutex<BTreeMap<SuName, DeviceDescriptor>>,
 }
 
 /// The subchannel number of the device in this place on an SU.
@@ -56,9 +56,13 @@ impl ClusterDevice {
         let sus = || config.sus.iter().map(|su| su.name);
         // An alias that a target does not assign is detached there.
         let is_alias = device.kind == DeviceKind::PavAlias;
-        let detached = sus().filter(|su| device.detached || is_alias && *su != config.vm.on);
+        let descriptor = descriptor(config, number, device);
+        let defined = |su: SuName| {
+            let is_detached = device.detached || is_alias && su != config.vm.on;
+            (su, DeviceDescriptor { is_detached, ..descriptor })
+        };
         Self {
-            descriptor: descriptor(config, number, device),
+            descriptor,
             latency: Micros::new(device.latency_us()),
             on: sus().map(|su| (su, behind(&su))).collect(),
             is_generated_on: sus().filter(|su| device.is_generated_on(su)).collect(),
@@ -66,7 +70,7 @@ impl ClusterDevice {
             held_on: device.held_on,
             others: sus().map(|su| (su, device.others_on(&su))).collect(),
             is_in_use: device.in_use,
-            detached_on: Mutex::new(detached.collect()),
+            defined_on: Mutex::new(sus().map(defined).collect()),
         }
     }
 
@@ -75,17 +79,17 @@ impl ClusterDevice {
         &self.descriptor
     }
 
-    /// As the guest knows it, and whether the definition on an SU has it as detached.
+    /// As the definition of the VM on an SU has it.
     fn defined_on(&self, su: &SuName) -> DeviceDescriptor {
-        DeviceDescriptor { is_detached: self.is_detached_on(su), ..self.descriptor }
+        self.definitions().get(su).copied().unwrap_or(self.descriptor)
     }
 
     fn is_detached_on(&self, su: &SuName) -> bool {
-        self.detached_on().contains(su)
+        self.defined_on(su).is_detached
     }
 
-    fn detached_on(&self) -> MutexGuard<'_, BTreeSet<SuName>> {
-        self.detached_on.lock().unwrap_or_else(PoisonError::into_inner)
+    fn definitions(&self) -> MutexGuard<'_, BTreeMap<SuName, DeviceDescriptor>> {
+        self.defined_on.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// As an SU knows it; `None` where it is not generated.
@@ -213,18 +217,15 @@ impl Cluster {
         }
     }
 
-    /// Gives the VM a device on an SU to which it moves: its definition there has it as detached
-    /// when it was so before, and when it does not go with the guest. Gives whether the SU has it.
+    /// Gives the VM a device on an SU to which it moves: its definition there has it as `device`
+    /// says, and as detached when it does not go with the guest. Gives whether the SU has it.
     pub(super) fn assign(&self, su: &SuName, device: &DeviceDescriptor) -> bool {
         let known = self.named(device.mnemonic);
         let Some(known) = known.filter(|known| known.is_generated_on.contains(su)) else {
             return false;
         };
-        if device.is_detached || device.conduct() == Conduct::DetachForGood {
-            known.detached_on().insert(*su);
-        } else {
-            known.detached_on().remove(su);
-        }
+        let is_detached = device.is_detached || device.conduct() == Conduct::DetachForGood;
+        known.definitions().insert(*su, DeviceDescriptor { is_detached, ..*device });
         true
     }
 
@@ -238,7 +239,7 @@ impl Cluster {
     pub fn usages_on(&self, su: &SuName) -> Vec<(Mnemonic, Usage)> {
         let usage = |device: &ClusterDevice| {
             let vm_count = device.others.get(su).copied().unwrap_or(0).saturating_add(1);
-            (device.descriptor.mnemonic, device.descriptor.assignment.usage(vm_count))
+            (device.descriptor.mnemonic, device.defined_on(su).assignment.usage(vm_count))
         };
         self.devices.iter().map(usage).collect()
     }
