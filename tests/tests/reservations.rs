@@ -30,6 +30,7 @@ const DATA: u64 = PAGE + 0x100;
 
 const RESERVE: u8 = 0xB4;
 const RELEASE: u8 = 0x94;
+const UNCONDITIONAL_RESERVE: u8 = 0x14;
 const SET_PATH_GROUP_ID: u8 = 0xAF;
 const SENSE_PATH_GROUP_ID: u8 = 0x34;
 const READ_DEVICE_CHARACTERISTICS: u8 = 0x64;
@@ -46,8 +47,16 @@ fn world(config: &Config) -> World {
     world
 }
 
-/// The guest has one command carried out with these bytes; gives what it finds there afterwards.
+/// The guest has one command carried out with these bytes, which ends normally; gives what it finds
+/// there afterwards.
 fn guest_does(world: &World, command: u8, bytes: &[u8]) -> Vec<u8> {
+    let (status, found) = guest_tries(world, command, bytes);
+    assert_eq!(status, DeviceStatus::CHANNEL_END | DeviceStatus::DEVICE_END, "{command:#x}");
+    found
+}
+
+/// The same however the command ends, and how it does.
+fn guest_tries(world: &World, command: u8, bytes: &[u8]) -> (DeviceStatus, Vec<u8>) {
     let machine = &world.machine;
     let word = u64::from(command) << 56 | 0x20 << 48 | (bytes.len() as u64) << 32 | DATA;
     machine.storage.store(PAGE, word).expect("the page is there");
@@ -62,12 +71,10 @@ fn guest_does(world: &World, command: u8, bytes: &[u8]) -> Vec<u8> {
         machine.step_channel(now);
         let (condition, irb) = machine.with_subsystem(|it| it.test(DISK));
         if condition == ConditionCode::Done {
-            let ended = DeviceStatus::CHANNEL_END | DeviceStatus::DEVICE_END;
-            assert_eq!(irb.scsw.device_status, ended, "{command:#x}");
             assert_eq!(irb.scsw.subchannel_status, SubchannelStatus::empty(), "{command:#x}");
             let mut found = vec![0; bytes.len()];
             machine.storage.load_bytes(DATA, &mut found).expect("the page is there");
-            return found;
+            return (irb.scsw.device_status, found);
         }
     }
     panic!("{command:#x} does not end: the guest waits for its own reservation");
@@ -90,8 +97,13 @@ impl Rival {
 
     /// Whether the disk lets it in; it waits no longer than for the answer.
     fn gets_in(&self) -> bool {
+        self.does(RESERVE)
+    }
+
+    /// Whether the disk does this for it, which is not waited for.
+    fn does(&self, command: u8) -> bool {
         let mut data = Buffer::input(32);
-        let outcome = self.disk.execute(&mut self.access.clone(), RESERVE, &mut data);
+        let outcome = self.disk.execute(&mut self.access.clone(), command, &mut data);
         self.disk.cancel(&self.access);
         outcome != Outcome::Pending
     }
@@ -164,4 +176,19 @@ fn path_group_and_its_reservation_are_those_of_the_path_at_the_target() {
     guest_does(&world, RELEASE, &[0; 24]);
     guest_does(&world, SET_PATH_GROUP_ID, &resign);
     assert!(rival.gets_in());
+}
+
+/// Reset notification: the guest has lost the disk before the move, and does not know it yet.
+#[test]
+fn guest_that_was_robbed_of_its_reservation_is_told_at_the_target_and_once() {
+    let config = config();
+    let mut world = world(&config);
+    let rival = Rival::new(&world, &config);
+    guest_does(&world, RESERVE, &[0; 24]);
+    assert!(rival.does(UNCONDITIONAL_RESERVE) && rival.does(RELEASE));
+    let course = world.attempt(other(&config), &Scenario::default());
+    assert_eq!(course.verified, Some(Verified::ALL), "{:?}", course.reason);
+    let (status, _) = guest_tries(&world, READ_DEVICE_CHARACTERISTICS, &[0; 32]);
+    assert!(status.contains(DeviceStatus::UNIT_CHECK), "{status:?}");
+    guest_does(&world, READ_DEVICE_CHARACTERISTICS, &[0; 32]);
 }
