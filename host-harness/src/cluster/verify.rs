@@ -105,6 +105,7 @@ fn has_worked(case: &Judgement<'_>, before: &Counts, after: &Counts) -> bool {
                 (before.records, after.records, *interval_us <= 10_000)
             }
             Kind::Network => (before.answers, after.answers, is_pinged),
+            Kind::Messages { .. } => (before.messages, after.messages, false),
         };
         let is_served =
             target.processors().attached().contains(serving(*kind, target.processor_count()));

@@ -19,7 +19,7 @@ use super::{
     ipl::{block_of, has_tasks, initial_image},
     journal::{self, JOURNAL_DISKS_MAX},
     key_value::{self, Slot},
-    network,
+    messages, network,
     nucleus::{Area, BlockName, Layout, PAGE, RANDOM_STEP, mix, register, word, word_address},
     system,
     verdict::{Fault, Verdict},
@@ -209,6 +209,7 @@ fn judge(machine: &Machine, plan: &GuestPlan, disks: &[&FbaDisk], verdict: &mut 
                 case.verdict.journal_fault_count = case.verdict.fault_count - others;
             }
             Kind::Network => case.network(layout.network)?,
+            Kind::Messages { .. } => case.messages()?,
             Kind::Keys { .. } => case.keys(layout.keys)?,
             Kind::PageStates { .. } => case.states(layout.states)?,
         }
@@ -357,6 +358,12 @@ impl Case<'_> {
         }
         self.verdict.counts.io_faults += self.view.own(BlockName::Network, network::IO_FAULTS)?;
         self.reported(BlockName::Network, network::FAULTS, "wrong frames on the lines")
+    }
+
+    fn messages(&mut self) -> Looked {
+        self.verdict.counts.messages = self.view.own(BlockName::Messages, messages::LAST)?;
+        self.verdict.counts.io_faults += self.view.own(BlockName::Messages, messages::IO_FAULTS)?;
+        self.reported(BlockName::Messages, messages::FAULTS, "messages out of their order")
     }
 
     fn journal(&mut self, disks: &[&FbaDisk]) -> Looked {

@@ -14,7 +14,7 @@ use monitor_core::{
 };
 
 use super::{
-    GuestPlan, Kind, Rate, hot_set, idle, journal, key_value, keys, network,
+    GuestPlan, Kind, Rate, hot_set, idle, journal, key_value, keys, messages, network,
     nucleus::{Block, BlockName, LINE_NAME_BYTES, LINES_MAX, Layout, PAGE, code, low_core, prefix},
     processors, states, sweep, system,
 };
@@ -145,6 +145,7 @@ pub(super) fn block_of(kind: Kind) -> BlockName {
         Kind::Processors { .. } => BlockName::Processors,
         Kind::Keys { .. } => BlockName::Keys,
         Kind::PageStates { .. } => BlockName::States,
+        Kind::Messages { .. } => BlockName::Messages,
     }
 }
 
@@ -176,6 +177,7 @@ fn define_workload(
             network::define(block, storage, layout.network)?;
             block.define(1, 1)?;
         }
+        Kind::Messages { subchannel } => messages::define(block, layout.messages, subchannel)?,
         Kind::Processors { interval_us } => block.define(1, interval_us.max(1))?,
         Kind::Keys { rate, .. } => {
             keys::define(block, storage, layout.keys)?;

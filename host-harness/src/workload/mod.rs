@@ -18,6 +18,7 @@ mod ipl;
 mod journal;
 mod key_value;
 mod keys;
+mod messages;
 mod network;
 mod nucleus;
 mod peer;
@@ -36,6 +37,7 @@ mod visits;
 pub use check::{check, has_left};
 pub use ipl::{IplError, ipl};
 pub use journal::{JOURNAL_BLOCKS, JOURNAL_DISKS_MAX};
+pub use messages::message;
 pub use peer::{Peer, Sight};
 pub use verdict::{Counts, Fault, Verdict};
 
@@ -92,6 +94,11 @@ pub enum Kind {
     },
     /// Pings on the LAN lines are answered.
     Network,
+    /// The messages of a partner at a channel-to-channel adapter are read.
+    Messages {
+        /// The adapter's subchannel.
+        subchannel: SubchannelNumber,
+    },
     /// Storage keys are set, used and reset, and found as they were left.
     Keys {
         /// Pages whose keys are used.
@@ -215,9 +222,10 @@ fn worked(count: u64, next: Tick) -> Step {
 type Run = fn(&mut Context<'_>, u32) -> Result<Step, Exception>;
 
 /// All workloads; one that can be unpaced comes after those that cannot.
-const WORKLOADS: [(BlockName, Run); 9] = [
+const WORKLOADS: [(BlockName, Run); 10] = [
     (BlockName::Idle, |context, budget| Ok(idle::run(context, budget)?)),
     (BlockName::Network, network::run),
+    (BlockName::Messages, messages::run),
     (BlockName::Journal, journal::run),
     (BlockName::Processors, processors::run),
     (BlockName::Keys, keys::run),
@@ -244,6 +252,7 @@ fn runs_on(name: BlockName, processor: u16, processor_count: u16) -> bool {
         | BlockName::Journal
         | BlockName::Keys
         | BlockName::States
+        | BlockName::Messages
         | BlockName::Network => processor == 0,
     }
 }

@@ -296,8 +296,10 @@ pub(super) fn ended(
             line.words.add(ANSWERED, line.words.get(COUNT)?)?;
             IDLE
         }
-        (READING | WRITING, false) => {
+        (before @ (READING | WRITING), false) => {
             Block::new(context.storage, BlockName::Network).add(IO_FAULTS, 1)?;
+            // The adapter does not tell again of frames that were not read.
+            line.words.set(CALLED, u64::from(before == READING))?;
             IDLE
         }
         _ => return Ok(false),

@@ -69,6 +69,7 @@ pub(super) enum BlockName {
     Processors,
     Keys,
     States,
+    Messages,
 }
 
 /// Where a word of a control block is.
@@ -179,6 +180,7 @@ pub(super) struct Layout {
     pub(super) journal: Area,
     pub(super) keys: Area,
     pub(super) states: Area,
+    pub(super) messages: Area,
     pub(super) sweep: Area,
 }
 
@@ -205,6 +207,7 @@ impl Layout {
                 }
                 Kind::Keys { pages, .. } => layout.keys.pages = pages.get().max(1),
                 Kind::PageStates { pages, .. } => layout.states.pages = pages.get().max(1),
+                Kind::Messages { .. } => layout.messages.pages = super::messages::PAGES,
                 Kind::Idle | Kind::Processors { .. } => {}
             }
         }
@@ -214,7 +217,8 @@ impl Layout {
         layout.journal.origin = end_of(layout.network)?;
         layout.keys.origin = end_of(layout.journal)?;
         layout.states.origin = end_of(layout.keys)?;
-        layout.sweep.origin = end_of(layout.states)?;
+        layout.messages.origin = end_of(layout.states)?;
+        layout.sweep.origin = end_of(layout.messages)?;
         let needed = end_of(layout.sweep)? / PAGE;
         let spare = memory
             .get()

@@ -61,11 +61,12 @@ pub struct Peer {
     port: Port,
     line: u64,
     interval: Micros,
+    patience: Micros,
     state: Mutex<State>,
 }
 
 impl Peer {
-    /// Time without an answer after which it asks everybody again.
+    /// Time without an answer after which it asks everybody again, if nothing else is said.
     pub const PATIENCE: Micros = Micros::from_millis(1000);
 
     /// A station at the switch of the guest's line with this number.
@@ -73,7 +74,19 @@ impl Peer {
     pub fn new(switch: &Arc<Switch>, line: u64, interval: Micros) -> Self {
         let [.., low] = line.to_be_bytes();
         let port = switch.plug([2, 0, 0, 0xFF, 0, low]);
-        Self { port, line, interval, state: Mutex::default() }
+        Self { port, line, interval, patience: Self::PATIENCE, state: Mutex::default() }
+    }
+
+    /// The same with another time without an answer.
+    #[must_use]
+    pub fn with_patience(self, patience: Micros) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// The guest's hardware address, as far as it knows.
+    #[must_use]
+    pub fn guest(&self) -> Option<MacAddress> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).guest
     }
 
     /// From one ping to the next.
@@ -101,7 +114,7 @@ impl Peer {
     }
 
     fn ping(&self, state: &mut State, now: Tick) {
-        if state.last_answer.is_some_and(|last| now.since(last) > Self::PATIENCE) {
+        if state.last_answer.is_some_and(|last| now.since(last) > self.patience) {
             state.guest = None;
         }
         state.sight.sent += 1;

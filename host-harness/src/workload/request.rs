@@ -31,6 +31,8 @@ pub(super) enum Owner {
     Journal = 2,
     /// The network workload.
     Network = 3,
+    /// The messages workload.
+    Messages = 4,
 }
 
 /// One command of a channel program.

@@ -15,7 +15,7 @@ use monitor_core::{
 };
 
 use super::{
-    GuestPlan, Manner, journal, line_address, network,
+    GuestPlan, Manner, journal, line_address, messages, network,
     nucleus::{
         Block, BlockName, CONSOLE_PAGE, LAN_PAGE, LINE_NAME_BYTES, LINE_TABLE, low_core, prefix,
     },
@@ -149,6 +149,7 @@ pub(super) fn io_interruption(context: &mut Context<'_>) -> Result<(), Exception
     if status.device_status.contains(DeviceStatus::ATTENTION) {
         // A device calls, whoever has used it last.
         network::called(context, number)?;
+        messages::called(context, number)?;
         if status.deferred_condition_code() == 0 {
             return go_on(context, low_core::IO_OLD);
         }
@@ -174,6 +175,8 @@ pub(super) fn io_interruption(context: &mut Context<'_>) -> Result<(), Exception
         journal::ended(context, number, good)?
     } else if owner == Owner::Network as u64 {
         network::ended(context, number, good)?
+    } else if owner == Owner::Messages as u64 {
+        messages::ended(context, number, good)?
     } else {
         false
     };
@@ -192,6 +195,9 @@ fn repeat(context: &Context<'_>, number: u64, owner: u64) -> Result<bool, Except
     }
     if owner == Owner::Journal as u64 {
         return Ok(journal::ended(context, number, false)?);
+    }
+    if owner == Owner::Messages as u64 {
+        return Ok(messages::not_begun(context, number)?);
     }
     Ok(owner == Owner::Network as u64 && network::not_begun(context, number)?)
 }
@@ -242,6 +248,7 @@ fn finish_ipl(context: &mut Context<'_>) -> Result<Step, Exception> {
         subchannels.push(line_entry(context.storage, number).get(LINE_SUBCHANNEL)?);
     }
     subchannels.extend(journal::subchannels(context.storage)?);
+    subchannels.extend(messages::subchannel(context.storage)?);
     for number in subchannels {
         request::enable(context, SubchannelNumber::new(number as u16), SUBCLASS)?;
     }

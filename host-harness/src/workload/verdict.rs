@@ -119,6 +119,8 @@ pub struct Counts {
     pub read_back: u64,
     /// Pings answered on the LAN lines.
     pub answers: u64,
+    /// Messages of a partner that were read.
+    pub messages: u64,
     /// Visits to pages whose keys are used.
     pub key_visits: u64,
     /// Visits to pages whose states change.

@@ -23,6 +23,7 @@ use super::{
     device::SimDevice,
     directory::Directory,
     draw::Draw,
+    neighbor::{Line, Neighbors, Partner},
     plan::{DAWN, Plan, VmPlan},
     shared::{Arena, Flaw, Shared, VmFacts},
     trace::Trace,
@@ -30,13 +31,13 @@ use super::{
 use crate::{
     config::CpuId,
     machine::{AttachedDevice, Device, Fill, Path, Tracking},
-    workload::{GuestPlan, ipl},
+    workload::{GuestPlan, Kind, LanLine, ipl},
 };
 
 /// The console's place among the devices of a VM.
 const CONSOLE: u16 = 0;
-/// The journal's disk.
-const JOURNAL: u16 = 1;
+/// The disk that an alias is one of: the first one of the journal.
+const BASE: u16 = 1;
 
 /// What does not go with a VM, behind the other devices: a tape, an emulated disk, an alias.
 pub(super) const STAYING: [(DeviceKind, bool); 3] =
@@ -103,46 +104,93 @@ fn facts(index: usize, vm: &VmPlan, plan: &Plan) -> Option<VmFacts> {
         .with_facilities(vm.facilities)
         .with_cpu_id(CpuId::of_place(u32::try_from(vm.home).ok()? + 1).0)
         .with_state(VmState::new(activity));
-    let chosen = (0..).zip(STAYING).filter(|(bit, _)| vm.staying >> bit & 1 != 0);
-    let kinds = [(DeviceKind::Console, false), (DeviceKind::Disk, false)];
-    let kinds: Vec<_> = kinds.into_iter().chain(chosen.map(|(_, kind)| kind)).collect();
-    let devices: Vec<_> =
-        (0..).zip(&kinds).map(|(slot, _)| Arc::new(SimDevice::new(slot == JOURNAL))).collect();
-    let attached = (0..).zip(&devices).zip(kinds).filter_map(|((slot, device), kind)| {
-        let device: Arc<dyn Device> = Arc::<SimDevice>::clone(device);
-        let descriptor = descriptor(u16::from(number), slot, kind)?;
+    let (parts, neighbors) = parts(number, vm, plan.sus.len());
+    let attached = (0..).zip(&parts).filter_map(|(slot, part)| {
+        let device: Arc<dyn Device> = Arc::<SimDevice>::clone(&part.device);
+        let descriptor = descriptor(u16::from(number), slot, part)?;
         let latency = Micros::new(vm.latency);
         Some(AttachedDevice::new(descriptor, device, latency, Path::default()))
     });
     let attached = attached.collect();
-    let guest = GuestPlan {
-        kinds: vm.kinds.clone(),
+    let guest = guest_plan(vm, &parts);
+    let devices = parts.into_iter().map(|part| part.device).collect();
+    let (home, runs, alias_on) = (vm.home, vm.runs, vm.alias_on | 1 << vm.home);
+    // Some VMs are tracked by keys; nothing is drawn for it, so that all else stays what it is.
+    let tracking = if vm.seed.is_multiple_of(3) { Tracking::Keys } else { Tracking::Marks };
+    Some(VmFacts { block, guest, home, runs, attached, devices, neighbors, alias_on, tracking })
+}
+
+/// A device of a VM that is being set up.
+struct Part {
+    kind: DeviceKind,
+    is_emulated: bool,
+    assignment: Assignment,
+    device: Arc<SimDevice>,
+}
+
+impl Part {
+    fn new(kind: DeviceKind, device: SimDevice) -> Self {
+        let (is_emulated, assignment) = (false, Assignment::Exclusive);
+        Self { kind, is_emulated, assignment, device: Arc::new(device) }
+    }
+}
+
+/// The devices of a VM in the order of their slots, those that stay last; and its neighbors.
+fn parts(number: u8, vm: &VmPlan, su_count: usize) -> (Vec<Part>, Neighbors) {
+    let mut parts = vec![Part::new(DeviceKind::Console, SimDevice::console())];
+    parts.extend(vm.disks.iter().map(|assignment| {
+        let disk = Part::new(DeviceKind::Disk, SimDevice::disk_of_journal());
+        Part { assignment: *assignment, ..disk }
+    }));
+    let line = vm.line.map(|(interval, patience)| Line::new(number, su_count, interval, patience));
+    parts.extend(
+        line.iter()
+            .map(|line| Part::new(DeviceKind::Lan, SimDevice::line(Arc::clone(&line.adapters)))),
+    );
+    let (partner, side) = vm.partner.and_then(Partner::new).unzip();
+    let adapter = |side| Part::new(DeviceKind::ChannelToChannel, SimDevice::side(side));
+    parts.extend(side.map(adapter));
+    let stays = (0..).zip(STAYING).filter(|(bit, _)| vm.staying >> bit & 1 != 0);
+    parts.extend(stays.map(|(_, (kind, is_emulated))| Part {
+        is_emulated,
+        ..Part::new(kind, SimDevice::console())
+    }));
+    (parts, Neighbors { line, partner })
+}
+
+/// The guest of a VM, which uses all devices that go with it.
+fn guest_plan(vm: &VmPlan, parts: &[Part]) -> GuestPlan {
+    let of_kind = |kind| {
+        let all = (0..).zip(parts).filter(move |(_, it)| it.kind == kind && !it.is_emulated);
+        all.map(|(slot, _)| SubchannelNumber::new(slot))
+    };
+    let line = |subchannel| LanLine { name: String::from("L#SIM"), vlan: false, subchannel };
+    let lines: Vec<_> = of_kind(DeviceKind::Lan).map(line).collect();
+    let adapters = of_kind(DeviceKind::ChannelToChannel);
+    let mut kinds = vm.kinds.clone();
+    kinds.extend(lines.iter().map(|_| Kind::Network));
+    kinds.extend(adapters.map(|subchannel| Kind::Messages { subchannel }));
+    GuestPlan {
+        kinds,
         manner: vm.manner,
         fill: Fill::Random,
         seed: vm.seed,
         console: SubchannelNumber::new(CONSOLE),
-        journal: vec![SubchannelNumber::new(JOURNAL)],
-        lines: Vec::new(),
+        journal: of_kind(DeviceKind::Disk).collect(),
+        lines,
         initial_configuration: ConfigurationName::new("390SU-SIM")
             .unwrap_or(ConfigurationName::EMPTY),
-    };
-    let (home, runs, alias_on) = (vm.home, vm.runs, vm.alias_on | 1 << vm.home);
-    // Some VMs are tracked by keys; nothing is drawn for it, so that all else stays what it is.
-    let tracking = if vm.seed.is_multiple_of(3) { Tracking::Keys } else { Tracking::Marks };
-    Some(VmFacts { block, guest, home, runs, attached, devices, alias_on, tracking })
+    }
 }
 
-fn descriptor(
-    vm: u16,
-    slot: u16,
-    (kind, is_emulated): (DeviceKind, bool),
-) -> Option<DeviceDescriptor> {
-    let base = (kind == DeviceKind::PavAlias).then_some(DeviceNumber::new(vm * 16 + JOURNAL));
+fn descriptor(vm: u16, slot: u16, part: &Part) -> Option<DeviceDescriptor> {
+    let Part { kind, is_emulated, assignment, .. } = *part;
+    let base = (kind == DeviceKind::PavAlias).then_some(DeviceNumber::new(vm * 16 + BASE));
     Some(DeviceDescriptor {
         mnemonic: Mnemonic::new(&format!("{vm:X}{slot:X}0"))?,
         number: DeviceNumber::new(vm * 16 + slot),
         kind,
-        assignment: Assignment::Exclusive,
+        assignment,
         is_emulated,
         base,
         subchannel: SubchannelNumber::new(slot),

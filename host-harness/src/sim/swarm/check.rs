@@ -7,16 +7,21 @@
 use monitor_core::{
     device::Conduct,
     processor::ProcessorImage,
-    units::{DeviceSlot, PageNumber, ProcessorIndex, SuName},
+    units::{DeviceSlot, Micros, PageNumber, ProcessorIndex, SuName, Tick},
     vm::{MigrationMark, Ownership, Standing},
 };
 
 use super::{
     fault::End,
+    neighbor::{Line, Neighbors, Partner},
     plan::SuPlan,
-    shared::{Copy, Shared, Spot, VmFacts, epoch_of},
+    shared::{Copy, SLOTS_MAX, Shared, Spot, VmFacts, epoch_of, epochs_of},
 };
-use crate::{cluster::Witness, machine::Machine, workload};
+use crate::{
+    cluster::Witness,
+    machine::Machine,
+    workload::{self, Verdict},
+};
 
 /// The rules of every moment.
 pub(super) fn at_event(shared: &Shared<'_>) {
@@ -43,12 +48,12 @@ fn one_runner(shared: &Shared<'_>, vm: usize) {
         enough_processors(shared, copy);
         let record = shared.record(vm);
         let facts = &shared.vms[vm];
-        for slot in 0..facts.devices.len() {
-            let has = epoch_of(copy.machine, slot)
-                .map(|epoch| Ownership::running(shared.sus[copy.su], epoch));
+        let epochs = epochs_of(copy.machine);
+        for (slot, epoch) in epochs.into_iter().enumerate().take(facts.devices.len()) {
+            let has = epoch.map(|epoch| Ownership::running(shared.sus[copy.su], epoch));
             // What does not go with the guest may be detached at any time.
-            let may_lack = facts.conduct(slot) != Some(Conduct::Move) && has.is_none();
-            if has != record && !may_lack {
+            let may_lack = || facts.conduct(slot) != Some(Conduct::Move) && has.is_none();
+            if has != record && !may_lack() {
                 let (has, record) = (Shown(has), Shown(record));
                 shared.violate(format!("{name} runs as {has}, the record is {record}"));
             }
@@ -82,12 +87,22 @@ impl std::fmt::Display for Shown {
 /// At most one copy can use a device, and who uses it owns the VM.
 fn one_user_a_device(shared: &Shared<'_>, vm: usize) {
     let copies = shared.copies.borrow();
-    for (slot, device) in shared.vms[vm].devices.iter().enumerate() {
-        let name = shared.vms[vm].block.name();
-        let look = device.look();
-        let users = copies.iter().filter(|it| it.vm == vm && it.is_there);
-        let users = users.filter(|it| epoch_of(it.machine, slot) == Some(look.highest));
-        if users.count() > 1 {
+    let (mut users, mut does_late) = ([0; SLOTS_MAX], [false; SLOTS_MAX]);
+    let looks: [_; SLOTS_MAX] =
+        std::array::from_fn(|slot| shared.vms[vm].devices.get(slot).map(|it| it.look()));
+    for copy in copies.iter().filter(|it| it.vm == vm && it.is_there) {
+        for ((slot, epoch), look) in epochs_of(copy.machine).into_iter().enumerate().zip(looks) {
+            users[slot] += u8::from(epoch.is_some() && epoch == look.map(|it| it.highest));
+            let transfer = look.and_then(|it| it.transfer);
+            does_late[slot] |= copy.is_offered && epoch.is_some() && epoch == transfer;
+        }
+    }
+    let name = shared.vms[vm].block.name();
+    for (slot, look) in looks.into_iter().enumerate() {
+        let Some(look) = look else {
+            break;
+        };
+        if users[slot] > 1 {
             shared.violate(format!("{name}: device {slot} can be used on two SUs"));
         }
         if let Some(epoch) = look.transfer {
@@ -96,9 +111,34 @@ fn one_user_a_device(shared: &Shared<'_>, vm: usize) {
                 shared.violate(format!("{name}: device {slot} did I/O of another epoch"));
             }
         }
+        if does_late[slot] {
+            shared.violate(format!("{name}: device {slot} did I/O at the source behind COMMIT"));
+        }
         if let Some(fault) = look.fault {
             shared.violate(format!("{name}: {fault}"));
         }
+    }
+}
+
+/// A device is waited for no longer than the attempt allows.
+pub(super) fn drain_ends(spot: &Spot<'_>, since: Option<Tick>, limit: Micros) {
+    /// Monitors and their ports take their time, too.
+    const SLACK: Micros = Micros::from_millis(1);
+    let shared = &spot.shared;
+    if since.is_some_and(|since| since.after(limit).after(SLACK) < shared.now()) {
+        let name = shared.vms[spot.vm].block.name();
+        shared.violate(format!("{name}: a drain goes on behind its end"));
+    }
+}
+
+/// A subchannel is taken over when nothing is on its way any more.
+pub(super) fn at_capture(spot: &Spot<'_>, slot: DeviceSlot, is_awaited: bool) {
+    let shared = &spot.shared;
+    let machine = spot.copy.get().map(|copy| shared.machine(copy));
+    let is_quiet = machine.is_some_and(|it| it.with_subsystem(|it| it.quiet(slot)));
+    if is_awaited || !is_quiet {
+        let (name, slot) = (shared.vms[spot.vm].block.name(), slot.get());
+        shared.violate(format!("{name}: device {slot} is taken over with its I/O under way"));
     }
 }
 
@@ -322,14 +362,102 @@ fn guest_is_whole(shared: &Shared<'_>, vm: usize, machine: &Machine) {
     let journals: Vec<_> =
         journals.filter_map(|it| facts.devices.get(usize::from(it.get()))).collect();
     let disks: Vec<_> = journals.iter().filter_map(|it| it.disk()).collect();
+    let devices = &facts.devices;
     let verdict = workload::check(machine, &facts.guest, &disks);
     for fault in &verdict.faults {
         shared.violate(format!("{name}: {fault}"));
     }
-    let (seen, failed) = (verdict.counts.io_faults, journals.iter().map(|it| it.failed()).sum());
-    // The status of the latest failure of each disk may still be pending.
-    let pending = journals.len() as u64;
+    let (seen, failed) = (verdict.counts.io_faults, devices.iter().map(|it| it.failed()).sum());
+    // The status of the latest failure of each device may still be pending.
+    let pending = devices.len() as u64;
     if !(u64::saturating_sub(failed, pending)..=failed).contains(&seen) {
         shared.violate(format!("{name}: {seen} failures of I/O seen, there were {failed}"));
     }
+    neighbors_agree(shared, vm, &verdict);
+}
+
+/// What the neighbors have seen of the guest is what it has done.
+fn neighbors_agree(shared: &Shared<'_>, vm: usize, verdict: &Verdict) {
+    let VmFacts { block, neighbors, .. } = &shared.vms[vm];
+    let name = block.name();
+    let Heard { answered, written } = Heard::of(shared, vm);
+    shared.trace.note(shared.now(), 4, answered.rotate_left(32) ^ written);
+    if let Some(line) = &neighbors.line {
+        let sight = line.sight(shared.now());
+        if sight.doubled > 0 || sight.answered > verdict.counts.answers + ANSWERS_UNDER_WAY {
+            shared.violate(format!("{name}: answers to the station came twice: {sight:?}"));
+        }
+        let who = format_args!("{name} station");
+        shared.trace.say(shared.now(), who, format_args!("{answered} pings were answered"));
+    }
+    if neighbors.partner.is_some() {
+        let read = verdict.counts.messages;
+        // The latest one may be on its way.
+        if read > written || read + 1 < written {
+            shared.violate(format!("{name}: {read} messages read, {written} were written"));
+        }
+        let who = format_args!("{name} partner");
+        shared.trace.say(shared.now(), who, format_args!("{written} messages were taken"));
+    }
+}
+
+/// Answers of one channel program, which the guest counts when it has ended.
+const ANSWERS_UNDER_WAY: u64 = 4;
+
+/// What the neighbors of a guest had heard of it at some moment.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    /// Pings that were answered.
+    answered: u64,
+    /// Messages that were taken.
+    written: u64,
+}
+
+impl Heard {
+    fn of(shared: &Shared<'_>, vm: usize) -> Self {
+        let Neighbors { line, partner } = &shared.vms[vm].neighbors;
+        let answered = line.as_ref().map_or(0, |line| line.sight(shared.now()).answered);
+        Self { answered, written: partner.as_ref().map_or(0, Partner::written) }
+    }
+}
+
+/// What the neighbors of all guests had heard at some moment.
+pub(super) struct Echo(Vec<Heard>);
+
+impl Echo {
+    /// What they have heard so far.
+    pub(super) fn now(shared: &Shared<'_>) -> Self {
+        Self((0..shared.vms.len()).map(|vm| Heard::of(shared, vm)).collect())
+    }
+
+    /// The first guest that a neighbor has not heard of since, or not from where it is.
+    pub(super) fn missing(&self, shared: &Shared<'_>) -> Option<usize> {
+        let all = self.0.iter().enumerate();
+        let mut missing = all.filter(|(vm, before)| {
+            let Some(su) = at_work(shared, *vm) else {
+                return false;
+            };
+            let Neighbors { line, partner } = &shared.vms[*vm].neighbors;
+            let now = Heard::of(shared, *vm);
+            let is_found = |line: &Line| now.answered > before.answered && line.finds_guest_at(su);
+            let line = line.as_ref().is_none_or(is_found);
+            !line || partner.is_some() && now.written == before.written
+        });
+        missing.next().map(|(vm, _)| vm)
+    }
+
+    /// Every neighbor has heard since of its guest, from where that is.
+    pub(super) fn require(&self, shared: &Shared<'_>) {
+        if let Some(vm) = self.missing(shared) {
+            let name = shared.vms[vm].block.name();
+            shared.violate(format!("{name}: a neighbor does not hear of it where it is"));
+        }
+    }
+}
+
+/// The SU where the guest of a VM runs, if it has not gone down with its SU.
+fn at_work(shared: &Shared<'_>, vm: usize) -> Option<usize> {
+    let copies = shared.copies.borrow();
+    let copy = copies.iter().find(|it| it.vm == vm && it.is_there && it.machine.is_running())?;
+    Some(copy.su)
 }

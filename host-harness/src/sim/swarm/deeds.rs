@@ -244,6 +244,7 @@ impl World<'_> {
             return;
         };
         if source.set_limits(limits).is_ok() {
+            this.attempt.limits = limits;
             this.spots[0].struck(FaultKind::LimitsChange);
             self.attribute(run, before);
             self.stir(run, now);

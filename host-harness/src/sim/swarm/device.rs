@@ -1,8 +1,9 @@
-//! Devices of a world: a console, and a disk that judges the journal as it is written.
+//! Devices of a world: a console, disks that judge the journal as it is written, adapters.
 //!
-//! Source of truth: the workload `journal` for what a record is. Invariants: the disk is the FBA
-//! disk of the harness, whose every write is looked at; each record comes once and in order.
-//! Deliberately not here: latency, and what a guest says.
+//! Source of truth: the workload `journal` for what a record is. Invariants: the devices are those
+//! of the harness; every write to a disk is looked at; each record comes once and in order; an
+//! adapter of the local network is that of the SU where the guest is. Deliberately not here:
+//! latency, what a guest says, and who is at the other end of a line.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -14,8 +15,8 @@ use monitor_core::{
 use super::fault::FaultKind;
 use crate::{
     machine::{
-        Access, Console, Device, DiskWrite, Faulty, FbaDisk, LineSink, Misbehavior, Outcome,
-        Refusal, SenseId, Transfer,
+        Access, Console, Ctc, Device, DiskWrite, Faulty, FbaDisk, Lan, LineSink, Misbehavior,
+        Outcome, Refusal, SenseId, Transfer,
     },
     workload::JOURNAL_BLOCKS,
 };
@@ -59,31 +60,66 @@ impl LineSink for Nowhere {
 /// The sense bytes of a command that fails by a fault of the world.
 const EQUIPMENT_CHECK: u8 = 0x10;
 
+/// The adapters of all SUs on one line: each SU reaches its own.
+#[derive(Debug)]
+pub(super) struct Adapters(pub(super) Vec<Lan>);
+
+impl Adapters {
+    fn of(&self, access: &Access) -> &Lan {
+        // The paths of an SU are numbered like the SU.
+        &self.0[usize::from(access.path.system)]
+    }
+}
+
+/// What a device is.
+#[derive(Debug)]
+enum Behind {
+    Console,
+    /// A disk of the journal.
+    Disk(Arc<FbaDisk>),
+    /// An adapter, whose other end is no guest.
+    Adapter,
+}
+
 /// A device that all SUs reach.
 #[derive(Debug)]
 pub(super) struct SimDevice {
     device: Faulty,
-    /// The disk, if it keeps the journal.
-    disk: Option<Arc<FbaDisk>>,
+    behind: Behind,
     memory: Mutex<Memory>,
 }
 
 impl SimDevice {
-    /// The disk of the journal, or a console.
-    pub(super) fn new(keeps_journal: bool) -> Self {
-        let disk = keeps_journal.then(|| Arc::new(FbaDisk::in_memory(JOURNAL_BLOCKS)));
-        let device: Arc<dyn Device> = match &disk {
-            Some(disk) => Arc::<FbaDisk>::clone(disk),
-            None => Arc::new(Console::new(Arc::new(Nowhere))),
-        };
-        Self { device: Faulty::new(device), disk, memory: Mutex::default() }
+    fn new(device: Arc<dyn Device>, behind: Behind) -> Self {
+        Self { device: Faulty::new(device), behind, memory: Mutex::default() }
+    }
+
+    /// A console.
+    pub(super) fn console() -> Self {
+        Self::new(Arc::new(Console::new(Arc::new(Nowhere))), Behind::Console)
+    }
+
+    /// A disk of the journal.
+    pub(super) fn disk_of_journal() -> Self {
+        let disk = Arc::new(FbaDisk::in_memory(JOURNAL_BLOCKS));
+        Self::new(Arc::<FbaDisk>::clone(&disk), Behind::Disk(disk))
+    }
+
+    /// A line of the local network.
+    pub(super) fn line(adapters: Arc<Adapters>) -> Self {
+        Self::new(adapters, Behind::Adapter)
+    }
+
+    /// A side of a channel-to-channel adapter.
+    pub(super) fn side(side: Arc<Ctc>) -> Self {
+        Self::new(side, Behind::Adapter)
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has the next command of the journal go wrong.
+    /// Has the next command go wrong, of a device without which the guest can do for a while.
     pub(super) fn misbehave(&self, kind: FaultKind, span: Micros) {
         let misbehavior = match kind {
             FaultKind::IoFails => {
@@ -96,8 +132,11 @@ impl SimDevice {
             // A device is asked again with each step of the machine.
             _ => Misbehavior::Busy((span.get() / ASK_US) as u32),
         };
-        if self.disk.is_some() {
-            self.device.inject_next(misbehavior);
+        match self.behind {
+            Behind::Console => {}
+            // Only the journal notices that an interruption is missing.
+            Behind::Adapter if misbehavior == Misbehavior::LostDeviceEnd => {}
+            Behind::Disk(_) | Behind::Adapter => self.device.inject_next(misbehavior),
         }
     }
 
@@ -110,7 +149,10 @@ impl SimDevice {
 
     /// The disk of the journal, if this is it.
     pub(super) fn disk(&self) -> Option<&FbaDisk> {
-        self.disk.as_deref()
+        match &self.behind {
+            Behind::Disk(disk) => Some(disk),
+            Behind::Console | Behind::Adapter => None,
+        }
     }
 
     /// How many commands have failed by a fault of the world.
@@ -131,7 +173,7 @@ impl SimDevice {
         if moved {
             memory.transfer = Some(access.epoch);
         }
-        if let Some(disk) = &self.disk
+        if let Some(disk) = self.disk()
             && let Some(write) = disk.last_write()
             && write.sequence > memory.seen
         {
@@ -148,6 +190,28 @@ impl Memory {
         }
         self.last = number;
         self.seen = write.sequence;
+    }
+}
+
+impl Device for Adapters {
+    fn sense_id(&self) -> SenseId {
+        self.0[0].sense_id()
+    }
+
+    fn admit(&self, access: &Access) -> Result<(), Refusal> {
+        self.of(access).admit(access)
+    }
+
+    fn execute(&self, access: &mut Access, command: u8, data: &mut dyn Transfer) -> Outcome {
+        self.of(access).execute(access, command, data)
+    }
+
+    fn take_unsolicited(&self, access: &Access) -> Option<DeviceStatus> {
+        self.of(access).take_unsolicited(access)
+    }
+
+    fn fenced_count(&self) -> u64 {
+        self.0.iter().map(Device::fenced_count).sum()
     }
 }
 

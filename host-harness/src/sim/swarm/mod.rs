@@ -16,6 +16,7 @@ mod device;
 mod directory;
 mod draw;
 mod fault;
+mod neighbor;
 mod plan;
 mod reach;
 mod recover;

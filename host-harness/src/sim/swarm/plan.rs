@@ -5,6 +5,7 @@
 //! on the way, such as the latency of a port, which is drawn as it is needed, from the same seed.
 
 use monitor_core::{
+    device::Assignment,
     limits::FRAME_BYTES_MAX,
     migrate::{Coordination, Limits, SourcePhase, TargetPhase},
     units::{Micros, PageCount, ProcessorIndex, Tick},
@@ -40,6 +41,13 @@ pub(super) struct VmPlan {
     pub(super) staying: u64,
     /// The SUs that have an alias for it, a bit for each.
     pub(super) alias_on: u64,
+    /// The disks of its journal: how it has each.
+    pub(super) disks: Vec<Assignment>,
+    /// The station on its line of the local network: from one ping to the next, and how long it
+    /// waits for an answer.
+    pub(super) line: Option<(Micros, Micros)>,
+    /// The partner at its channel-to-channel adapter: from one message to the next.
+    pub(super) partner: Option<Micros>,
 }
 
 /// What an SU has.
@@ -158,6 +166,7 @@ impl Plan {
         let vm_count = draw.pick(&[2, 2, 2, 3]);
         let mut vms: Vec<_> = (0..vm_count).map(|_| vm(&mut draw, su_count)).collect();
         let sus = hardware(&mut Draw::new(seed, 3), su_count, &mut vms);
+        devices(&mut Draw::new(seed, 4), &mut vms);
         let moves = moves(&mut draw, vms.len(), profile);
         let faults = faults(&mut draw, moves.len(), profile);
         let last = moves.iter().map(|it| it.at).max().unwrap_or(DAWN);
@@ -229,6 +238,30 @@ fn vm(draw: &mut Draw, su_count: usize) -> VmPlan {
         seed: draw.next(),
         staying: if draw.chance(400) { draw.between(1, 7) } else { 0 },
         alias_on: draw.below(8),
+        disks: vec![Assignment::Exclusive],
+        line: None,
+        partner: None,
+    }
+}
+
+/// Some VMs have several disks, so that several requests are under way at once, some a line of the
+/// local network, some a channel-to-channel adapter.
+fn devices(draw: &mut Draw, vms: &mut [VmPlan]) {
+    const ALL: [Assignment; 3] =
+        [Assignment::Exclusive, Assignment::Shared, Assignment::SharedDevice];
+    for vm in vms {
+        let count = draw.pick(&[1, 1, 1, 1, 1, 1, 2, 3]);
+        vm.disks = (0..count).map(|_| draw.pick(&ALL)).collect();
+        for kind in &mut vm.kinds {
+            // So many records in all as on one disk.
+            if let Kind::Journal { interval_us } = kind {
+                *interval_us *= count;
+            }
+        }
+        let mut interval =
+            |share, most| draw.chance(share).then(|| Micros::new(draw.scaled(5_000, most)));
+        vm.line = interval(80, 60_000).zip(interval(1_000, 60_000));
+        vm.partner = interval(80, 60_000);
     }
 }
 
@@ -335,10 +368,13 @@ fn faults(draw: &mut Draw, move_count: usize, profile: Profile) -> Vec<FaultPlan
         };
         let kind = draw.pick(kinds);
         // A target that is lost between its claim and the first step leaves an operator to decide.
-        let (end, when) = if kind == FaultKind::SuLost && draw.chance(300) {
-            (End::Target, When::Target(TargetPhase::Claiming))
-        } else {
-            (end, when)
+        let (end, when) = match kind {
+            FaultKind::SuLost if draw.chance(300) => {
+                (End::Target, When::Target(TargetPhase::Claiming))
+            }
+            // Only a source drains, and what strikes there has to be ready before.
+            FaultKind::DrainEndless => (End::Source, When::Source(draw.pick(&SOURCE_PHASES[1..4]))),
+            _ => (end, when),
         };
         let on_move = draw.place(move_count);
         faults.extend(cause(draw, on_move, when));

@@ -17,9 +17,10 @@ use monitor_core::{
 };
 
 use super::{
+    check,
     directory::DirectoryPort,
     fault::End,
-    shared::Spot,
+    shared::{SLOTS_MAX, Spot},
     vm::VmPort,
     wire::{LinkPort, Wire},
 };
@@ -137,7 +138,7 @@ pub(super) fn target<'a>(
     reception: Reception,
 ) -> TargetEnd<'a> {
     lent.devices.clear();
-    lent.devices.resize_with(8, DeviceEntry::vacant);
+    lent.devices.resize_with(SLOTS_MAX, DeviceEntry::vacant);
     TargetDriver::new(reception, target_memory(lent), ports(spot, wire))
 }
 
@@ -219,6 +220,16 @@ impl Run<'_> {
         };
         self.is_sending[end.place()] = wait.sending;
         Some(wait)
+    }
+
+    /// Has the drain looked at, if the source was at it before its step and has stayed at it.
+    pub(super) fn check_drain(&mut self, before: Phases) {
+        let phase = self.phases.source;
+        let drains = matches!(phase, SourcePhase::Preparing | SourcePhase::Suspended);
+        if let (Some(source), true) = (&mut self.source, drains && phase == before.source) {
+            let since = source.ports().vm.drains_since();
+            check::drain_ends(&self.spots[0], since, self.attempt.limits.drain);
+        }
     }
 
     /// The next moment at which a port or the link of an end has something for it.

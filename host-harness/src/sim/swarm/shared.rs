@@ -22,11 +22,12 @@ use super::{
     directory::Directory,
     draw::Draw,
     fault::{End, FaultKind},
+    neighbor::Neighbors,
     plan::SuPlan,
     trace::Trace,
 };
 use crate::{
-    machine::{AttachedDevice, Machine, Storage, Tracking},
+    machine::{AttachedDevice, Machine, Path, Storage, Tracking},
     workload::{Guest, GuestPlan},
 };
 
@@ -82,6 +83,8 @@ pub(super) struct Copy<'a> {
     pub(super) machine: &'a Arc<Machine>,
     pub(super) is_there: bool,
     pub(super) has_run: bool,
+    /// Whether it is offered to the target, or given to it.
+    pub(super) is_offered: bool,
     pub(super) mark: MigrationMark,
     /// Which devices the definition that belongs to it has as detached.
     pub(super) detached: Vec<bool>,
@@ -99,6 +102,7 @@ pub(super) struct VmFacts {
     pub(super) runs: bool,
     pub(super) attached: Vec<AttachedDevice>,
     pub(super) devices: Vec<Arc<SimDevice>>,
+    pub(super) neighbors: Neighbors,
     /// The SUs that have an alias for it, a bit for each.
     pub(super) alias_on: u64,
     pub(super) tracking: Tracking,
@@ -115,6 +119,9 @@ impl VmFacts {
         device.conduct() != Conduct::Alias || self.alias_on >> su & 1 != 0
     }
 }
+
+/// Devices that a VM can have.
+pub(super) const SLOTS_MAX: usize = 10;
 
 /// Room for every copy that a world can come to have.
 pub(super) type Arena = [OnceCell<Arc<Machine>>];
@@ -179,6 +186,7 @@ impl<'a> Shared<'a> {
         numbers.rotate_left((su + self.sus.len() - facts.home) % self.sus.len() % devices.len());
         for (device, number) in devices.iter_mut().zip(numbers) {
             device.descriptor.subchannel = number;
+            device.paths = vec![Path { system: su as u16, channel: 0 }];
         }
         Machine::with_storage(definition, configuration, guest, devices, storage)
     }
@@ -195,6 +203,7 @@ impl<'a> Shared<'a> {
             machine,
             is_there: true,
             has_run: false,
+            is_offered: false,
             mark: MigrationMark::None,
             detached: vec![false; self.vms[vm].devices.len()],
             wake: Tick::new(u64::MAX),
@@ -251,6 +260,17 @@ impl<'a> Shared<'a> {
         copies[copy].wake = copies[copy].wake.min(soon);
     }
 
+    /// Lets stations and partners of the guests do what is due, and the guests see to it.
+    pub(super) fn step_neighbors(&self, now: Tick) {
+        for (vm, _) in self.vms.iter().enumerate().filter(|(_, it)| it.neighbors.step(now)) {
+            for copy in self.copies.borrow_mut().iter_mut().filter(|it| it.vm == vm) {
+                if copy.machine.is_running() {
+                    copy.wake = copy.wake.min(now);
+                }
+            }
+        }
+    }
+
     /// The VM as this copy of it has its processors.
     pub(super) fn described(&self, copy: usize) -> VmBlock {
         let block = self.vms[self.copies.borrow()[copy].vm].block;
@@ -285,6 +305,14 @@ impl<'a> Shared<'a> {
             violations.push(Violation { at: self.now(), what });
         }
     }
+}
+
+/// The epochs under which a machine has its devices, by slot.
+pub(super) fn epochs_of(machine: &Machine) -> [Option<Epoch>; SLOTS_MAX] {
+    machine.with_subsystem(|subsystem| {
+        let epoch = |slot| subsystem.epoch(DeviceSlot::new(slot));
+        std::array::from_fn(|slot| u16::try_from(slot).ok().and_then(epoch))
+    })
 }
 
 /// The epoch under which a machine has a device.

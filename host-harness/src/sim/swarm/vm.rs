@@ -66,6 +66,8 @@ pub(super) struct VmPort<'a> {
     definition: Option<VmBlock>,
     pending: Vec<(Tick, Action)>,
     ended: VecDeque<Completion>,
+    /// The devices that are waited for, and since when.
+    draining: Vec<(DeviceSlot, Tick)>,
 }
 
 impl<'a> VmPort<'a> {
@@ -75,7 +77,13 @@ impl<'a> VmPort<'a> {
         if let Some(copy) = spot.copy.get() {
             inner.install(Arc::clone(spot.shared.machine(copy)));
         }
-        Self { spot, inner, definition: None, pending: Vec::new(), ended: VecDeque::new() }
+        let (pending, ended, draining) = (Vec::new(), VecDeque::new(), Vec::new());
+        Self { spot, inner, definition: None, pending, ended, draining }
+    }
+
+    /// Since when a device is waited for that has not come to rest.
+    pub(super) fn drains_since(&self) -> Option<Tick> {
+        self.draining.iter().map(|(_, since)| *since).min()
     }
 
     /// When an operation ends next.
@@ -215,6 +223,23 @@ impl<'a> VmPort<'a> {
         }
     }
 
+    /// What ends now, if anything does.
+    fn next_completion(&mut self) -> Option<Completion> {
+        let now = self.spot.shared.now();
+        self.inner.set_now(now);
+        loop {
+            if let Some(completion) = self.ended.pop_front() {
+                return Some(completion);
+            }
+            if let Some(completion) = self.inner.poll_completion() {
+                return Some(completion);
+            }
+            let due = self.pending.iter().position(|(due, _)| *due <= now)?;
+            let (_, action) = self.pending.remove(due);
+            self.perform(action);
+        }
+    }
+
     fn end(&mut self, operation: Operation, kind: Option<ErrorKind>) {
         self.ended.push_back(match kind {
             None => Completion::Done(operation),
@@ -297,19 +322,15 @@ impl Completions for VmPort<'_> {
         if self.spot.is_dead() {
             return None;
         }
-        let now = self.spot.shared.now();
-        self.inner.set_now(now);
-        loop {
-            if let Some(completion) = self.ended.pop_front() {
-                return Some(completion);
-            }
-            if let Some(completion) = self.inner.poll_completion() {
-                return Some(completion);
-            }
-            let due = self.pending.iter().position(|(due, _)| *due <= now)?;
-            let (_, action) = self.pending.remove(due);
-            self.perform(action);
+        let completion = self.next_completion();
+        if let Some(
+            Completion::Done(Operation::QuiesceDevice(slot))
+            | Completion::Failed(Operation::QuiesceDevice(slot), _),
+        ) = completion
+        {
+            self.draining.retain(|(it, _)| *it != slot);
         }
+        completion
     }
 }
 
@@ -398,9 +419,11 @@ impl DeviceControl for VmPort<'_> {
     fn start_quiesce(&mut self, slot: DeviceSlot) -> Result<(), PortFailure> {
         if self.spot.lives() && self.spot.strikes(FaultKind::DrainEndless) {
             self.start(Action::Quiesce(slot), ENDLESS);
-            return Ok(());
+        } else {
+            self.start_device(Action::Quiesce(slot), Operation::QuiesceDevice(slot))?;
         }
-        self.start_device(Action::Quiesce(slot), Operation::QuiesceDevice(slot))
+        self.draining.push((slot, self.spot.shared.now()));
+        Ok(())
     }
 
     fn start_detach(&mut self, slot: DeviceSlot) -> Result<(), PortFailure> {
@@ -427,6 +450,8 @@ impl DeviceControl for VmPort<'_> {
         if self.spot.strikes(FaultKind::StateFails) {
             return Err(REFUSED);
         }
+        let is_awaited = self.draining.iter().any(|(it, _)| *it == slot);
+        check::at_capture(&self.spot, slot, is_awaited);
         self.inner.capture_subchannel(slot, image)
     }
 

@@ -28,6 +28,9 @@ const REST: Micros = Micros::from_millis(120_000);
 /// Virtual time that guests run on when all is at rest, so that they show what they have.
 const AFTERGLOW: Micros = Micros::from_millis(12);
 
+/// Virtual time in which the neighbors of a guest have to hear of it.
+const SILENCE: Micros = Micros::from_millis(2_000);
+
 /// Work of one processor in one step.
 const STEP_BUDGET: u32 = 400;
 
@@ -63,6 +66,12 @@ pub(super) struct World<'a> {
 
 /// A fault that brings its own phase about again is not made ready for ever.
 const READY_MAX: u8 = 2;
+
+/// Whether a source in this phase has said COMMIT, and not taken it back.
+const fn is_offered(phase: SourcePhase) -> bool {
+    use SourcePhase as S;
+    matches!(phase, S::Offered | S::InDoubt | S::Releasing | S::Released)
+}
 
 impl<'a> World<'a> {
     /// A world at its dawn.
@@ -113,16 +122,18 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Lets the guests run on for a while.
+    /// Lets the guests run on for a while, until their neighbors have heard of them.
     fn glow(&mut self) {
-        let end = self.shared.now().after(AFTERGLOW);
+        let (begin, echo) = (self.shared.now(), check::Echo::now(&self.shared));
         loop {
             let now = self.next_event();
-            if now >= end {
-                return;
+            let is_heard = now >= begin.after(AFTERGLOW) && echo.missing(&self.shared).is_none();
+            if is_heard || now >= begin.after(SILENCE) || now == NEVER {
+                break;
             }
             self.step(now);
         }
+        echo.require(&self.shared);
     }
 
     fn next_event(&self) -> Tick {
@@ -131,7 +142,9 @@ impl<'a> World<'a> {
         let wakes = copies.iter().map(|copy| copy.wake);
         let runs = self.runs.iter().filter(|run| !run.is_over).flat_map(|run| run.wakes);
         let written = self.shared.directory.borrow().next_event();
-        let next = deeds.chain(wakes).chain(runs).chain(written).min().unwrap_or(NEVER);
+        let neighbors = self.shared.vms.iter().filter_map(|it| it.neighbors.next_event());
+        let next = deeds.chain(wakes).chain(runs).chain(written).chain(neighbors);
+        let next = next.min().unwrap_or(NEVER);
         next.max(self.shared.now())
     }
 
@@ -140,6 +153,7 @@ impl<'a> World<'a> {
         self.shared.clock.set(now);
         self.shared.directory.borrow_mut().advance(now);
         self.do_deeds(now);
+        self.shared.step_neighbors(now);
         self.step_machines(now);
         for run in 0..self.runs.len() {
             for end in End::BOTH {
@@ -209,6 +223,7 @@ impl<'a> World<'a> {
             return;
         };
         this.spots[0].peer.set(this.spots[1].copy.get());
+        this.check_drain(before);
         self.attribute(run, before);
         self.entered(run, before, now);
         let this = &mut self.runs[run];
@@ -280,6 +295,9 @@ impl<'a> World<'a> {
         }
         self.shared.trace.note(now, 1, phases.source as u64 * 64 + phases.target as u64);
         let this = &self.runs[run];
+        if let Some(copy) = this.spots[0].copy.get() {
+            self.shared.copies.borrow_mut()[copy].is_offered = is_offered(phases.source);
+        }
         if phases.source != before.source {
             this.spots[0].say(format_args!("{:?} -> {:?}", before.source, phases.source));
         }
