@@ -52,6 +52,21 @@ fn a_trace_changes_nothing_and_names_phases_and_faults() {
 }
 
 #[test]
+fn neighbors_of_some_guests_hear_of_them_and_some_journals_are_on_several_disks() {
+    let mut lines = Vec::new();
+    for seed in 0..100 {
+        let order = Order { is_traced: true, ..Order::new(seed, Profile::All) };
+        lines.extend(run(order, &mut Bench::new()).lines);
+    }
+    for part in [" pings were answered", " messages were taken", " records on 3 disks"] {
+        let counts =
+            lines.iter().filter_map(|line| line.strip_suffix(part)?.split(' ').next_back());
+        let counts: Vec<u64> = counts.map(|count| count.parse().expect("a count")).collect();
+        assert!(counts.len() > 5 && counts.iter().sum::<u64>() > 100, "{part}: {counts:?}");
+    }
+}
+
+#[test]
 fn worlds_without_faults_meet_none_and_most_of_their_moves_complete() {
     let mut tally = Tally::default();
     for outcome in worlds(Profile::Calm, 0..60) {
@@ -97,6 +112,7 @@ fn forgotten_keys_are_found() {
 #[test]
 fn a_device_that_goes_on_after_its_quiesce_is_found() {
     assert_found(Flaw::ForgottenQuiesce, Profile::Calm, "is not what it was at the source");
+    assert_found(Flaw::ForgottenQuiesce, Profile::Calm, "is taken over with its I/O under way");
 }
 
 #[test]
@@ -127,6 +143,11 @@ fn processors_that_run_on_are_found() {
 #[test]
 fn more_processors_than_an_su_has_are_found() {
     assert_found(Flaw::ForgottenBlock, Profile::Calm, "and its SU has");
+}
+
+#[test]
+fn a_guest_that_is_not_found_where_it_is_is_found() {
+    assert_found(Flaw::WrongAdapter, Profile::Calm, "a neighbor does not hear of it");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod broken;
 mod course;
+mod messages;
 mod network;
 mod pages;
 mod processors;
@@ -29,13 +30,15 @@ use super::{
     *,
 };
 use crate::machine::{
-    AttachedDevice, Console, Device, FbaDisk, Lan, LineSink, MacAddress, Machine, Path, Switch,
+    AttachedDevice, Console, Ctc, Device, Faulty, FbaDisk, Lan, LineSink, MacAddress, Machine,
+    Path, Switch,
 };
 
 const PAGES: PageCount = PageCount::new(256);
 const CONSOLE: SubchannelNumber = SubchannelNumber::new(1);
 const DISK: SubchannelNumber = SubchannelNumber::new(2);
 const FIRST_LINE: u16 = 3;
+const ADAPTER: SubchannelNumber = SubchannelNumber::new(7);
 /// The LAN lines of the example, and whether they are VLAN lines.
 const LINES: [(&str, bool); 4] =
     [("L#MANLO1", false), ("L1#DANPU", true), ("L1#MANPU", true), ("L1#MCNPR", true)];
@@ -89,6 +92,10 @@ struct Rig {
     console: Arc<Console>,
     lines: Arc<Lines>,
     lans: Vec<Arc<Lan>>,
+    /// Both sides of the channel-to-channel adapter: the guest's first.
+    adapter: (Arc<Ctc>, Arc<Ctc>),
+    /// The scripts of faults of the lines, and of the adapter.
+    faults: Vec<Arc<Faulty>>,
     /// The stations on the lines, if there are any.
     peers: Arc<Vec<Peer>>,
     now: u64,
@@ -104,6 +111,11 @@ fn descriptor(subchannel: SubchannelNumber, kind: DeviceKind) -> DeviceDescripto
         identity: u64::from(subchannel.get()),
         ..DeviceDescriptor::VACANT
     }
+}
+
+/// The latest of the devices with scripts.
+fn faulty(faults: &[Arc<Faulty>]) -> Arc<dyn Device> {
+    Arc::<Faulty>::clone(&faults[faults.len() - 1])
 }
 
 impl Rig {
@@ -135,9 +147,14 @@ impl Rig {
             attached(CONSOLE, DeviceKind::Console, console.clone(), 50),
             attached(DISK, DeviceKind::Disk, disk.clone(), 200),
         ];
+        let adapter = shared.map_or_else(Ctc::pair, |rig| rig.adapter.clone());
+        let mut faults = Vec::new();
         for (line, lan) in plan.lines.iter().zip(&lans) {
-            devices.push(attached(line.subchannel, DeviceKind::Lan, lan.clone(), 20));
+            faults.push(Arc::new(Faulty::new(lan.clone())));
+            devices.push(attached(line.subchannel, DeviceKind::Lan, faulty(&faults), 20));
         }
+        faults.push(Arc::new(Faulty::new(adapter.0.clone())));
+        devices.push(attached(ADAPTER, DeviceKind::ChannelToChannel, faulty(&faults), 20));
         let index = VmIndex::new(12).unwrap();
         let name = VmName::new("VM12PROD").unwrap();
         let block = VmBlock::new(index, name, pages, processor_count).unwrap();
@@ -146,7 +163,7 @@ impl Rig {
         let machine = Machine::new(&block, configuration, plan.program(), devices);
         let now = shared.map_or(1000, |rig| rig.now);
         let peers = shared.map_or_else(Arc::default, |rig| Arc::clone(&rig.peers));
-        Self { machine, plan, disk, console, lines, lans, peers, now }
+        Self { machine, plan, disk, console, lines, lans, adapter, faults, peers, now }
     }
 
     /// A guest that is loaded and ready to run.
@@ -163,7 +180,7 @@ impl Rig {
     }
 
     fn slots(&self) -> impl Iterator<Item = DeviceSlot> + use<> {
-        (0..self.plan.lines.len() as u16 + 2).map(DeviceSlot::new)
+        (0..self.plan.lines.len() as u16 + 3).map(DeviceSlot::new)
     }
 
     fn attach(&self, epoch: Epoch) {

@@ -373,6 +373,9 @@ fn guest_is_whole(shared: &Shared<'_>, vm: usize, machine: &Machine) {
     if !(u64::saturating_sub(failed, pending)..=failed).contains(&seen) {
         shared.violate(format!("{name}: {seen} failures of I/O seen, there were {failed}"));
     }
+    let who = format_args!("{name} journal");
+    let (records, disks) = (verdict.counts.records, disks.len());
+    shared.trace.say(shared.now(), who, format_args!("{records} records on {disks} disks"));
     neighbors_agree(shared, vm, &verdict);
 }
 

@@ -166,7 +166,10 @@ impl World<'_> {
             FaultKind::Cut => wire.cut(now),
             FaultKind::SlowLink => wire.slow_down(now, span),
             FaultKind::CutAtByte => {
-                let bytes = self.shared.noise.borrow_mut().scaled(1, 300_000);
+                // Single frames are short: half of the cuts are near.
+                let mut noise = self.shared.noise.borrow_mut();
+                let most = noise.pick(&[300, 300_000]);
+                let bytes = noise.scaled(1, most);
                 wire.cut_after(end, bytes as usize);
                 return;
             }

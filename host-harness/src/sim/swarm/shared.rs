@@ -56,6 +56,8 @@ pub enum Flaw {
     ForgottenBlock,
     /// The guest is not told which processors it loses.
     ForgottenWord,
+    /// A line goes by the adapter of the SU where the guest was started.
+    WrongAdapter,
 }
 
 /// Something that may not be.
@@ -184,9 +186,10 @@ impl<'a> Shared<'a> {
         let mut devices = facts.attached.clone();
         let mut numbers: Vec<_> = devices.iter().map(|it| it.descriptor.subchannel).collect();
         numbers.rotate_left((su + self.sus.len() - facts.home) % self.sus.len() % devices.len());
+        let system = if self.has(Flaw::WrongAdapter) { facts.home } else { su };
         for (device, number) in devices.iter_mut().zip(numbers) {
             device.descriptor.subchannel = number;
-            device.paths = vec![Path { system: su as u16, channel: 0 }];
+            device.paths = vec![Path { system: system as u16, channel: 0 }];
         }
         Machine::with_storage(definition, configuration, guest, devices, storage)
     }
