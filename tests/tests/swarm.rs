@@ -116,6 +116,11 @@ fn a_device_that_goes_on_after_its_quiesce_is_found() {
 }
 
 #[test]
+fn io_at_the_source_behind_commit_is_found() {
+    assert_found(Flaw::ForgottenHold, Profile::Hardware, "at the source behind COMMIT");
+}
+
+#[test]
 fn a_device_that_stays_attached_where_it_was_is_found() {
     assert_found(Flaw::ForgottenDetach, Profile::Calm, "is still attached at the source");
 }

@@ -374,6 +374,8 @@ fn faults(draw: &mut Draw, move_count: usize, profile: Profile) -> Vec<FaultPlan
             }
             // Only a source drains, and what strikes there has to be ready before.
             FaultKind::DrainEndless => (End::Source, When::Source(draw.pick(&SOURCE_PHASES[1..4]))),
+            // What one end sends is cut in a phase of the other one as well.
+            FaultKind::CutAtByte => (draw.pick(&End::BOTH), when),
             _ => (end, when),
         };
         let on_move = draw.place(move_count);

@@ -40,6 +40,8 @@ pub enum Flaw {
     ForgottenQuiesce,
     /// A device is reported detached and is not.
     ForgottenDetach,
+    /// A device goes on with what waits for it when its subchannel has been taken over.
+    ForgottenHold,
     /// A device can be used as soon as it is assigned.
     EarlyAttach,
     /// A device is attached under the epoch before.

@@ -452,7 +452,13 @@ impl DeviceControl for VmPort<'_> {
         }
         let is_awaited = self.draining.iter().any(|(it, _)| *it == slot);
         check::at_capture(&self.spot, slot, is_awaited);
-        self.inner.capture_subchannel(slot, image)
+        self.inner.capture_subchannel(slot, image)?;
+        if let (true, Some(machine)) =
+            (self.spot.shared.has(Flaw::ForgottenHold), self.inner.machine())
+        {
+            machine.with_subsystem(|it| it.release(slot)).map_err(PortFailure::from)?;
+        }
+        Ok(())
     }
 
     fn restore_subchannel(
