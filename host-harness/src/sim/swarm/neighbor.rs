@@ -1,4 +1,4 @@
-//! Who is at the other end of a guest's lines: a station that pings it, a partner that writes to it.
+//! Who is at the other end of a guest's lines: a station that pings it, a partner that writes.
 //!
 //! Source of truth: the workloads `network` and `messages` for what is exchanged. Invariants: they
 //! know nothing of SUs and moves; a partner writes its next message when the guest has taken the
