@@ -173,6 +173,10 @@ pub(super) fn run(context: &mut Context<'_>, _budget: u32) -> Result<Step, Excep
 
 /// Starts the request that a line has to start, if any.
 fn go_on(context: &mut Context<'_>, line: Line<'_>) -> Result<ConditionCode, Exception> {
+    // The end of the announcement has to be told to the script, and to nobody else.
+    if system::is_announcing(context.storage)? {
+        return Ok(ConditionCode::Busy);
+    }
     let subchannel = system::line_subchannel(context.storage, line.number)?;
     let state = line.words.get(STATE)?;
     let condition = match state {
@@ -256,6 +260,14 @@ fn answer(context: &Context<'_>, line: Line<'_>) -> Result<(), AddressFault> {
     }
     line.words.set(COUNT, count)?;
     line.words.set(STATE, if count == 0 { IDLE } else { READY })
+}
+
+/// Whether a line has a request under way.
+pub(super) fn is_at_work(storage: &Storage, subchannel: u64) -> Result<bool, AddressFault> {
+    match line_of(storage, subchannel)? {
+        Some(line) => Ok(matches!(line.words.get(STATE)?, READING | WRITING)),
+        None => Ok(false),
+    }
 }
 
 /// Takes note of the attention of an adapter.

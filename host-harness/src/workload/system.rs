@@ -11,7 +11,7 @@ use monitor_core::{
     channel::{DeviceStatus, ScswControl},
     processor::Psw,
     units::{ProcessorIndex, SubchannelNumber, Tick},
-    vm::{GuestAnswer, ProcessorSet},
+    vm::{GuestAnswer, GuestEvent, ProcessorSet},
 };
 
 use super::{
@@ -402,6 +402,10 @@ fn say(
 /// the hardware address into the frame that it sends.
 fn announce(context: &mut Context<'_>, number: u64) -> Result<ConditionCode, Exception> {
     let subchannel = line_subchannel(context.storage, number)?;
+    // A device may go on for a request whose channel program has ended: two would be mixed up.
+    if network::is_at_work(context.storage, u64::from(subchannel.get()))? {
+        return Ok(ConditionCode::Busy);
+    }
     let frame = Frame::gratuitous_arp([0; 6], line_address(number)).to_bytes();
     let origin = LAN_PAGE + request::DATA;
     context.storage.store_bytes(origin, &frame)?;
@@ -411,6 +415,13 @@ fn announce(context: &mut Context<'_>, number: u64) -> Result<ConditionCode, Exc
         Command { code: request::WRITE, address: origin, byte_count: frame.len() as u16 },
     ];
     request::start(context, subchannel, Owner::Script, LAN_PAGE, &commands)
+}
+
+/// Whether a request of the script that announces the lines is under way.
+pub(super) fn is_announcing(storage: &Storage) -> Result<bool, AddressFault> {
+    let block = Block::new(storage, BlockName::System);
+    let is_network_up = script::event_of(block.get(SCRIPT)?) == Some(GuestEvent::NetworkUp);
+    Ok(is_network_up && block.get(IN_FLIGHT)? != 0)
 }
 
 /// The subchannel of a line.

@@ -7,6 +7,7 @@
 use monitor_core::vm::GuestEvent;
 
 use super::*;
+use crate::machine::Misbehavior;
 
 /// From one ping of a line to the next.
 const INTERVAL: Micros = Micros::new(1000);
@@ -113,6 +114,26 @@ fn copy_that_was_left_behind_and_runs_on_is_seen() {
     // The stations stay with the copy that was announced.
     let after: u64 = sights.iter().map(|sight| sight.answered).sum();
     assert!(after >= answered + 4 * 40, "{sights:?}");
+}
+
+#[test]
+fn announcement_waits_until_the_device_has_ended_what_it_does_for_the_line() {
+    // For each ping two READ, of which the second one finds no frame, and a WRITE.
+    for command in 1..=3 {
+        let mut rig = Rig::pinged(&[Kind::Network]);
+        rig.run(20_000);
+        let late = Misbehavior::LateDeviceEnd(Micros::from_millis(5));
+        rig.faults[0].inject(rig.faults[0].begun() + command, late);
+        while rig.faults[0].struck() == 0 {
+            rig.run(50);
+        }
+        rig.tell(GuestEvent::NetworkUp);
+        let before = rig.sights()[0].answered;
+        rig.run(20_000);
+        let after = rig.sights()[0].answered;
+        assert!(after >= before + 15, "command {command}: {before}, {after}");
+        assert_eq!(names(&rig.check()), Vec::<String>::new());
+    }
 }
 
 #[test]
