@@ -39,10 +39,14 @@ pub const PROCESSOR_BYTES_MAX: usize = 2048;
 pub const SUBCHANNEL_BYTES_MAX: usize = 256;
 
 /// The longest encoding of one machine image ([`crate::vm::MachineImage`]).
-pub const MACHINE_BYTES_MAX: usize = 256;
+pub const MACHINE_BYTES_MAX: usize = 512;
 
 /// Channel report words that can be pending.
 pub const CHANNEL_REPORTS_MAX: usize = 32;
+
+/// Ends of page faults of which the guest is still to be told
+/// ([`crate::vm::FloatingInterruptions`]).
+pub const PAGE_FAULTS_MAX: usize = 8;
 
 /// The longest encoding of a VM definition.
 pub const DEFINITION_BYTES_MAX: usize = 256;

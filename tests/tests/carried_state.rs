@@ -26,11 +26,11 @@ use monitor_core::{
     limits::PAGE_BYTES,
     memory::{PageState, StateOrder},
     migrate::{SourcePhase, TargetPhase},
-    processor::{CpuState, ProcessorImage, Psw, TodEpoch},
+    processor::{CpuState, MachineCheck, ProcessorImage, Psw, TodEpoch},
     units::{ConfigurationName, DeviceNumber, PageNumber, PoolName, ProcessorIndex},
     vm::{
-        Activity, AdapterMasks, EventMasks, MachineImage, Measurement, Privileges, ProcessorSet,
-        VmId,
+        Activity, AdapterMasks, EventMasks, FloatingInterruptions, MachineImage, Measurement,
+        Privileges, ProcessorSet, VmId,
     },
 };
 
@@ -107,6 +107,8 @@ fn processor(number: u64, state: CpuState) -> ProcessorImage {
         tod_epoch: TodEpoch { index: -1, difference: value(8) },
         external_call: Some(number as u16),
         emergency_signals: value(9),
+        malfunction_alerts: value(15),
+        machine_check: MachineCheck { code: value(16), address: value(17), damage: short(18) },
         restart_pending: true,
         // It is the machine's, and comes with processor 0.
         service_signal: (number == 0).then_some(0x00AB_CDEF),
@@ -244,6 +246,12 @@ fn machine_as_a_whole_is_that_of_the_stop() {
         measurement: Measurement { key: 7, modes: 2, origin: 0x1_0000 },
         events: EventMasks { length: 4, receive: 1 << 63, send: 1 << 62 },
         adapters: AdapterMasks { single: 1, none: 2 },
+        floating: FloatingInterruptions {
+            adapters: 0x90,
+            interrupt_key: true,
+            machine_check: MachineCheck { code: 1 << 58, address: 0x3000, damage: 0x0200_0000 },
+            page_faults: [0x1234, 0x5678].into_iter().collect(),
+        },
     };
     let mut rig = Rig::new(PAGES);
     // What the rehearsals have loaded is overwritten, also by less.

@@ -149,7 +149,8 @@ impl Context<'_> {
     /// so with condition code [`ConditionCode::Status`].
     pub fn test_pending_interruption(&mut self) -> (ConditionCode, Option<IoInterruption>) {
         let admitted = self.state.control[6].to_be_bytes()[4];
-        lock(&self.machine.subsystem).test_pending(admitted)
+        let taken = self.machine.take_io_interruption(admitted);
+        (if taken.is_some() { ConditionCode::Status } else { ConditionCode::Done }, taken)
     }
 
     /// STORE SYSTEM INFORMATION: the designation of the server configuration on which this copy

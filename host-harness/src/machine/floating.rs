@@ -5,12 +5,15 @@
 //!
 //! Invariants: all of it is in one image, so that a copy that lacks it is found out; a report is
 //! given once. The lock of a [`Floating`] is the last one that is taken. Deliberately not here:
-//! I/O interruptions, which follow from the subchannels, and service signals, which processor 0
-//! has.
+//! I/O interruptions of subchannels, which follow from those, and service signals, which processor
+//! 0 has.
 
-use monitor_core::vm::{AdapterMasks, EventMasks, MachineImage, Measurement};
+use monitor_core::{
+    processor::MachineCheck,
+    vm::{AdapterMasks, EventMasks, MachineImage, Measurement},
+};
 
-use super::{Context, Machine, lock};
+use super::{Context, IoInterruption, Machine, lock};
 
 /// Bit of a channel report word: reports behind this one were lost.
 const OVERFLOW: u32 = 0x2000_0000;
@@ -43,6 +46,71 @@ impl Floating {
     #[must_use]
     pub fn has_report(&self) -> bool {
         !self.state.reports.is_empty()
+    }
+
+    /// The operator presses the interrupt key.
+    pub const fn press_interrupt_key(&mut self) {
+        self.state.floating.interrupt_key = true;
+    }
+
+    /// Takes the interruption of the interrupt key, if it is pending.
+    pub(super) const fn take_interrupt_key(&mut self) -> bool {
+        std::mem::replace(&mut self.state.floating.interrupt_key, false)
+    }
+
+    /// An adapter wants to interrupt in this subclass, 0 to 7, unless that is suppressed. In the
+    /// mode of single interruptions it suppresses further ones.
+    pub const fn interrupt_by_adapter(&mut self, subclass: u8) {
+        let bit = 0x80_u8.rotate_right(subclass as u32);
+        let masks = &mut self.state.adapters;
+        if masks.none & bit == 0 {
+            masks.none |= masks.single & bit;
+            self.state.floating.adapters |= bit;
+        }
+    }
+
+    /// The first subclass among `admitted`, of which the leftmost bit is subclass 0, in which an
+    /// adapter interruption is pending.
+    const fn adapter_subclass(&self, admitted: u8) -> Option<u8> {
+        match self.state.floating.adapters & admitted {
+            0 => None,
+            pending => Some(pending.leading_zeros() as u8),
+        }
+    }
+
+    /// Takes the adapter interruption of the first subclass among `admitted`.
+    fn take_adapter(&mut self, admitted: u8) -> Option<IoInterruption> {
+        let subclass = self.adapter_subclass(admitted)?;
+        self.state.floating.adapters &= !0x80_u8.rotate_right(u32::from(subclass));
+        Some(IoInterruption { subchannel: None, parameter: 0, subclass })
+    }
+
+    /// Makes a machine check pending, together with one that is.
+    pub const fn check(&mut self, check: MachineCheck) {
+        let pending = &mut self.state.floating.machine_check;
+        pending.code |= check.code;
+        pending.address |= check.address;
+        pending.damage |= check.damage;
+    }
+
+    /// Takes the pending machine check when one of these conditions is among its own.
+    pub(super) const fn take_check(&mut self, conditions: u64) -> Option<MachineCheck> {
+        let pending = &mut self.state.floating.machine_check;
+        if pending.code & conditions == 0 {
+            return None;
+        }
+        Some(std::mem::replace(pending, MachineCheck::NONE))
+    }
+
+    /// Tells that a page fault has ended; false when too many ends have not been told yet.
+    pub fn end_page_fault(&mut self, token: u64) -> bool {
+        self.state.floating.page_faults.push(token).is_ok()
+    }
+
+    /// Takes the oldest end of a page fault.
+    pub(super) fn take_page_fault(&mut self) -> Option<u64> {
+        let tokens = &mut self.state.floating.page_faults;
+        (!tokens.is_empty()).then(|| tokens.remove(0))
     }
 
     /// What SET CHANNEL MONITOR has set.
@@ -84,6 +152,20 @@ impl Machine {
     /// Loads what belongs to the machine as a whole from `image`.
     pub fn restore_machine(&self, image: &MachineImage) {
         lock(&self.floating).state.clone_from(image);
+    }
+}
+
+impl Machine {
+    /// Takes the pending I/O interruption of the lowest subclass among `admitted`, of which the
+    /// leftmost bit is subclass 0; in a subclass, those of subchannels go first.
+    pub(super) fn take_io_interruption(&self, admitted: u8) -> Option<IoInterruption> {
+        let adapter = self.with_floating(|floating| floating.adapter_subclass(admitted));
+        let up_to = |subclass: u8| admitted & !(0x7F_u8 >> subclass);
+        let first = lock(&self.subsystem).take_interruption(adapter.map_or(admitted, up_to));
+        // Another processor may have taken that of the adapter meanwhile.
+        first
+            .or_else(|| self.with_floating(|floating| floating.take_adapter(admitted)))
+            .or_else(|| lock(&self.subsystem).take_interruption(admitted))
     }
 }
 

@@ -5,17 +5,19 @@
 //!
 //! Invariants: every store of an interruption is a logged store at its absolute address, so that it
 //! marks the prefix area's page; a condition that is not admitted stays as it is. I/O, service
-//! signals and channel reports float: any processor that admits them takes them. A channel report
-//! interrupts until the program has stored all reports. Deliberately not here: where conditions
-//! come from.
+//! signals, channel reports and what [`super::floating`] has float: any processor that admits them
+//! takes them. A channel report interrupts until the program has stored all reports. Deliberately
+//! not here: where conditions come from.
 
 use super::{
-    AddressFault, Storage, exception::Exception, lock, processor::Processor, timing, vm::Machine,
+    AddressFault, Floating, Storage, exception::Exception, lock, processor::Processor,
+    signals::Signals, timing, vm::Machine,
 };
 use monitor_core::{
-    processor::{ProcessorImage, Psw, STATUS_BYTES},
+    processor::{MachineCheck, ProcessorImage, Psw, STATUS_BYTES},
     units::Tick,
 };
+use std::mem;
 
 /// Bytes of an instruction: the PSW points so far behind the one that is carried out.
 pub const INSTRUCTION_BYTES: u64 = 4;
@@ -41,7 +43,10 @@ mod location {
     pub(super) const IO_PARAMETER: u64 = 0xBC;
     pub(super) const IO_WORD: u64 = 0xC0;
     pub(super) const MACHINE_CHECK_CODE: u64 = 0xE8;
+    pub(super) const EXTERNAL_DAMAGE: u64 = 0xF4;
+    pub(super) const FAILING_STORAGE: u64 = 0xF8;
     pub(super) const BREAKING_EVENT: u64 = 0x110;
+    pub(super) const EXTERNAL_PARAMETER_2: u64 = 0x11B8;
     pub(super) const REGISTERS: u64 = 0x1200;
 }
 
@@ -61,27 +66,49 @@ const IO: Class = Class { old: 0x170, new: 0x1F0 };
 
 /// External-interruption codes.
 mod code {
+    pub(super) const INTERRUPT_KEY: u16 = 0x0040;
     pub(super) const CLOCK_COMPARATOR: u16 = 0x1004;
     pub(super) const CPU_TIMER: u16 = 0x1005;
+    pub(super) const MALFUNCTION_ALERT: u16 = 0x1200;
     pub(super) const EMERGENCY_SIGNAL: u16 = 0x1201;
     pub(super) const EXTERNAL_CALL: u16 = 0x1202;
     pub(super) const SERVICE_SIGNAL: u16 = 0x2401;
+    pub(super) const PAGE_FAULT: u16 = 0x2603;
 }
 
 /// Subclass masks of external interruptions in control register 0.
 mod subclass {
+    pub(super) const MALFUNCTION_ALERT: u64 = 0x8000;
     pub(super) const EMERGENCY_SIGNAL: u64 = 0x4000;
     pub(super) const EXTERNAL_CALL: u64 = 0x2000;
     pub(super) const CLOCK_COMPARATOR: u64 = 0x800;
     pub(super) const CPU_TIMER: u64 = 0x400;
+    /// Also of page faults.
     pub(super) const SERVICE_SIGNAL: u64 = 0x200;
+    pub(super) const INTERRUPT_KEY: u64 = 0x40;
 }
+
+/// Stored as CPU address with the end of a page fault.
+const PAGE_FAULT_ENDED: u16 = 0x0680;
 
 /// Subclass mask of channel reports in control register 14.
 const CHANNEL_REPORTS: u64 = 0x1000_0000;
 
 /// Machine-check-interruption code: a channel report is pending, and all that is stored is valid.
 const CHANNEL_REPORT_PENDING: u64 = 0x0040_0F0F_4033_0000;
+
+/// The conditions of a machine check that control register 14 admits, each with its mask:
+/// recovery, degradation, external damage with damage of the timing facility, warning.
+const CHECKS: [(u64, u64); 4] = [
+    (0x0800_0000, 1 << 61),
+    (0x0400_0000, 1 << 56),
+    (0x0200_0000, 1 << 58 | 1 << 59),
+    (0x0100_0000, 1 << 55),
+];
+
+/// The conditions of a machine check that are not repressed: damage of the system or of an
+/// instruction.
+const DAMAGE: u64 = 1 << 63 | 1 << 62;
 
 /// Where PSW and prefix are in a stored status, which a machine check does not store.
 const PSW_AND_PREFIX: std::ops::Range<usize> = 0x100..0x11C;
@@ -92,6 +119,8 @@ struct External {
     code: u16,
     cpu_address: u16,
     parameter: Option<u32>,
+    /// The token of a page fault.
+    token: Option<u64>,
 }
 
 impl Processor {
@@ -149,13 +178,16 @@ impl Processor {
     }
 
     fn take_machine_check(&mut self, vm: &Machine) -> Result<bool, AddressFault> {
-        let is_open =
-            self.state.psw.machine_check() && self.state.control[14] & CHANNEL_REPORTS != 0;
-        if !is_open || !vm.with_floating(|floating| floating.has_report()) {
+        if !self.state.psw.machine_check() {
             return Ok(false);
         }
+        let Some(check) = self.admitted_check(vm) else {
+            return Ok(false);
+        };
         let area = self.area(&vm.storage);
-        area.store(location::MACHINE_CHECK_CODE, &CHANNEL_REPORT_PENDING.to_be_bytes())?;
+        area.store(location::MACHINE_CHECK_CODE, &check.code.to_be_bytes())?;
+        area.store(location::EXTERNAL_DAMAGE, &check.damage.to_be_bytes())?;
+        area.store(location::FAILING_STORAGE, &check.address.to_be_bytes())?;
         let mut status = [0; STATUS_BYTES];
         area.load(location::REGISTERS, &mut status)?;
         let kept = status;
@@ -164,6 +196,23 @@ impl Processor {
         area.store(location::REGISTERS, &status)?;
         swap_psw(&mut self.state, &vm.storage, MACHINE_CHECK)?;
         Ok(true)
+    }
+
+    /// The machine check that control register 14 admits: one of this processor, one that floats,
+    /// or that of a channel report, which stays.
+    fn admitted_check(&mut self, vm: &Machine) -> Option<MachineCheck> {
+        let masks = self.state.control[14];
+        let open = CHECKS.iter().filter(|(mask, _)| masks & mask != 0);
+        let conditions = open.fold(DAMAGE, |all, (_, conditions)| all | conditions);
+        if self.state.machine_check.code & conditions != 0 {
+            return Some(mem::take(&mut self.state.machine_check));
+        }
+        let floating = vm.with_floating(|floating| floating.take_check(conditions));
+        floating.or_else(|| {
+            let is_open = masks & CHANNEL_REPORTS != 0;
+            let reports = is_open && vm.with_floating(|floating| floating.has_report());
+            reports.then_some(MachineCheck { code: CHANNEL_REPORT_PENDING, ..MachineCheck::NONE })
+        })
     }
 
     fn take_external(&mut self, now: Tick, vm: &Machine) -> Result<bool, AddressFault> {
@@ -177,6 +226,9 @@ impl Processor {
         if let Some(parameter) = external.parameter {
             area.store(location::EXTERNAL_PARAMETER, &parameter.to_be_bytes())?;
         }
+        if let Some(token) = external.token {
+            area.store(location::EXTERNAL_PARAMETER_2, &token.to_be_bytes())?;
+        }
         area.store(location::EXTERNAL_CPU_ADDRESS, &external.cpu_address.to_be_bytes())?;
         area.store(location::EXTERNAL_CODE, &external.code.to_be_bytes())?;
         swap_psw(&mut self.state, &vm.storage, EXTERNAL)?;
@@ -187,23 +239,13 @@ impl Processor {
     /// It is no longer pending then, but for timers, whose conditions last as long as their values.
     fn admitted_external(&self, now: Tick, vm: &Machine) -> Option<External> {
         let is_open = |mask| self.state.control[0] & mask != 0;
-        if is_open(subclass::EMERGENCY_SIGNAL | subclass::EXTERNAL_CALL) {
-            let mut signals = lock(vm.signals(self.index())?);
-            if is_open(subclass::EMERGENCY_SIGNAL) && signals.emergency != 0 {
-                let sender = signals.emergency.trailing_zeros();
-                signals.emergency &= signals.emergency - 1;
-                let cpu_address = sender as u16;
-                return Some(External {
-                    code: code::EMERGENCY_SIGNAL,
-                    cpu_address,
-                    parameter: None,
-                });
-            }
-            if is_open(subclass::EXTERNAL_CALL)
-                && let Some(cpu_address) = signals.external_call.take()
-            {
-                return Some(External { code: code::EXTERNAL_CALL, cpu_address, parameter: None });
-            }
+        if is_open(subclass::INTERRUPT_KEY) && vm.with_floating(Floating::take_interrupt_key) {
+            return Some(External { code: code::INTERRUPT_KEY, ..External::default() });
+        }
+        if is_open(SIGNALS)
+            && let Some(external) = admitted_signal(&mut lock(vm.signals(self.index())?), is_open)
+        {
+            return Some(external);
         }
         if is_open(subclass::CLOCK_COMPARATOR) && timing::is_comparator_due(&self.state, now) {
             return Some(External { code: code::CLOCK_COMPARATOR, ..External::default() });
@@ -212,8 +254,17 @@ impl Processor {
             return Some(External { code: code::CPU_TIMER, ..External::default() });
         }
         if is_open(subclass::SERVICE_SIGNAL) {
-            let parameter = Some(vm.take_service_signal()?);
-            return Some(External { code: code::SERVICE_SIGNAL, cpu_address: 0, parameter });
+            if let Some(parameter) = vm.take_service_signal() {
+                let parameter = Some(parameter);
+                return Some(External {
+                    code: code::SERVICE_SIGNAL,
+                    parameter,
+                    ..External::default()
+                });
+            }
+            let token = Some(vm.with_floating(Floating::take_page_fault)?);
+            let (code, cpu_address) = (code::PAGE_FAULT, PAGE_FAULT_ENDED);
+            return Some(External { code, cpu_address, token, ..External::default() });
         }
         None
     }
@@ -223,14 +274,13 @@ impl Processor {
         if !self.state.psw.io() || admitted == 0 {
             return Ok(false);
         }
-        let Some(interruption) = lock(&vm.subsystem).take_interruption(admitted) else {
+        let Some(interruption) = vm.take_io_interruption(admitted) else {
             return Ok(false);
         };
         let area = self.area(&vm.storage);
-        let subsystem = 0x0001_0000 | u32::from(interruption.subchannel.get());
+        let [subsystem, parameter, word] = interruption.to_words();
         area.store(location::SUBSYSTEM_ID, &subsystem.to_be_bytes())?;
-        area.store(location::IO_PARAMETER, &interruption.parameter.to_be_bytes())?;
-        let word = u32::from(interruption.subclass) << 27;
+        area.store(location::IO_PARAMETER, &parameter.to_be_bytes())?;
         area.store(location::IO_WORD, &word.to_be_bytes())?;
         swap_psw(&mut self.state, &vm.storage, IO)?;
         Ok(true)
@@ -240,7 +290,7 @@ impl Processor {
         let Some(signals) = vm.signals(self.index()) else {
             return Ok(false);
         };
-        if !std::mem::take(&mut lock(signals).restart) {
+        if !mem::take(&mut lock(signals).restart) {
             return Ok(false);
         }
         swap_psw(&mut self.state, &vm.storage, RESTART)?;
@@ -250,6 +300,30 @@ impl Processor {
     const fn area<'a>(&self, storage: &'a Storage) -> PrefixArea<'a> {
         PrefixArea { storage, prefix: self.state.prefix as u64 }
     }
+}
+
+/// What other processors can make pending for one.
+const SIGNALS: u64 =
+    subclass::MALFUNCTION_ALERT | subclass::EMERGENCY_SIGNAL | subclass::EXTERNAL_CALL;
+
+/// Takes the signal of the highest priority among those that are admitted.
+fn admitted_signal(signals: &mut Signals, is_open: impl Fn(u64) -> bool) -> Option<External> {
+    let from = |code, cpu_address| External { code, cpu_address, ..External::default() };
+    if is_open(subclass::MALFUNCTION_ALERT) && signals.malfunction != 0 {
+        return Some(from(code::MALFUNCTION_ALERT, take_lowest(&mut signals.malfunction)));
+    }
+    if is_open(subclass::EMERGENCY_SIGNAL) && signals.emergency != 0 {
+        return Some(from(code::EMERGENCY_SIGNAL, take_lowest(&mut signals.emergency)));
+    }
+    let caller = signals.external_call.take_if(|_| is_open(subclass::EXTERNAL_CALL))?;
+    Some(from(code::EXTERNAL_CALL, caller))
+}
+
+/// Takes the rightmost bit, of which there is one, and says its place.
+const fn take_lowest(bits: &mut u64) -> u16 {
+    let place = bits.trailing_zeros();
+    *bits &= *bits - 1;
+    place as u16
 }
 
 /// The supervisor-call interruption, which the instruction of this code makes.

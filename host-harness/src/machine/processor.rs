@@ -87,6 +87,7 @@ impl Processor {
             if let Some(signals) = vm.signals(self.index) {
                 lock(signals).state = CpuState::CheckStop;
             }
+            vm.alert(self.index);
             vm.note_fault(self.index, Some(Exception::Addressing));
             Step::default()
         })

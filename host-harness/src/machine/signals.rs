@@ -6,9 +6,9 @@
 //!
 //! Source of truth: Principles of Operation, chapter "Control" (SIGNAL PROCESSOR).
 //!
-//! Invariants: one external call and one emergency signal of each sender are pending at most; all
-//! that is pending is in the image that is captured. The lock of signals is taken last and held
-//! shortly. Deliberately not here: interruptions.
+//! Invariants: one external call, and one emergency signal and alert of each sender, are pending at
+//! most; all that is pending is in the image that is captured. The lock of signals is taken last
+//! and held shortly. Deliberately not here: interruptions.
 
 use super::{Machine, Storage, lock};
 use monitor_core::processor::{CpuState, ProcessorImage, STATUS_BYTES};
@@ -22,6 +22,8 @@ pub(super) struct Signals {
     pub(super) external_call: Option<u16>,
     /// Bit `n`, from the right, is a signal from CPU address `n`.
     pub(super) emergency: u64,
+    /// Bit `n`, from the right, is an alert from CPU address `n`.
+    pub(super) malfunction: u64,
     pub(super) restart: bool,
 }
 
@@ -33,6 +35,7 @@ impl Signals {
             order: image.sigp_order,
             external_call: image.external_call,
             emergency: image.emergency_signals,
+            malfunction: image.malfunction_alerts,
             restart: image.restart_pending,
         }
     }
@@ -43,6 +46,7 @@ impl Signals {
         image.sigp_order = self.order;
         image.external_call = self.external_call;
         image.emergency_signals = self.emergency;
+        image.malfunction_alerts = self.malfunction;
         image.restart_pending = self.restart;
     }
 
@@ -159,7 +163,7 @@ impl Machine {
                 Signaled::Accepted
             }
             order::EMERGENCY_SIGNAL => {
-                signals.emergency |= 1_u64.checked_shl(u32::from(sender)).unwrap_or(0);
+                signals.emergency |= bit_of(sender);
                 Signaled::Accepted
             }
             order::RESTART => {
@@ -185,6 +189,15 @@ impl Machine {
         }
     }
 
+    /// Tells all other processors that this one has gone into the check-stop state.
+    pub(super) fn alert(&self, failed: u16) {
+        for address in (0..self.processor_count()).filter(|address| *address != failed) {
+            if let Some(signals) = self.signals(address) {
+                lock(signals).malfunction |= bit_of(failed);
+            }
+        }
+    }
+
     /// Carries out an order with a parameter. Whoever looks at the stopped processor just now has
     /// it for a moment, which the guest sees as a busy one.
     fn alter_stopped(&self, address: u16, code: u8, parameter: u64) -> Signaled {
@@ -207,6 +220,11 @@ impl Machine {
         };
         if done { Signaled::Accepted } else { Signaled::Status(status::INVALID_PARAMETER) }
     }
+}
+
+/// The bit of a CPU address, from the right.
+fn bit_of(address: u16) -> u64 {
+    1_u64.checked_shl(u32::from(address)).unwrap_or(0)
 }
 
 /// The bits of a prefix.

@@ -179,6 +179,7 @@ mod channel_random;
 mod channel_status;
 mod disk;
 mod disks;
+mod floating;
 mod instructions;
 mod interruption;
 mod makeup;

@@ -8,7 +8,7 @@
 //! whether the hardware of the target has a facility, which the port says when it loads the image.
 
 use super::{
-    image::{CpuState, ProcessorImage, TodEpoch},
+    image::{CpuState, MachineCheck, ProcessorImage, TodEpoch},
     psw::Psw,
 };
 use crate::{
@@ -45,10 +45,12 @@ enum Kind {
     ExecuteTarget,
     Speculation,
     ControlProgram,
+    MalfunctionAlerts,
+    MachineCheck,
 }
 
 impl Kind {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 18] = [
         Self::Execution,
         Self::General,
         Self::Access,
@@ -65,6 +67,8 @@ impl Kind {
         Self::ExecuteTarget,
         Self::Speculation,
         Self::ControlProgram,
+        Self::MalfunctionAlerts,
+        Self::MachineCheck,
     ];
 
     /// Number, and bytes of the value.
@@ -86,6 +90,8 @@ impl Kind {
             Self::ExecuteTarget => (14, 8),
             Self::Speculation => (15, 17),
             Self::ControlProgram => (16, 8),
+            Self::MalfunctionAlerts => (17, 8),
+            Self::MachineCheck => (18, 20),
         }
     }
 
@@ -186,6 +192,8 @@ impl ProcessorImage {
             Kind::ExecuteTarget => self.execute_target != 0,
             Kind::Speculation => self.prediction_blocked || self.etoken != [0; 2],
             Kind::ControlProgram => self.control_program != 0,
+            Kind::MalfunctionAlerts => self.malfunction_alerts != 0,
+            Kind::MachineCheck => self.machine_check != MachineCheck::NONE,
         }
     }
 
@@ -237,6 +245,8 @@ impl ProcessorImage {
                 self.etoken.iter().for_each(|word| value.u64(*word));
             }
             Kind::ControlProgram => value.u64(self.control_program),
+            Kind::MalfunctionAlerts => value.u64(self.malfunction_alerts),
+            Kind::MachineCheck => self.machine_check.write(value),
         }
     }
 
@@ -294,8 +304,22 @@ impl ProcessorImage {
                 return meaningful;
             }
             Kind::ControlProgram => self.control_program = value.u64(),
+            Kind::MalfunctionAlerts => self.malfunction_alerts = value.u64(),
+            Kind::MachineCheck => self.machine_check = MachineCheck::read(value),
         }
         true
+    }
+}
+
+impl MachineCheck {
+    pub(crate) fn write(self, value: &mut Writer<'_>) {
+        value.u64(self.code);
+        value.u64(self.address);
+        value.u32(self.damage);
+    }
+
+    pub(crate) fn read(value: &mut FieldReader<'_>) -> Self {
+        Self { code: value.u64(), address: value.u64(), damage: value.u32() }
     }
 }
 

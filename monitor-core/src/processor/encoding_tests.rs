@@ -27,6 +27,8 @@ fn distinct() -> ProcessorImage {
         tod_epoch: TodEpoch { index: -2, difference: 0xC006 },
         external_call: Some(0xD007),
         emergency_signals: 0xE000_0000_0000_0008,
+        malfunction_alerts: 0xE100_0000_0000_0009,
+        machine_check: MachineCheck { code: 0x1_7015, address: 0x1_8016, damage: 0x1_9017 },
         restart_pending: true,
         service_signal: Some(0xF009),
         pfault_token: 0x1_000A,
@@ -73,7 +75,7 @@ fn every_field_survives_the_wire() {
 #[test]
 fn each_field_alone_survives_the_wire() {
     type Change = fn(&mut ProcessorImage, ProcessorImage);
-    let changes: [Change; 28] = [
+    let changes: [Change; 30] = [
         |image, from| image.psw = from.psw,
         |image, from| image.state = from.state,
         |image, from| image.sigp_order = from.sigp_order,
@@ -91,6 +93,8 @@ fn each_field_alone_survives_the_wire() {
         |image, from| image.tod_epoch = from.tod_epoch,
         |image, from| image.external_call = from.external_call,
         |image, from| image.emergency_signals = from.emergency_signals,
+        |image, from| image.malfunction_alerts = from.malfunction_alerts,
+        |image, from| image.machine_check = from.machine_check,
         |image, from| image.restart_pending = from.restart_pending,
         |image, from| image.service_signal = from.service_signal,
         |image, from| image.pfault_token = from.pfault_token,
@@ -117,19 +121,21 @@ fn each_field_alone_survives_the_wire() {
 #[test]
 fn encoding_is_these_bytes() {
     let bytes = encoded(&distinct());
-    assert_eq!(bytes.len(), 1200);
+    assert_eq!(bytes.len(), 1244);
     assert_eq!(bytes.len(), encoded_bytes_max());
     assert_eq!(bytes[..8], [0x80, 1, 0, 1, 0, 0, 0, 18]);
     assert_eq!(bytes[8..16], [0x07, 0x05, 0x20, 0x01, 0x80, 0, 0, 0]);
     assert_eq!(bytes[16..26], [0, 0, 0, 0xAB, 0xCD, 0xEF, 0x01, 0x24, 2, 9]);
     assert_eq!(bytes[26..34], [0x80, 2, 0, 1, 0, 0, 0, 128]);
     assert_eq!(bytes[154..162], [0x10, 0, 0, 0, 0, 0, 0, 15]);
-    let offsets =
-        [0, 26, 162, 234, 370, 890, 902, 950, 967, 987, 999, 1031, 1071, 1143, 1159, 1184];
+    let offsets = [
+        0, 26, 162, 234, 370, 890, 902, 950, 967, 987, 999, 1031, 1071, 1143, 1159, 1184, 1200,
+        1216,
+    ];
     assert_eq!(block_offsets(&bytes), offsets);
     assert_eq!(bytes[950..967], [0x80, 8, 0, 1, 0, 0, 0, 9, 0xFE, 0, 0, 0, 0, 0, 0, 0xC0, 6]);
     assert_eq!(bytes[975..987], [1, 0xD0, 7, 0xE0, 0, 0, 0, 0, 0, 0, 8, 1]);
-    assert_eq!(crc32c(0, &bytes), 0x305D_D605);
+    assert_eq!(crc32c(0, &bytes), 0xE8AD_B67D);
 }
 
 #[test]
@@ -142,12 +148,12 @@ fn image_after_reset_has_the_mandatory_blocks_alone() {
 
 #[test]
 fn buffer_that_is_too_short_is_refused_at_every_length() {
-    let mut buffer = [0; 1200];
-    for length in 0..1200 {
+    let mut buffer = [0; 1244];
+    for length in 0..1244 {
         let outcome = distinct().emit(&mut buffer[..length]);
         assert!(matches!(outcome, Err(ImageError::NoRoom(_))), "{length} bytes: {outcome:?}");
     }
-    assert_eq!(distinct().emit(&mut buffer), Ok(1200));
+    assert_eq!(distinct().emit(&mut buffer), Ok(1244));
 }
 
 #[test]
@@ -158,7 +164,7 @@ fn each_missing_mandatory_block_is_named() {
         assert_eq!(outcome, Err(ImageError::Missing(0x8000 | number)));
     }
     assert_eq!(ProcessorImage::parse(&[]), Err(ImageError::Missing(0x8001)));
-    for number in 10..=16 {
+    for number in 10..=18 {
         let outcome = ProcessorImage::parse(&without_block(&bytes, number));
         assert!(outcome.is_ok_and(|image| image != distinct()), "block {number}");
     }
@@ -180,32 +186,32 @@ fn every_truncation_is_refused_but_those_between_optional_blocks() {
 #[test]
 fn unknown_block_is_refused_only_when_it_must_be_understood() {
     let bytes = encoded(&distinct());
-    let with = |tag: u8| [&bytes[..], &[tag, 17, 0, 1, 0, 0, 0, 2, 7, 7]].concat();
+    let with = |tag: u8| [&bytes[..], &[tag, 19, 0, 1, 0, 0, 0, 2, 7, 7]].concat();
     assert_eq!(ProcessorImage::parse(&with(0)), Ok(distinct()));
-    assert_eq!(ProcessorImage::parse(&with(0x80)), Err(ImageError::Unknown(0x8011)));
+    assert_eq!(ProcessorImage::parse(&with(0x80)), Err(ImageError::Unknown(0x8013)));
 }
 
 #[test]
 fn unknown_version_counts_as_unknown_block() {
     let mut bytes = encoded(&distinct());
-    bytes[1184 + 3] = 2;
-    assert_eq!(ProcessorImage::parse(&bytes), Err(ImageError::Unknown(0x8010)));
-    bytes[1184] = 0;
-    let skipped = ProcessorImage { control_program: 0, ..distinct() };
+    bytes[1216 + 3] = 2;
+    assert_eq!(ProcessorImage::parse(&bytes), Err(ImageError::Unknown(0x8012)));
+    bytes[1216] = 0;
+    let skipped = ProcessorImage { machine_check: MachineCheck::NONE, ..distinct() };
     assert_eq!(ProcessorImage::parse(&bytes), Ok(skipped));
 }
 
 #[test]
 fn duplicate_misplaced_and_wrongly_long_blocks_are_refused() {
     let bytes = encoded(&distinct());
-    let last = &bytes[1184..];
+    let last = &bytes[1216..];
     let duplicate = [&bytes[..], last].concat();
-    assert_eq!(ProcessorImage::parse(&duplicate), Err(ImageError::Duplicate(0x8010)));
+    assert_eq!(ProcessorImage::parse(&duplicate), Err(ImageError::Duplicate(0x8012)));
     let misplaced = [&bytes[..], &bytes[..26]].concat();
     assert_eq!(ProcessorImage::parse(&misplaced), Err(ImageError::OutOfOrder(0x8001)));
     let mut longer = [&bytes[..], &[0]].concat();
-    longer[1184 + 7] = 9;
-    assert_eq!(ProcessorImage::parse(&longer), Err(ImageError::WrongLength(0x8010)));
+    longer[1216 + 7] = 21;
+    assert_eq!(ProcessorImage::parse(&longer), Err(ImageError::WrongLength(0x8012)));
     let excess = [0; PROCESSOR_BYTES_MAX + 1];
     assert_eq!(ProcessorImage::parse(&excess), Err(ImageError::TooLong));
 }

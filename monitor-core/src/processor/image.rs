@@ -77,6 +77,24 @@ impl TodEpoch {
     }
 }
 
+/// A machine-check interruption that is pending ("Machine-Check Handling"); a channel report is
+/// none, it follows from the reports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct MachineCheck {
+    /// The machine-check-interruption code; with 0 there is nothing pending.
+    pub code: u64,
+    /// The failing-storage address.
+    pub address: u64,
+    /// The external-damage code.
+    pub damage: u32,
+}
+
+impl MachineCheck {
+    /// Nothing is pending.
+    pub const NONE: Self = Self { code: 0, address: 0, damage: 0 };
+}
+
 /// All state of one virtual processor.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ProcessorImage {
@@ -116,6 +134,11 @@ pub struct ProcessorImage {
     pub external_call: Option<u16>,
     /// Pending emergency signals: bit `n`, from the right, is one from CPU address `n`.
     pub emergency_signals: u64,
+    /// Pending malfunction alerts: bit `n`, from the right, is one from CPU address `n`, which has
+    /// gone into the check-stop state.
+    pub malfunction_alerts: u64,
+    /// A pending machine check of this processor alone.
+    pub machine_check: MachineCheck,
     /// Whether a restart interruption is pending ("Interruption").
     pub restart_pending: bool,
     /// Parameter of a pending service signal. It belongs to the machine, not to a processor; the
@@ -168,6 +191,8 @@ impl ProcessorImage {
             tod_epoch: TodEpoch { index: 0, difference: 0 },
             external_call: None,
             emergency_signals: 0,
+            malfunction_alerts: 0,
+            machine_check: MachineCheck::NONE,
             restart_pending: false,
             service_signal: None,
             pfault_token: u64::MAX,

@@ -13,6 +13,6 @@ mod psw;
 mod status;
 
 pub use crate::wire::blocks::ImageError;
-pub use image::{CpuState, ProcessorImage, TodEpoch};
+pub use image::{CpuState, MachineCheck, ProcessorImage, TodEpoch};
 pub use psw::{AddressSpace, Psw};
 pub use status::{ADDITIONAL_STATUS_BYTES, STATUS_BYTES, StatusError};

@@ -32,6 +32,8 @@ impl ProcessorImage {
             tod_epoch: _,
             external_call: _,
             emergency_signals: _,
+            malfunction_alerts: _,
+            machine_check: _,
             restart_pending: _,
             service_signal: _,
             // What the monitor keeps for the guest, whatever the machine.

@@ -1,8 +1,9 @@
 //! The image of what belongs to a VM's machine as a whole, and to no processor and no subchannel.
 //!
 //! Source of truth: PROTOCOL.md ("Machine image"); Principles of Operation, "Channel-Subsystem
-//! Recovery" (channel reports), SET CHANNEL MONITOR; the event masks of the service-call processor
-//! and the suppression masks of adapter interruptions as control programs know them.
+//! Recovery" (channel reports), SET CHANNEL MONITOR, "Interruption"; the event masks of the
+//! service-call processor and the suppression masks of adapter interruptions as control programs
+//! know them.
 //!
 //! Invariants: taking an image takes nothing away, so a report is presented exactly once, where
 //! the guest runs. Numbers of blocks are never used for another purpose; a block beside the first
@@ -11,7 +12,8 @@
 //! of processor 0 carries.
 
 use crate::{
-    limits::{CHANNEL_REPORTS_MAX, MACHINE_BYTES_MAX},
+    limits::{CHANNEL_REPORTS_MAX, MACHINE_BYTES_MAX, PAGE_FAULTS_MAX},
+    processor::MachineCheck,
     wire::{
         Writer,
         blocks::{
@@ -60,6 +62,30 @@ pub struct AdapterMasks {
     pub none: u8,
 }
 
+/// Interruptions that any processor may take and that follow from no other state.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct FloatingInterruptions {
+    /// Subclasses in which an adapter interruption is pending; the leftmost bit is subclass 0.
+    pub adapters: u8,
+    /// Whether the operator has pressed the interrupt key.
+    pub interrupt_key: bool,
+    /// A pending machine check, as external damage is.
+    pub machine_check: MachineCheck,
+    /// Tokens of page faults that have ended (DIAGNOSE X'258'), oldest first. A monitor that has
+    /// more of them tells the guest before it stops it.
+    pub page_faults: Vec<u64, PAGE_FAULTS_MAX>,
+}
+
+impl FloatingInterruptions {
+    /// Nothing is pending.
+    pub const NONE: Self = Self {
+        adapters: 0,
+        interrupt_key: false,
+        machine_check: MachineCheck::NONE,
+        page_faults: Vec::new(),
+    };
+}
+
 /// All state of the machine as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct MachineImage {
@@ -75,6 +101,8 @@ pub struct MachineImage {
     pub events: EventMasks,
     /// Suppression of adapter interruptions.
     pub adapters: AdapterMasks,
+    /// Interruptions that are pending beside those of subchannels, reports and services.
+    pub floating: FloatingInterruptions,
 }
 
 /// The blocks of an image, in the order of their numbers.
@@ -85,11 +113,18 @@ enum Kind {
     Measurement,
     Events,
     Adapters,
+    Floating,
 }
 
 impl Kind {
-    const ALL: [Self; 5] =
-        [Self::ChannelSubsystem, Self::Reports, Self::Measurement, Self::Events, Self::Adapters];
+    const ALL: [Self; 6] = [
+        Self::ChannelSubsystem,
+        Self::Reports,
+        Self::Measurement,
+        Self::Events,
+        Self::Adapters,
+        Self::Floating,
+    ];
 
     /// Number, and bytes of the value.
     const fn layout(self) -> (u16, usize) {
@@ -99,6 +134,7 @@ impl Kind {
             Self::Measurement => (3, 10),
             Self::Events => (4, 18),
             Self::Adapters => (5, 2),
+            Self::Floating => (6, FLOATING_BYTES),
         }
     }
 
@@ -116,7 +152,13 @@ impl Kind {
 /// Bytes of the block of reports: their number, and a word for each that there can be.
 const REPORTS_BYTES: usize = 2 + 4 * CHANNEL_REPORTS_MAX;
 
-const_assert!(5 * BLOCK_HEAD_BYTES + 2 + REPORTS_BYTES + 10 + 18 + 2 <= MACHINE_BYTES_MAX);
+/// Bytes of the block of interruptions: subclasses, key, machine check, and the tokens with their
+/// number.
+const FLOATING_BYTES: usize = 1 + 1 + 20 + 2 + 8 * PAGE_FAULTS_MAX;
+
+const_assert!(
+    6 * BLOCK_HEAD_BYTES + 2 + REPORTS_BYTES + 10 + 18 + 2 + FLOATING_BYTES <= MACHINE_BYTES_MAX
+);
 
 impl MachineImage {
     /// The state after a reset: nothing is enabled, measured or pending.
@@ -129,6 +171,7 @@ impl MachineImage {
             measurement: Measurement { key: 0, modes: 0, origin: 0 },
             events: EventMasks { length: 0, receive: 0, send: 0 },
             adapters: AdapterMasks { single: 0, none: 0 },
+            floating: FloatingInterruptions::NONE,
         }
     }
 
@@ -183,6 +226,7 @@ impl MachineImage {
             Kind::Measurement => self.measurement != Measurement::default(),
             Kind::Events => self.events != EventMasks::default(),
             Kind::Adapters => self.adapters != AdapterMasks::default(),
+            Kind::Floating => self.floating != FloatingInterruptions::NONE,
         }
     }
 
@@ -210,6 +254,16 @@ impl MachineImage {
             Kind::Adapters => {
                 value.u8(self.adapters.single);
                 value.u8(self.adapters.none);
+            }
+            Kind::Floating => {
+                let FloatingInterruptions { adapters, interrupt_key, machine_check, page_faults } =
+                    &self.floating;
+                value.u8(*adapters);
+                value.u8(u8::from(*interrupt_key));
+                machine_check.write(value);
+                value.u16(u16::try_from(page_faults.len()).unwrap_or(u16::MAX));
+                let tokens = page_faults.iter().copied().chain(core::iter::repeat(0));
+                tokens.take(PAGE_FAULTS_MAX).for_each(|token| value.u64(token));
             }
         }
     }
@@ -245,6 +299,21 @@ impl MachineImage {
                 self.adapters = AdapterMasks { single: value.u8(), none: value.u8() };
                 true
             }
+            Kind::Floating => {
+                let floating = &mut self.floating;
+                floating.adapters = value.u8();
+                let key = value.u8();
+                floating.interrupt_key = key == 1;
+                floating.machine_check = MachineCheck::read(value);
+                let count = usize::from(value.u16());
+                let tokens: [u64; PAGE_FAULTS_MAX] = value.u64s();
+                let Some((tokens, rest)) = tokens.split_at_checked(count) else {
+                    return false;
+                };
+                floating.page_faults.clear();
+                let is_taken = floating.page_faults.extend_from_slice(tokens).is_ok();
+                is_taken && key <= 1 && rest.iter().all(|token| *token == 0)
+            }
         }
     }
 }
@@ -261,6 +330,12 @@ mod tests {
             measurement: Measurement { key: 3, modes: 2, origin: 0x0002_0000 },
             events: EventMasks { length: 4, receive: 0x8000_0004 << 32, send: 0x4000_0000 << 32 },
             adapters: AdapterMasks { single: 0x10, none: 0x08 },
+            floating: FloatingInterruptions {
+                adapters: 0x20,
+                interrupt_key: true,
+                machine_check: MachineCheck { code: 1 << 58, address: 0x5000, damage: 0x0200 },
+                page_faults: [0x1111, 0x2222].into_iter().collect(),
+            },
         }
     }
 
@@ -277,6 +352,7 @@ mod tests {
         }
         let mut full = sample();
         full.reports = (1..).take(CHANNEL_REPORTS_MAX).collect();
+        full.floating.page_faults = (1..).take(PAGE_FAULTS_MAX).collect();
         assert_eq!(MachineImage::parse(&encoded(&full)), Ok(full));
     }
 
@@ -284,7 +360,7 @@ mod tests {
     #[test]
     fn every_part_of_the_state_is_in_the_encoding() {
         type Change = fn(&mut MachineImage);
-        let changes: [Change; 11] = [
+        let changes: [Change; 18] = [
             |image| image.channel_subsystem_max = 2,
             |image| image.subchannel_set_max = 2,
             |image| image.reports.truncate(1),
@@ -296,6 +372,13 @@ mod tests {
             |image| image.events.receive ^= 1 << 40,
             |image| image.events.send ^= 1 << 41,
             |image| (image.adapters.single, image.adapters.none) = (8, 16),
+            |image| image.floating.adapters = 0x40,
+            |image| image.floating.interrupt_key = false,
+            |image| image.floating.machine_check.code += 1,
+            |image| image.floating.machine_check.address += 1,
+            |image| image.floating.machine_check.damage += 1,
+            |image| image.floating.page_faults.truncate(1),
+            |image| image.floating.page_faults[1] += 1,
         ];
         for (number, change) in changes.into_iter().enumerate() {
             let mut other = sample();
@@ -324,6 +407,10 @@ mod tests {
         assert_eq!(refused(reports + 1, 33), Err(ImageError::Invalid(0x8002)));
         assert_eq!(refused(reports + 1, 1), Err(ImageError::Invalid(0x8002)));
         assert_eq!(refused(reports + 1, 0), Err(ImageError::Invalid(0x8002)));
+        let floating = measurement + 10 + 18 + 2 + 3 * BLOCK_HEAD_BYTES;
+        assert_eq!(refused(floating + 1, 2), Err(ImageError::Invalid(0x8006)));
+        assert_eq!(refused(floating + 23, 9), Err(ImageError::Invalid(0x8006)));
+        assert_eq!(refused(floating + 23, 1), Err(ImageError::Invalid(0x8006)));
         assert_eq!(refused(measurement, 16), Err(ImageError::Invalid(0x8003)));
         assert_eq!(refused(measurement + 1, 4), Err(ImageError::Invalid(0x8003)));
         assert_eq!(MachineImage::parse(&[]), Err(ImageError::Missing(0x8001)));
@@ -334,10 +421,10 @@ mod tests {
     #[test]
     fn unknown_block_is_refused_only_when_it_must_be_understood() {
         let mut bytes = encoded(&sample());
-        bytes.extend([0x00, 6, 0, 1, 0, 0, 0, 1, 9]);
+        bytes.extend([0x00, 7, 0, 1, 0, 0, 0, 1, 9]);
         assert_eq!(MachineImage::parse(&bytes), Ok(sample()));
         let tag = bytes.len() - 9;
         bytes[tag] = 0x80;
-        assert_eq!(MachineImage::parse(&bytes), Err(ImageError::Unknown(0x8006)));
+        assert_eq!(MachineImage::parse(&bytes), Err(ImageError::Unknown(0x8007)));
     }
 }

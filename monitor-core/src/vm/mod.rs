@@ -20,7 +20,7 @@ pub use block::{BlockError, Privileges, VmBlock};
 pub use facility::{Facility, FacilityList};
 pub use finding::{Finding, Findings, Obstacle};
 pub use guest::{GuestAnswer, GuestEvent};
-pub use machine::{AdapterMasks, EventMasks, MachineImage, Measurement};
+pub use machine::{AdapterMasks, EventMasks, FloatingInterruptions, MachineImage, Measurement};
 pub use operation::Operation;
 pub use outcome::{Blame, Disposition, Reason};
 pub use ownership::{DirectoryAnswer, Ownership, Standing};

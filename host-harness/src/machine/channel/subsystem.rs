@@ -68,12 +68,15 @@ impl fmt::Display for ChannelError {
 
 impl std::error::Error for ChannelError {}
 
+/// The bit of an interruption identification that says that an adapter interrupts.
+const ADAPTER: u32 = 1 << 31;
+
 /// An I/O interruption on its way to a processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IoInterruption {
-    /// The subchannel that interrupts.
-    pub subchannel: SubchannelNumber,
-    /// What its last start gave.
+    /// The subchannel that interrupts; none when it is an adapter.
+    pub subchannel: Option<SubchannelNumber>,
+    /// What its last start gave; zero of an adapter.
     pub parameter: u32,
     /// Its interruption subclass.
     pub subclass: u8,
@@ -84,8 +87,11 @@ impl IoInterruption {
     /// and interruption identification.
     #[must_use]
     pub fn to_words(self) -> [u32; 3] {
-        let identification = 0x0001_0000 | u32::from(self.subchannel.get());
-        [identification, self.parameter, u32::from(self.subclass) << 27]
+        let subclass = u32::from(self.subclass) << 27;
+        match self.subchannel {
+            Some(number) => [0x0001_0000 | u32::from(number.get()), self.parameter, subclass],
+            None => [0, 0, ADAPTER | subclass],
+        }
     }
 }
 
@@ -217,7 +223,7 @@ impl Subsystem {
         let first = pending.min_by_key(|it| it.schib.pmcw.interruption_subclass())?;
         first.note_interruption();
         Some(IoInterruption {
-            subchannel: first.number,
+            subchannel: Some(first.number),
             parameter: first.schib.pmcw.interruption_parameter,
             subclass: first.schib.pmcw.interruption_subclass(),
         })

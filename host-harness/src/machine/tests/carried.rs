@@ -10,6 +10,7 @@ use crate::machine::order;
 use monitor_core::{
     limits::PROCESSOR_BYTES_MAX,
     memory::PageRun,
+    processor::MachineCheck,
     units::{GroupNumber, PageNumber},
 };
 
@@ -150,7 +151,8 @@ fn begin(processor: u16) -> ProcessorImage {
     image.access = std::array::from_fn(|number| pattern(number + 100) as u32);
     image.vector = std::array::from_fn(|number| u128::from(pattern(number + 200)) << 9);
     image.floating_control = 0x0070_0004;
-    image.control[0] |= if processor == 4 { 0 } else { 0x6E00 };
+    image.control[0] |= if processor == 4 { 0 } else { 0xEE00 };
+    image.machine_check = MachineCheck { code: 1 << 61, address: pattern(308), damage: 0 };
     image.prefix = prefix(processor);
     image.tod_programmable = 0x1230 + u32::from(processor);
     image.cpu_timer = PERIOD.cast_signed();
@@ -220,6 +222,7 @@ fn stopped_at_work() -> Machine {
     for (sender, receiver, code) in pending {
         assert_eq!(machine.signal(sender, receiver, code, 0), Signaled::Accepted);
     }
+    machine.alert(2);
     machine.tell(GuestEvent::Moved);
     machine.stop();
     machine
@@ -272,7 +275,7 @@ cases! {
     cpu_timer clock_comparator breaking_event program_parameter tod_epoch external_call
     emergency_signals restart_pending service_signal pfault_token pfault_select pfault_compare
     guarded_storage runtime_instrumentation execute_target prediction_blocked etoken
-    control_program
+    control_program malfunction_alerts machine_check
 }
 
 #[test]
@@ -324,6 +327,7 @@ fn what_a_program_can_see_or_use_shows_in_storage_without_a_look_at_registers() 
         "prediction_blocked",
         "etoken",
         "control_program",
+        "machine_check",
     ];
     for (name, leave_out) in CASES.iter().filter(|(name, _)| !unused.contains(name)) {
         let mut lacking = images.clone();

@@ -315,7 +315,8 @@ fn interruptions_come_by_subclass_once_and_test_pending_takes_them_too() {
     let orb = bench.program(&[ccw(WRITE, 0, 1, AREA)]);
     bench.start(&orb);
     bench.settle(10);
-    let expected = IoInterruption { subchannel: SUBCHANNEL, parameter: PARAMETER, subclass: 3 };
+    let expected =
+        IoInterruption { subchannel: Some(SUBCHANNEL), parameter: PARAMETER, subclass: 3 };
     bench.on(|subsystem| {
         assert_eq!(subsystem.test_pending(0xEF), (Done, None), "subclass 3 is not admitted");
         assert_eq!(subsystem.test_pending(0x10), (Status, Some(expected)));
@@ -348,7 +349,7 @@ fn lowest_subclass_interrupts_first() {
     }
     subsystem.step(at(0), &Bench::new().machine.storage);
     let taken = std::iter::from_fn(|| subsystem.test_pending(0xFF).1);
-    let order: Vec<u16> = taken.map(|it| it.subchannel.get()).collect();
+    let order: Vec<u16> = taken.map(|it| it.subchannel.map_or(0, SubchannelNumber::get)).collect();
     assert_eq!(order, [2, 3, 1]);
 }
 

@@ -10,14 +10,15 @@ use monitor_core::{
     channel::{DeviceStatus, Orb, Scsw, ScswControl, ScswFlags, SubchannelImage, SubchannelStatus},
     device::{Assignment, DeviceDescriptor, DeviceKind},
     memory::PageRun,
-    processor::{CpuState, ProcessorImage, Psw, TodEpoch},
+    processor::{CpuState, MachineCheck, ProcessorImage, Psw, TodEpoch},
     units::{
         ConfigurationName, DeviceNumber, DeviceSlot, GroupNumber, Incarnation, Micros, Mnemonic,
         PageCount, PoolName, ProcessorIndex, SuName, SubchannelNumber, VmIndex, VmName,
     },
     vm::{
-        Activity, AdapterMasks, EventMasks, FacilityList, Findings, MachineImage, Measurement,
-        Obstacle, Privileges, ProcessorSet, Processors, Reason, VmBlock, VmState,
+        Activity, AdapterMasks, EventMasks, FacilityList, Findings, FloatingInterruptions,
+        MachineImage, Measurement, Obstacle, Privileges, ProcessorSet, Processors, Reason, VmBlock,
+        VmState,
     },
     wire::{Frame, Hello, LoadState, Status},
 };
@@ -242,6 +243,8 @@ fn processor() -> Content {
     image.tod_epoch = TodEpoch { index: -1, difference: 0xFFFF_FFFF_FF00_0000 };
     image.external_call = Some(1);
     image.emergency_signals = 0b10;
+    image.malfunction_alerts = 0b100;
+    image.machine_check = MachineCheck { code: 1 << 61, address: 0, damage: 0 };
     image.service_signal = Some(0x0000_8001);
     image.pfault_token = 0x0000_0001_2345_6780;
     image.pfault_select = 0x0001_0000_0000_0000;
@@ -301,7 +304,7 @@ fn mandatory_blocks() -> [Layout; 9] {
     ]
 }
 
-fn optional_blocks() -> [Layout; 7] {
+fn optional_blocks() -> [Layout; 9] {
     [
         block("tag: service signal", &[(4, "parameter")]),
         block("tag: pfault", &[(8, "token"), (8, "select mask"), (8, "compare mask")]),
@@ -313,8 +316,14 @@ fn optional_blocks() -> [Layout; 7] {
         block("tag: execute target", &[(8, "address")]),
         block("tag: speculation", &[(1, "branch prediction is blocked"), (16, "etoken")]),
         block("tag: control program", &[(8, "what it said of itself")]),
+        block("tag: malfunction alerts", &[(8, "CPU addresses")]),
+        block("tag: machine check", &MACHINE_CHECK),
     ]
 }
+
+/// The fields of a machine check.
+const MACHINE_CHECK: [(usize, &str); 3] =
+    [(8, "interruption code"), (8, "failing-storage address"), (4, "external-damage code")];
 
 fn machine() -> Content {
     let image = MachineImage {
@@ -324,6 +333,12 @@ fn machine() -> Content {
         measurement: Measurement { key: 3, modes: 2, origin: 0x0002_0000 },
         events: EventMasks { length: 4, receive: 0x8000_0004 << 32, send: 0x4000_0000 << 32 },
         adapters: AdapterMasks { single: 0x10, none: 0x08 },
+        floating: FloatingInterruptions {
+            adapters: 0x20,
+            interrupt_key: true,
+            machine_check: MachineCheck { code: 1 << 58, address: 0, damage: 0x0200_0000 },
+            page_faults: [0x0000_0000_0812_3000].into_iter().collect(),
+        },
     };
     Content::Machine { rehearsal: false, image: Box::new(image) }
 }
@@ -334,12 +349,16 @@ fn machine_layout() -> Layout {
     let measurement = [(1, "key"), (1, "modes"), (8, "origin of the measurement blocks")];
     let events = [(2, "bytes of a mask"), (8, "receive mask"), (8, "send mask")];
     let adapters = [(1, "single interruptions"), (1, "no interruptions")];
+    let pending = [(1, "subclasses of adapters"), (1, "interrupt key")];
+    let tokens = [(2, "number of page faults"), (64, "their tokens")];
+    let floating = [&pending[..], &MACHINE_CHECK, &tokens].concat();
     let blocks = [
         block("tag: channel subsystem", &subsystem),
         block("tag: channel reports", &reports),
         block("tag: measurement", &measurement),
         block("tag: events", &events),
         block("tag: adapters", &adapters),
+        block("tag: floating interruptions", &floating),
     ];
     [vec![(2, "rehearsal")], blocks.concat()].concat()
 }
