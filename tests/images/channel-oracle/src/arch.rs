@@ -75,20 +75,6 @@ pub(crate) fn code(condition: u64) -> Code {
 }
 const _: () = assert!(RECOVERY == 0x200);
 
-/// Lets a command of the operator be executed by Hercules; nothing happens elsewhere.
-pub(crate) fn hercules_command(command: &str) {
-    let mut text = [0x40_u8; 16];
-    for (target, byte) in text.iter_mut().zip(command.bytes()) {
-        *target = crate::console::ebcdic(byte);
-    }
-    let length = command.len().min(text.len());
-    let _ = instruction!(
-        ".long 0x83240008",
-        in("r2") &raw const text,
-        inout("r4") length as u64 => _,
-    );
-}
-
 /// Executes nothing more.
 pub(crate) fn disabled_wait(address: u64) -> ! {
     let wait = [0x0002_0001_8000_0000_u64, address];

@@ -104,7 +104,7 @@ fn call(command: u32, block: &mut Block) {
 }
 
 /// A letter, digit or sign of a line in the code of the console.
-pub(crate) fn ebcdic(byte: u8) -> u8 {
+fn ebcdic(byte: u8) -> u8 {
     match byte {
         b'a'..=b'i' => byte - b'a' + 0x81,
         b'j'..=b'r' => byte - b'j' + 0x91,

@@ -9,12 +9,13 @@ use crate::{
     area, outcome,
     sequence::{SLI, Sequence},
     step::{Change, Request, Step, Unit},
-    subject::{Code, Interruption, Schib, Subject},
+    subject::{self, Code, Interruption, Schib, Subject},
 };
 use core::{
     fmt::{self, Write},
     ops::Range,
 };
+use heapless::Vec;
 
 /// Activities that end by themselves: resume, start, halt and clear pending, subchannel and device
 /// active.
@@ -31,7 +32,9 @@ const PENDING: u16 = 0x0001;
 /// How many times longer than its bound the subject is given for something that must come.
 const PATIENCE: u32 = 10;
 /// The rounds of a pause that an interruption may come behind its status.
-const LATE: Range<u32> = 16..48;
+const LATE: Range<u32> = 16..4000;
+/// The last of them when an interruption of the unit was taken already.
+const SECOND: u32 = 48;
 /// How often a unit is made idle, and its status taken.
 const ATTEMPTS: u32 = 4;
 /// The command that fetches sense.
@@ -58,7 +61,7 @@ pub fn run(sequence: &Sequence, subject: &mut dyn Subject, out: &mut dyn Write) 
         make_idle(unit, subject);
     }
     clean(subject);
-    let mut asked = Asked { unit: sequence.unit, subject, out };
+    let mut asked = Asked { sequence, unit: sequence.unit, taken: Vec::new(), subject, out };
     for (index, step) in sequence.steps.iter().enumerate() {
         asked.step(index, *step)?;
     }
@@ -159,8 +162,7 @@ fn wait(unit: Unit, patience: u32, subject: &mut dyn Subject) -> bool {
     let mut round = 0;
     loop {
         let (code, block) = subject.test_pending();
-        let identification = block.first_chunk().map_or(0, |word| u32::from_be_bytes(*word));
-        if code == Code::Condition(1) && subject.unit_of(identification) == Some(unit) {
+        if code == Code::Condition(1) && subject::interrupter(&block, subject) == Some(unit) {
             return true;
         }
         if !subject.pause(round / patience) {
@@ -168,20 +170,6 @@ fn wait(unit: Unit, patience: u32, subject: &mut dyn Subject) -> bool {
         }
         round += 1;
     }
-}
-
-/// TEST PENDING INTERRUPTION; asked again while the unit has a status, whose interruption Hercules
-/// may make pending late on a loaded machine.
-fn test_pending(unit: Unit, subject: &mut dyn Subject) -> (Code, Interruption) {
-    for round in LATE {
-        let (code, block) = subject.test_pending();
-        let has_status = control(&subject.store_subchannel(unit).1) & PENDING != 0;
-        if code != Code::Condition(0) || !has_status {
-            return (code, block);
-        }
-        subject.pause(round);
-    }
-    subject.test_pending()
 }
 
 /// Functions, activities and kinds of status of a subchannel.
@@ -214,13 +202,42 @@ fn with_change(block: &Schib, change: Change) -> Schib {
 
 /// A sequence on its way.
 struct Asked<'a> {
+    sequence: &'a Sequence,
     unit: Unit,
+    /// Units whose interruptions were taken since something was last asked of a device.
+    taken: Vec<Unit, { Unit::ALL.len() }>,
     subject: &'a mut dyn Subject,
     out: &'a mut dyn Write,
 }
 
 impl Asked<'_> {
+    /// TEST PENDING INTERRUPTION; asked again while a unit has a status, whose interruption
+    /// Hercules may make pending late on a loaded machine.
+    fn test_pending(&mut self) -> (Code, Interruption) {
+        let Self { sequence, taken, subject, .. } = self;
+        for round in LATE {
+            let (code, block) = subject.test_pending();
+            if code != Code::Condition(0) {
+                let taken_of = subject::interrupter(&block, *subject);
+                // There is room for each unit, and no second one is needed.
+                let _ = taken_of.map(|unit| taken.push(unit));
+                return (code, block);
+            }
+            let mut pending = units(sequence)
+                .filter(|unit| control(&subject.store_subchannel(*unit).1) & PENDING != 0);
+            let is_late = pending.any(|unit| round < SECOND || !taken.contains(&unit));
+            if !is_late {
+                return (code, block);
+            }
+            subject.pause(round);
+        }
+        subject.test_pending()
+    }
+
     fn step(&mut self, index: usize, step: Step) -> fmt::Result {
+        if matches!(step, Step::Start(_) | Step::Halt | Step::Clear | Step::Resume) {
+            self.taken.clear();
+        }
         let (unit, subject) = (self.unit, &mut *self.subject);
         let out = &mut outcome::Line { index, out: &mut *self.out };
         match step {
@@ -263,8 +280,9 @@ impl Asked<'_> {
             Step::Cancel => out.code("XSCH", subject.cancel(unit)),
             Step::Resume => out.code("RSCH", subject.resume(unit)),
             Step::TestPending => {
-                let (code, block) = test_pending(unit, subject);
-                out.interruption(code, &block, subject)
+                let (code, block) = self.test_pending();
+                let out = &mut outcome::Line { index, out: &mut *self.out };
+                out.interruption(code, &block, &*self.subject)
             }
             Step::StoreReport => {
                 let (code, word) = subject.store_report();

@@ -9,7 +9,7 @@
 use crate::{
     area,
     step::Unit,
-    subject::{Code, Interruption, Irb, Schib, Subject},
+    subject::{self, Code, Interruption, Irb, Schib, Subject},
 };
 use core::fmt::{self, Write};
 
@@ -128,8 +128,7 @@ impl Line<'_> {
     ) -> fmt::Result {
         self.ended("TPI", code)?;
         if code == Code::Condition(1) {
-            let identification = block.first_chunk().map_or(0, |word| u32::from_be_bytes(*word));
-            match subject.unit_of(identification) {
+            match subject::interrupter(block, subject) {
                 Some(unit) => write!(self.out, " unit={}", name(unit))?,
                 None => write!(self.out, " unit=other")?,
             }

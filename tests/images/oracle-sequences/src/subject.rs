@@ -62,3 +62,9 @@ pub trait Subject {
     /// RESET REFERENCE BIT EXTENDED.
     fn reset_reference(&mut self, at: u32) -> Code;
 }
+
+/// The unit that has interrupted, as TEST PENDING INTERRUPTION stores it.
+#[must_use]
+pub fn interrupter(block: &Interruption, subject: &dyn Subject) -> Option<Unit> {
+    subject.unit_of(u32::from_be_bytes(*block.first_chunk()?))
+}

@@ -18,6 +18,16 @@ const INTERVAL: Duration = Duration::from_millis(20);
 
 /// Runs the program until it ends, or until its time is over, and gives its output.
 pub(crate) fn run(command: &mut Command, output: &Path, limit: Duration) -> Result<String> {
+    run_until(command, output, limit, None)
+}
+
+/// The same for a program that is ended when it has said its last words.
+pub(crate) fn run_until(
+    command: &mut Command,
+    output: &Path,
+    limit: Duration,
+    last: Option<&str>,
+) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let path = output.display().to_string();
     let file = File::create(output).map_err(|error| Failure::of_io("write", &path, &error))?;
@@ -29,8 +39,9 @@ pub(crate) fn run(command: &mut Command, output: &Path, limit: Duration) -> Resu
         .spawn()
         .map_err(|error| Failure::of_io("start", &name, &error))?;
     let deadline = Instant::now() + limit;
+    let has_said = || last.is_some_and(|last| is_in(last, output));
     while !matches!(child.try_wait(), Ok(Some(_))) {
-        if Instant::now() > deadline {
+        if Instant::now() > deadline || has_said() {
             // One that has ended by itself cannot be killed, which is as good.
             child.kill().ok();
             child.wait().ok();
@@ -40,4 +51,9 @@ pub(crate) fn run(command: &mut Command, output: &Path, limit: Duration) -> Resu
     }
     let bytes = fs::read(output).map_err(|error| Failure::of_io("read", &path, &error))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Whether the file has these words.
+fn is_in(words: &str, file: &Path) -> bool {
+    fs::read(file).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(words))
 }

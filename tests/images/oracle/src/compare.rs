@@ -24,6 +24,14 @@ pub(crate) enum Implementation {
 }
 
 impl Implementation {
+    /// All of them.
+    pub(crate) const ALL: [Self; 2] = [Self::Hercules, Self::Qemu];
+
+    /// The one of this name.
+    pub(crate) fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.name() == name)
+    }
+
     /// Its name in the list.
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -46,6 +54,14 @@ pub(crate) struct Difference {
     pub(crate) field: String,
     pub(crate) theirs: String,
     pub(crate) ours: String,
+}
+
+impl Difference {
+    /// Whether both are about the same field of the same step, whatever is told.
+    pub(crate) fn is_at_place_of(&self, other: &Self) -> bool {
+        (self.implementation, self.index) == (other.implementation, other.index)
+            && (&self.sequence, &self.field) == (&other.sequence, &other.field)
+    }
 }
 
 impl fmt::Display for Difference {

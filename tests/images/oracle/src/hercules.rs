@@ -16,6 +16,8 @@ use crate::{
 };
 
 const PROGRAM: &str = "hercules";
+/// What it says last: its own command to end loses what its logger has not written yet.
+const LAST: &str = "Disabled wait state";
 const DISK_MAKER: &str = "dasdinit";
 /// The fixed sequences take less than ten seconds.
 const ENDS_WITHIN: Duration = Duration::from_secs(240);
@@ -33,7 +35,8 @@ pub(crate) fn run(image: &Image, folder: &Path) -> Result<Transcript> {
     save(&script, &script_text(image))?;
     let mut command = Command::new(PROGRAM);
     command.arg("-d").arg("-f").arg(&configuration).env("HERCULES_RC", &script);
-    let said = bounded::run(&mut command, &folder.join("hercules.log"), ENDS_WITHIN)?;
+    let said =
+        bounded::run_until(&mut command, &folder.join("hercules.log"), ENDS_WITHIN, Some(LAST))?;
     Transcript::of_console(PROGRAM, &said)
 }
 
@@ -73,7 +76,7 @@ fn configuration_text(folder: &Path, (one, other): (u16, u16)) -> String {
     let number = |unit: Unit| format!("{:04X}", unit.device_number());
     format!(
         "CPUSERIAL 002623\nCPUMODEL 2097\nMAINSIZE 8\nXPNDSIZE 0\nNUMCPU 1\nARCHMODE z/Arch\n\
-         SYSEPOCH 1900\nPANRATE FAST\nOSTAILOR QUIET\nDIAG8CMD enable\n\
+         SYSEPOCH 1900\nPANRATE FAST\nOSTAILOR QUIET\n\
          {} 3215-C / noprompt\n{} 3390 {}\n{} 9336 {}\n{} 9336 {}\n\
          {} CTCE {one} 127.0.0.1 {other}\n{} CTCE {other} 127.0.0.1 {one}\n",
         number(Unit::Console),
@@ -88,7 +91,7 @@ fn configuration_text(folder: &Path, (one, other): (u16, u16)) -> String {
     )
 }
 
-/// What the operator does: the image asks for a line by the word TYPE, and ends Hercules itself.
+/// What the operator does: the image asks for a line by the word TYPE.
 fn script_text(image: &Image) -> String {
     let mut text = "hao tgt TYP[E]\nhao cmd /hello\npause 1\n".to_owned();
     for (path, address) in &image.parts {
@@ -96,7 +99,7 @@ fn script_text(image: &Image) -> String {
         let _ = writeln!(text, "loadcore {} {address:x}", path.display());
     }
     let _ = writeln!(text, "r 1A0=0000000180000000\nr 1A8={:016X}\nrestart", image.entry);
-    // Should the image hang, it is ended from outside: a script of Hercules waits this long.
+    // Hercules is ended from outside: its script waits this long.
     text + "pause 999\n"
 }
 

@@ -16,21 +16,23 @@ mod disks;
 mod failure;
 mod hercules;
 mod image;
+mod judge;
 mod list;
 mod ours;
 mod plant;
 mod qemu;
 mod transcript;
+mod unjudged;
 
 use std::{fs, ops::Range, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 
 use crate::{
-    compare::{Difference, Implementation},
+    compare::Implementation,
     failure::{Failure, Result},
+    judge::Judge,
     list::List,
-    plant::Plant,
     transcript::Transcript,
 };
 
@@ -43,9 +45,6 @@ struct Arguments {
     /// Random sequences of these seeds in place of the fixed ones, as in 0..1000
     #[arg(long, value_parser = seeds)]
     seeds: Option<Range<u64>>,
-    /// Alter our own outcome, as a fault in the emulated hardware would; the comparison must fail
-    #[arg(long)]
-    plant: Option<Plant>,
     /// Write what was told into this folder
     #[arg(long)]
     keep: Option<PathBuf>,
@@ -72,67 +71,31 @@ fn run(arguments: &Arguments) -> Result<bool> {
         .map_err(|error| Failure::new(format!("no folder for files: {error}")))?;
     let seeds = arguments.seeds.clone().unwrap_or(0..0);
     let image = image::build(folder.path(), &seeds)?;
-    let mut ours = ours::run(folder.path(), &seeds)?;
-    let mut is_good = true;
-    if let Some(plant) = arguments.plant {
-        ours = plant::plant(ours, plant);
+    let ours = ours::run(folder.path(), &seeds)?;
+    let keep = |name, told: &Transcript| match &arguments.keep {
+        Some(keep) => write(keep, name, &told.to_text()),
+        None => Ok(()),
+    };
+    keep("ours", &ours)?;
+    let needs_all_lines = arguments.seeds.is_none();
+    let judge = Judge { ours: &ours, needs_all_lines, shows_all: arguments.all };
+    let (mut is_good, mut all) = (true, Vec::new());
+    for theirs in Implementation::ALL {
+        let (is_listed, told) = judge.judge(theirs, &mut list, || {
+            let told = match theirs {
+                Implementation::Hercules => hercules::run(&image, folder.path())?,
+                Implementation::Qemu => qemu::run(&image, folder.path())?,
+            };
+            keep(theirs.name(), &told)?;
+            Ok(told)
+        })?;
+        is_good &= is_listed;
+        all.push((theirs, told));
     }
-    if let Some(keep) = &arguments.keep {
-        write(keep, "ours", &ours.to_text())?;
-    }
-    for theirs in [Implementation::Hercules, Implementation::Qemu] {
-        let told = match theirs {
-            Implementation::Hercules => hercules::run(&image, folder.path())?,
-            Implementation::Qemu => qemu::run(&image, folder.path())?,
-        };
-        if let Some(keep) = &arguments.keep {
-            write(keep, theirs.name(), &told.to_text())?;
-        }
-        is_good &= judge(theirs, &told, &ours, &mut list, arguments.all)?;
-    }
-    if arguments.seeds.is_none() {
-        for line in list.unused() {
-            println!("oracle: line {line} of the list has no difference to explain");
-            is_good = false;
-        }
+    if needs_all_lines {
+        is_good &= unjudged::check(&ours, &all, &list)?;
     }
     Ok(is_good)
-}
-
-/// Compares, and tells the differences that are not listed; all of them on demand.
-fn judge(
-    theirs: Implementation,
-    told: &Transcript,
-    ours: &Transcript,
-    list: &mut List,
-    shows_all: bool,
-) -> Result<bool> {
-    let compared = compare::compare(theirs, told, ours)?;
-    let mut unlisted = 0;
-    for difference in &compared.differences {
-        let line = list.explain(difference);
-        if line.is_none() {
-            unlisted += 1;
-        }
-        if line.is_none() || shows_all {
-            tell(difference, line);
-        }
-    }
-    println!(
-        "oracle: {}: {} sequences, {} steps, {} differences, {unlisted} of them not listed",
-        theirs.name(),
-        compared.sequence_count,
-        compared.step_count,
-        compared.differences.len(),
-    );
-    Ok(unlisted == 0)
-}
-
-fn tell(difference: &Difference, line: Option<usize>) {
-    match line {
-        Some(line) => println!("{difference}  (line {line} of the list)"),
-        None => println!("{difference}"),
-    }
 }
 
 fn write(folder: &std::path::Path, name: &str, text: &str) -> Result<()> {
