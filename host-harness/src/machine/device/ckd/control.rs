@@ -127,6 +127,7 @@ impl Operation<'_, '_> {
             return Err(Check::InvalidSequence);
         }
         let domain = self.domain_of(&parameters).ok_or(Check::InvalidParameter)?;
+        self.mask_permits_domain(&domain)?;
         let track = Track::from_bytes(std::array::from_fn(|n| parameters[4 + n]));
         if !self.surface.contains(track) {
             return Err(Check::InvalidParameter);

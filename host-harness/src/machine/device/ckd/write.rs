@@ -54,6 +54,15 @@ impl Operation<'_, '_> {
         matches!(self.write_control(), ALL_BUT_BEGIN | ALL_WRITES)
     }
 
+    /// Refuses a domain of writes that the file mask does not permit.
+    pub(super) fn mask_permits_domain(&self, domain: &Domain) -> Result<(), Check> {
+        match code(domain) {
+            WRITE_DATA => self.mask_permits(self.write_control() != NO_WRITE),
+            FORMAT_WRITE | WRITE_TRACK => self.mask_permits(self.may_format()),
+            _ => Ok(()),
+        }
+    }
+
     /// Refuses a record of another length than the one that the domain is for.
     fn of_domain_length(&self, length: usize) -> Result<(), Check> {
         let Some(domain) = &self.position.domain else {

@@ -1,8 +1,7 @@
 //! The count-key-data disk.
 //!
 //! Source of truth: IBM 3990 storage control reference (GA32-0099). Invariant: the first sequence
-//! formats the tracks that the others read. Deliberately not here: ECKD commands that the
-//! emulated disk does not have.
+//! formats the tracks that the others read. Deliberately not here: extents and domains.
 
 use super::Tell;
 use crate::{
@@ -11,11 +10,11 @@ use crate::{
     step::Unit,
 };
 
-const WRITE_DATA: u8 = 0x05;
+pub(super) const WRITE_DATA: u8 = 0x05;
 pub(crate) const READ_DATA: u8 = 0x06;
-const SEEK: u8 = 0x07;
+pub(super) const SEEK: u8 = 0x07;
 const WRITE_KEY_DATA: u8 = 0x0D;
-const READ_KEY_DATA: u8 = 0x0E;
+pub(super) const READ_KEY_DATA: u8 = 0x0E;
 const READ_COUNT: u8 = 0x12;
 const READ_RECORD_0: u8 = 0x16;
 const READ_HOME: u8 = 0x1A;
@@ -38,6 +37,7 @@ pub(super) fn all(tell: &mut Tell<'_>) {
     writes(tell);
     searches(tell);
     refused(tell);
+    path_groups(tell);
 }
 
 fn new(name: core::fmt::Arguments<'_>) -> Sequence {
@@ -261,4 +261,24 @@ fn refused(tell: &mut Tell<'_>) {
     tell(&it.ccw(0x94, SLI, 32, A).execute());
     let it = new("reserve-chained").ccw(0xB4, CC | SLI, 32, A).ccw(0x03, SLI, 1, A).execute();
     tell(&it.at(PROGRAM).ccw(0x94, SLI, 32, A).execute());
+}
+
+/// SET PATH GROUP ID and SENSE PATH GROUP ID.
+fn path_groups(tell: &mut Tell<'_>) {
+    let new = |name| new(format_args!("ckd/group-{name}"));
+    let group = [0x00, 0x80, 0x00, 0x00, 0x12, 0x34, 0x20, 0x84, 0xAB, 0xCD, 0xEF, 0x01];
+    tell(&new("none").ccw(0x34, SLI, 12, A).execute().show(A, 12).sense());
+    let set = new("set").bytes(B, &group).ccw(0xAF, 0, 12, B).execute().at(PROGRAM);
+    tell(&set.ccw(0x34, SLI, 12, A).execute().show(A, 12));
+    let again = new("again").bytes(B, &group).ccw(0xAF, 0, 12, B).execute();
+    tell(&again.sense());
+    let other = group.map(|byte| if byte == 0xCD { 0xCE } else { byte });
+    tell(&new("other").bytes(B, &other).ccw(0xAF, 0, 12, B).execute().sense());
+    tell(&new("short").bytes(B, &group).ccw(0xAF, SLI, 11, B).execute().sense());
+    let chained = new("chained").bytes(B, &group).ccw(0x03, CC | SLI, 1, A);
+    tell(&chained.ccw(0xAF, 0, 12, B).execute().sense());
+    let mut resigned = group;
+    resigned[0] = 0x40;
+    let resign = new("resign").bytes(B, &resigned);
+    tell(&resign.ccw(0xAF, 0, 12, B).execute().sense());
 }

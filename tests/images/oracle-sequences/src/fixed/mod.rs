@@ -9,6 +9,7 @@ pub(crate) mod ckd;
 mod commands;
 mod console;
 mod ctc;
+mod eckd;
 pub(crate) mod fba;
 mod functions;
 mod indirect;
@@ -22,7 +23,7 @@ use crate::sequence::Sequence;
 pub type Tell<'a> = dyn FnMut(&Sequence) + 'a;
 
 /// Every theme.
-const THEMES: [fn(&mut Tell<'_>); 12] = [
+const THEMES: [fn(&mut Tell<'_>); 13] = [
     keys::all,
     commands::all,
     chaining::all,
@@ -33,6 +34,7 @@ const THEMES: [fn(&mut Tell<'_>); 12] = [
     commands::paths,
     fba::all,
     ckd::all,
+    eckd::all,
     console::all,
     ctc::all,
 ];

@@ -233,6 +233,15 @@ fn location_that_makes_no_sense_is_refused() {
     assert_eq!(refused(|bytes| bytes[5] = 2), PROTECTED);
     assert_eq!(refused(|bytes| bytes[12] = 9), NO_RECORD);
     assert_eq!(run(&disk).locate(0x06, 1, [1, 2], 1, 0), check(SEQUENCE, 16), "no extent");
+    for (mask, update, format) in [(0x00, true, true), (0x40, false, false), (0x80, true, false)] {
+        for (operation, may) in [(0x06, true), (0x01, update), (0x03, format), (0x0B, format)] {
+            let mut masked = run(&disk);
+            masked.define_extent(mask, [1, 0], [1, 14]);
+            let ended = masked.locate(operation, 1, [1, 2], 1, 0);
+            let expected = if may { took(CE_DE, 16) } else { check(SEQUENCE, 16) };
+            assert_eq!(ended, expected, "mask {mask:02X}, operation {operation:02X}");
+        }
+    }
     let mut home = run(&disk);
     home.define_extent(0, [0, 0], [4, 14]);
     assert_eq!(home.locate(0x56, 1, [1, 2], 0, 0), took(CE_DE, 16));
