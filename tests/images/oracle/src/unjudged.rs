@@ -4,8 +4,8 @@
 //! A line of the file is `sequence | number step | field | value`.
 //!
 //! Source of truth: `tests/images/expected/oracle-unjudged.txt`, written anew with `OVERWRITE=1`.
-//! Invariant: the list and who lacks a unit decide what is in it, not what is told. Deliberately not
-//! here: why the list leaves a value open.
+//! Invariant: the list and who lacks a unit decide what is in it, not what is told. Deliberately
+//! not here: why the list leaves a value open.
 
 use std::{collections::BTreeSet, env, fmt::Write as _, fs};
 
