@@ -74,8 +74,8 @@ pub(super) struct Data<'a> {
     is_backward: bool,
     /// The device has asked for data, or for room.
     pub(super) is_touched: bool,
-    /// Bytes have been moved.
-    pub(super) has_moved: bool,
+    /// Bytes that have been moved.
+    moved: usize,
     /// The device has asked for more than the count allows.
     pub(super) is_exceeded: bool,
     /// What storage or a chained word did wrong.
@@ -93,7 +93,7 @@ impl<'a> Data<'a> {
             place: Place::of(&command),
             is_backward: command.is_backward(),
             is_touched: false,
-            has_moved: false,
+            moved: 0,
             is_exceeded: false,
             check: None,
             interrupts: false,
@@ -156,7 +156,7 @@ impl<'a> Data<'a> {
 
     /// Takes bytes off the count, and lets the next word take control when it is exhausted.
     fn consume(&mut self, length: usize) -> usize {
-        self.has_moved = true;
+        self.moved += length;
         self.left -= u16::try_from(length).unwrap_or(self.left);
         self.place.consume(length as u64, self.is_backward);
         while self.left == 0 && self.command.chains_data() && self.check.is_none() {
@@ -171,6 +171,11 @@ impl<'a> Data<'a> {
             }
         }
         length
+    }
+
+    /// Whether bytes have been moved.
+    pub(super) const fn has_moved(&self) -> bool {
+        self.moved > 0
     }
 
     const fn stop(&mut self, status: SubchannelStatus) {
@@ -213,6 +218,10 @@ impl Transfer for Data<'_> {
             command = next;
         }
         room
+    }
+
+    fn moved(&self) -> usize {
+        self.moved
     }
 }
 

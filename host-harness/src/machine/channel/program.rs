@@ -150,7 +150,7 @@ impl Run {
             Outcome::Ended(ending) => ending,
         };
         let is_first = self.command_count == 0;
-        if is_first && ending.status.contains(DeviceStatus::BUSY) && !data.has_moved {
+        if is_first && ending.status.contains(DeviceStatus::BUSY) && !data.has_moved() {
             return Course::Busy;
         }
         if ending.status.contains(DeviceStatus::UNIT_CHECK) {
@@ -204,7 +204,7 @@ fn end_of(fetcher: &Fetcher<'_>, data: &Data<'_>, ending: &Ending) -> End {
     if let Some(check) = data.check {
         subchannel_status = check.status;
         behind = check.behind;
-        if !data.has_moved && !ending.status.contains(DeviceStatus::UNIT_CHECK) {
+        if !data.has_moved() && !ending.status.contains(DeviceStatus::UNIT_CHECK) {
             // The channel has found the fault before it gave the command to the device.
             device_status = DeviceStatus::empty();
         }

@@ -60,6 +60,10 @@ impl Transfer for Buffer {
         let output = self.output.len() - self.taken;
         output + (self.input_room - self.input.len())
     }
+
+    fn moved(&self) -> usize {
+        self.taken + self.input.len()
+    }
 }
 
 #[cfg(test)]
@@ -73,11 +77,11 @@ mod tests {
         assert_eq!((output.take(&mut target), &target), (3, b"abc"));
         assert_eq!(output.room(), 2);
         assert_eq!((output.take(&mut target), &target), (2, b"dec"));
-        assert_eq!((output.taken(), output.give(b"x")), (5, 0));
+        assert_eq!((output.taken(), output.give(b"x"), output.moved()), (5, 0, 5));
 
         let mut input = Buffer::input(4);
         assert_eq!((input.give(b"abc"), input.give(b"def")), (3, 1));
         assert_eq!((input.given(), input.room()), (&b"abcd"[..], 0));
-        assert_eq!(input.take(&mut target), 0);
+        assert_eq!((input.take(&mut target), input.moved()), (0, 4));
     }
 }

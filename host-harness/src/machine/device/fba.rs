@@ -197,7 +197,6 @@ impl FbaDisk {
             Position::Extent(position) if access.command_index > 0 => position,
             _ => ExtentPosition::default(),
         };
-        let room = data.room();
         let done = match gate {
             Gate::Wait => return Ok(Outcome::Pending),
             Gate::Notify => Err(Check::ResetNotification),
@@ -207,8 +206,7 @@ impl FbaDisk {
             position.located = None;
         }
         access.position = Position::Extent(position);
-        let moved = (room - data.room()) as u64;
-        let duration = Micros::new(COMMAND_US + moved / BYTES_PER_US);
+        let duration = Micros::new(COMMAND_US + data.moved() as u64 / BYTES_PER_US);
         let ending = done.map_or_else(Check::ending, |()| Ending::NORMAL);
         Ok(Outcome::Ended(Ending { duration, ..ending }))
     }

@@ -155,6 +155,9 @@ pub trait Transfer {
 
     /// Bytes that the command's count still allows, over data chaining.
     fn room(&self) -> usize;
+
+    /// Bytes that this command has moved so far.
+    fn moved(&self) -> usize;
 }
 
 /// Takes all bytes that the count allows, unless storage refuses some.

@@ -5,6 +5,7 @@
 use super::*;
 
 const CHAIN: u8 = 0x40;
+const CHAIN_DATA: u8 = 0x80;
 const SUPPRESS: u8 = 0x20;
 const NORMAL: DeviceStatus = DeviceStatus::CHANNEL_END.union(DeviceStatus::DEVICE_END);
 /// Long after each channel program has ended.
@@ -104,6 +105,40 @@ fn write_from_protected_storage_changes_no_record() {
     assert_eq!(carry_out(&machine, &orb, 0).subchannel_status, SubchannelStatus::PROTECTION_CHECK);
     carry_out(&machine, &find(&machine, 1, (0x06, 0, 8, 0x6000)), LATE);
     assert_eq!(machine.storage.load(0x6000), Ok(u64::from_be_bytes(*b"RECORD 1")));
+}
+
+/// A machine with an FBA disk, block 0 of which begins with this word, and a program that takes
+/// it there; the words that are put behind are those of the transfer.
+fn located(operation: u8, head: u64, transfer: &[(u8, u8, u16, u32)]) -> (Machine, Orb) {
+    let disk = FbaDisk::in_memory(8);
+    let name = VmName::new("VM12PROD").unwrap();
+    let access = Access::new(name, Epoch::new(1), Path { system: 1, channel: 0 });
+    disk.put(&access, 0, &head.to_be_bytes());
+    let disk: Arc<dyn Device> = Arc::new(disk);
+    let machine = machine_on(1, "VM12PROD", &disk);
+    ready(&machine, 1);
+    let extent = [0xC0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7];
+    machine.storage.store_bytes(0x1100, &extent).unwrap();
+    machine.storage.store_bytes(0x1110, &[operation, 0, 0, 1, 0, 0, 0, 0]).unwrap();
+    let locate = [(0x63, CHAIN, 16, 0x1100), (0x43, CHAIN, 8, 0x1110)];
+    let orb = put(&machine, &[&locate, transfer].concat());
+    (machine, orb)
+}
+
+#[test]
+fn read_into_the_word_that_is_chained_to_moves_what_that_word_says_then() {
+    // The word that is read allows more than the one that lies there at the begin.
+    let word = u64::from(0x2000_u16) << 32 | 0x5000;
+    let transfer = [(0x42, CHAIN_DATA, 8, 0x1018), (0, 0, 1, 0x5000)];
+    let (machine, orb) = located(0x06, word, &transfer);
+    assert_eq!(start(&machine, &orb, 0), ConditionCode::Done);
+    machine.step_channel(at(LATENCY.get()));
+    machine.step_channel(at(2 * LATENCY.get()));
+    let status = status(&machine);
+    assert_eq!(machine.storage.load(0x1018), Ok(word));
+    assert_eq!(status.device_status, NORMAL);
+    assert_eq!(status.subchannel_status, SubchannelStatus::INCORRECT_LENGTH);
+    assert_eq!(status.residual_count, 0x2000 - 504);
 }
 
 #[test]

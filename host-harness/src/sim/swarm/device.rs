@@ -231,9 +231,8 @@ impl Device for SimDevice {
     }
 
     fn execute(&self, access: &mut Access, command: u8, data: &mut dyn Transfer) -> Outcome {
-        let room = data.room();
         let outcome = self.device.execute(access, command, data);
-        self.watch(access, data.room() != room, outcome);
+        self.watch(access, data.moved() > 0, outcome);
         outcome
     }
 

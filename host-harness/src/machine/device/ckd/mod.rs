@@ -131,9 +131,8 @@ impl CkdDisk {
             Gate::Wait => return Ok(Outcome::Pending),
             Gate::Notify => Err(Check::ResetNotification),
             Gate::Open => {
-                let room = data.room();
                 let done = self.carry_out(books, access, &mut position, command, &mut Data(data));
-                let moved = (room - data.room()) as u64;
+                let moved = data.moved() as u64;
                 done.map(|status| (status, duration(*arm, position.track, moved)))
             }
         };
