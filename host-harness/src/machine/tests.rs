@@ -170,6 +170,7 @@ fn marked_pages(machine: &Machine) -> Vec<u64> {
 mod access;
 mod bench;
 mod carried;
+mod chains;
 mod channel;
 mod channel_data;
 mod channel_functions;

@@ -10,11 +10,8 @@
 //! what the end of a command means.
 
 use super::ccw::{Addressing, Check, Command, Fetcher, Origin};
-use crate::machine::{AccessException, Storage, Transfer};
+use crate::machine::{AccessException, Storage, Taken, Transfer};
 use monitor_core::{channel::SubchannelStatus, limits::PAGE_BYTES};
-
-/// The most chained words that are looked at for [`Transfer::room`].
-const LOOKED_AT_MAX: usize = 256;
 
 /// Bytes of a page, as a distance.
 const PAGE: u64 = PAGE_BYTES as u64;
@@ -184,11 +181,18 @@ impl<'a> Data<'a> {
 }
 
 impl Transfer for Data<'_> {
-    fn take(&mut self, target: &mut [u8]) -> usize {
+    fn take(&mut self, target: &mut [u8]) -> Taken {
         let wanted = target.len();
-        self.advance(wanted, false, |keyed, address, from, length| {
+        let taken = self.advance(wanted, false, |keyed, address, from, length| {
             keyed.load(address, &mut target[from..from + length])
-        })
+        });
+        if taken == wanted {
+            Taken::Full
+        } else if self.check.is_some() {
+            Taken::Refused(taken)
+        } else {
+            Taken::Ended(taken)
+        }
     }
 
     fn give(&mut self, data: &[u8]) -> usize {
@@ -204,20 +208,22 @@ impl Transfer for Data<'_> {
         })
     }
 
-    fn room(&self) -> usize {
+    fn left(&self) -> Option<usize> {
+        self.check.is_none().then_some(usize::from(self.left))
+    }
+
+    fn room(&self, limit: usize) -> usize {
         let mut room = usize::from(self.left);
         let mut command = self.command;
-        for _ in 0..LOOKED_AT_MAX {
-            if !command.chains_data() {
-                break;
-            }
+        // Each word that is chained to has a count, so that this ends.
+        while room < limit && command.chains_data() {
             let Ok(next) = self.fetcher.fetch(command.behind, Origin::Data) else {
                 break;
             };
             room += usize::from(next.count);
             command = next;
         }
-        room
+        room.min(limit)
     }
 
     fn moved(&self) -> usize {

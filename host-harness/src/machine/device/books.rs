@@ -16,6 +16,7 @@ use super::{
             RELEASE, RESERVE, SENSE_PATH_GROUP_ID, SET_PATH_GROUP_ID, UNCONDITIONAL_RESERVE,
         },
     },
+    take_parameters,
 };
 use crate::machine::lock;
 use monitor_core::units::{Epoch, VmName};
@@ -64,10 +65,7 @@ impl Books {
                 return Ok(());
             }
             SET_PATH_GROUP_ID => {
-                let mut group = [0; PATH_GROUP_BYTES];
-                if data.take(&mut group) < PATH_GROUP_BYTES {
-                    return Err(PathError::Short);
-                }
+                let group = take_parameters::<PATH_GROUP_BYTES>(data).ok_or(PathError::Short)?;
                 return self.paths.set_group(&path, &group).map_err(|_| PathError::WrongGroup);
             }
             RELEASE => self.paths.release(&path),

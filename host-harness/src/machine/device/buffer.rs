@@ -4,7 +4,7 @@
 //! leaves no more than there is room for. Deliberately not here: chaining, keys and faults, which
 //! are the channel's.
 
-use super::Transfer;
+use super::{Taken, Transfer};
 
 /// Bytes that a device takes, or the room for those that it gives.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,12 +42,12 @@ impl Buffer {
 }
 
 impl Transfer for Buffer {
-    fn take(&mut self, target: &mut [u8]) -> usize {
+    fn take(&mut self, target: &mut [u8]) -> Taken {
         let rest = &self.output[self.taken..];
         let length = rest.len().min(target.len());
         target[..length].copy_from_slice(&rest[..length]);
         self.taken += length;
-        length
+        if length == target.len() { Taken::Full } else { Taken::Ended(length) }
     }
 
     fn give(&mut self, data: &[u8]) -> usize {
@@ -56,9 +56,13 @@ impl Transfer for Buffer {
         length
     }
 
-    fn room(&self) -> usize {
+    fn left(&self) -> Option<usize> {
         let output = self.output.len() - self.taken;
-        output + (self.input_room - self.input.len())
+        Some(output + (self.input_room - self.input.len()))
+    }
+
+    fn room(&self, limit: usize) -> usize {
+        self.left().map_or(0, |left| left.min(limit))
     }
 
     fn moved(&self) -> usize {
@@ -74,14 +78,14 @@ mod tests {
     fn buffer_gives_out_its_bytes_and_takes_as_many_as_there_is_room_for() {
         let mut output = Buffer::output(b"abcde");
         let mut target = [0; 3];
-        assert_eq!((output.take(&mut target), &target), (3, b"abc"));
-        assert_eq!(output.room(), 2);
-        assert_eq!((output.take(&mut target), &target), (2, b"dec"));
+        assert_eq!((output.take(&mut target), &target), (Taken::Full, b"abc"));
+        assert_eq!((output.left(), output.room(1)), (Some(2), 1));
+        assert_eq!((output.take(&mut target), &target), (Taken::Ended(2), b"dec"));
         assert_eq!((output.taken(), output.give(b"x"), output.moved()), (5, 0, 5));
 
         let mut input = Buffer::input(4);
         assert_eq!((input.give(b"abc"), input.give(b"def")), (3, 1));
-        assert_eq!((input.given(), input.room()), (&b"abcd"[..], 0));
-        assert_eq!((input.take(&mut target), input.moved()), (0, 4));
+        assert_eq!((input.given(), input.left()), (&b"abcd"[..], Some(0)));
+        assert_eq!((input.take(&mut target), input.moved()), (Taken::Ended(0), 4));
     }
 }

@@ -63,6 +63,9 @@ impl Console {
     /// Bytes of a line that is ended by itself.
     pub const LINE_BYTES_MAX: usize = 4096;
 
+    /// Bytes of text that a WRITE takes at most.
+    pub const TEXT_BYTES_MAX: usize = 65_535;
+
     /// A console that shows its lines in `sink`.
     #[must_use]
     pub fn new(sink: Arc<dyn LineSink>) -> Self {
@@ -90,7 +93,7 @@ impl Console {
 
     fn write(&self, keyboard: &mut Keyboard, data: &mut dyn Transfer, ends: bool) {
         // What guest storage refuses, the channel tells.
-        let Some(text) = take_all(data) else {
+        let Some(text) = take_all(data, Self::TEXT_BYTES_MAX) else {
             return;
         };
         let returns = ends.then_some(NEW_LINE);

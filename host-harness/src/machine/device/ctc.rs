@@ -16,7 +16,9 @@
 //! or lost when the side that was to read them is gone; a command that waits has transferred
 //! nothing. Deliberately not here: extended mode, READ BACKWARD.
 
-use super::{Access, Device, Ending, Fence, Outcome, Refusal, SenseId, Transfer, command};
+use super::{
+    Access, Device, Ending, Fence, Outcome, Refusal, SenseId, Transfer, command, take_up_to,
+};
 use crate::machine::lock;
 use monitor_core::{channel::DeviceStatus, units::Micros};
 use std::sync::{Arc, Mutex};
@@ -152,7 +154,7 @@ impl Both<'_> {
         let wanted = match code {
             command::WRITE => Waiting::Write,
             WRITE_END_OF_FILE => Waiting::EndOfFile,
-            command::READ => Waiting::Read(data.room()),
+            command::READ => Waiting::Read(data.room(Ctc::WRITE_BYTES_MAX)),
             command::CONTROL => Waiting::Control,
             PREPARE => Waiting::Prepare,
             _ => return Err(Refusal::CommandReject),
@@ -216,9 +218,9 @@ impl Both<'_> {
             self.other.parcel = Some(Parcel::EndOfFile);
             return Some(Ending::NORMAL);
         }
-        let mut bytes = vec![0; room.min(data.room())];
-        let length = data.take(&mut bytes);
-        bytes.truncate(length);
+        // What comes before a refusal has gone over.
+        let (bytes, _) = take_up_to(data, room);
+        let length = bytes.len();
         self.other.parcel = Some(Parcel::Data(bytes));
         Some(lasting(length))
     }

@@ -12,6 +12,7 @@ use super::{
     buffer::Buffer,
     image::{FileImage, Image, MemoryImage},
     paths::{Gate, command as path_command},
+    take_padded, take_parameters,
 };
 use crate::machine::lock;
 use monitor_core::units::{Epoch, Micros, VmName};
@@ -322,12 +323,11 @@ impl FbaDisk {
         if !matches!(located.operation, operation::WRITE | operation::WRITE_AND_VERIFY) {
             return Err(Check::CommandReject);
         }
-        let mut bytes = vec![0; located.block_count as usize * Self::BLOCK_BYTES];
-        let wanted = bytes.len().min(data.room());
-        if data.take(&mut bytes) < wanted {
-            // Storage has refused some of it: the channel tells the program, nothing is written.
+        let length = located.block_count as usize * Self::BLOCK_BYTES;
+        let Some(bytes) = take_padded(data, length) else {
+            // Some of it is refused: the channel tells the program, nothing is written.
             return Ok(());
-        }
+        };
         self.image.write(offset(located.block), &bytes)?;
         let mut log = lock(&self.log);
         let sequence = log.len() as u64 + 1;
@@ -358,8 +358,7 @@ const fn offset(block: u32) -> u64 {
 }
 
 fn parameters<const N: usize>(data: &mut dyn Transfer) -> Result<[u8; N], Check> {
-    let mut bytes = [0; N];
-    if data.take(&mut bytes) < N { Err(Check::CommandReject) } else { Ok(bytes) }
+    take_parameters(data).ok_or(Check::CommandReject)
 }
 
 fn word(bytes: &[u8], at: usize) -> u32 {

@@ -19,6 +19,7 @@ use super::{
     Access, Device, Ending, Fence, Outcome, Refusal, SenseId, Transfer, command,
     ethernet::{Frame, MacAddress, ProtocolAddress},
     switch::{Port, Switch},
+    take_all,
 };
 use crate::machine::lock;
 use monitor_core::{channel::DeviceStatus, units::Epoch};
@@ -93,15 +94,14 @@ impl Lan {
     }
 
     fn send(&self, line: &mut Line, data: &mut dyn Transfer) -> Result<Outcome, Refusal> {
-        let mut bytes = vec![0; data.room()];
-        let length = data.take(&mut bytes);
-        if length < bytes.len() {
-            // Guest storage has refused, which the channel tells.
+        // One byte more than there may be shows that a frame is too long.
+        let Some(bytes) = take_all(data, Frame::BYTES_MAX + 1) else {
+            // Some of it is refused, which the channel tells.
             return Ok(Outcome::NORMAL);
-        }
+        };
         let frame = Frame::parse(&bytes).ok_or(Refusal::CommandReject)?;
         line.counts.sent += 1;
-        line.counts.sent_bytes += length as u64;
+        line.counts.sent_bytes += bytes.len() as u64;
         if let Some(announced) = frame.announced() {
             line.announcements.push_back(announced);
             if line.announcements.len() > Self::ANNOUNCEMENTS_MAX {

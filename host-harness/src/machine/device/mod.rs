@@ -145,26 +145,79 @@ pub enum Position {
 /// device calls neither [`Self::take`] nor [`Self::give`] is an immediate operation, or one that
 /// it refuses: when it ends with unit check, and with command reject or intervention required.
 pub trait Transfer {
-    /// Fills the front of `target` from guest storage (output operation) and says with how many
-    /// bytes: fewer when the command's count is exhausted or storage refuses.
-    fn take(&mut self, target: &mut [u8]) -> usize;
+    /// Fills `target` from guest storage (output operation), or the front of it.
+    fn take(&mut self, target: &mut [u8]) -> Taken;
 
     /// Stores `data` into guest storage (input operation) and says how many bytes: fewer when the
     /// count is exhausted or storage refuses.
     fn give(&mut self, data: &[u8]) -> usize;
 
-    /// Bytes that the command's count still allows, over data chaining.
-    fn room(&self) -> usize;
+    /// Bytes that are left of the count in control, zero at the end of the data; none when some
+    /// were refused.
+    fn left(&self) -> Option<usize>;
+
+    /// Bytes that are left of all counts, at most `limit`, as the words that are chained to stand
+    /// now. The guest can change them, so what is moved can be more or less.
+    fn room(&self, limit: usize) -> usize;
 
     /// Bytes that this command has moved so far.
     fn moved(&self) -> usize;
 }
 
-/// Takes all bytes that the count allows, unless storage refuses some.
-pub fn take_all(data: &mut dyn Transfer) -> Option<Vec<u8>> {
-    let mut bytes = vec![0; data.room()];
-    let length = data.take(&mut bytes);
-    (length == bytes.len()).then_some(bytes)
+/// What came of taking bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// All that were asked for.
+    Full,
+    /// So many, and then the command's count was exhausted.
+    Ended(usize),
+    /// So many, and then storage or a word that is chained to was found wrong, of which the channel
+    /// tells the program.
+    Refused(usize),
+}
+
+/// Takes what the command has, at most `limit` bytes; the count decides, so that none is missing
+/// when there are fewer. Says also what was taken before a refusal.
+pub fn take_up_to(data: &mut dyn Transfer, limit: usize) -> (Vec<u8>, Taken) {
+    let mut bytes = Vec::new();
+    loop {
+        let from = bytes.len();
+        let Some(left) = data.left() else {
+            return (bytes, Taken::Refused(from));
+        };
+        let count = left.min(limit - from);
+        bytes.resize(from + count, 0);
+        let taken = match data.take(&mut bytes[from..]) {
+            Taken::Full if from + count == limit => Taken::Full,
+            Taken::Full if left == 0 => Taken::Ended(from),
+            Taken::Full => continue,
+            Taken::Ended(count) => Taken::Ended(from + count),
+            Taken::Refused(count) => Taken::Refused(from + count),
+        };
+        if let Taken::Ended(count) | Taken::Refused(count) = taken {
+            bytes.truncate(count);
+        }
+        return (bytes, taken);
+    }
+}
+
+/// Takes what the command has, at most `limit` bytes; nothing when some are refused.
+pub fn take_all(data: &mut dyn Transfer, limit: usize) -> Option<Vec<u8>> {
+    let (bytes, taken) = take_up_to(data, limit);
+    (!matches!(taken, Taken::Refused(_))).then_some(bytes)
+}
+
+/// Takes so many bytes, with zeros for those that the command does not have; nothing when some
+/// are refused.
+pub fn take_padded(data: &mut dyn Transfer, length: usize) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; length];
+    (!matches!(data.take(&mut bytes), Taken::Refused(_))).then_some(bytes)
+}
+
+/// Takes parameters; nothing when there are too few or some are refused.
+pub fn take_parameters<const N: usize>(data: &mut dyn Transfer) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    (data.take(&mut bytes) == Taken::Full).then_some(bytes)
 }
 
 /// How a command ended.

@@ -13,6 +13,7 @@ use super::{
         PATH_GROUP_BYTES, Paths, VmPath,
         command::{SENSE_PATH_GROUP_ID, SET_PATH_GROUP_ID},
     },
+    take_all, take_parameters,
 };
 use crate::machine::lock;
 use monitor_core::{
@@ -42,6 +43,9 @@ mod command {
     pub(super) const UNASSIGN: u8 = 0xC7;
     pub(super) const MODE_SET: u8 = 0xDB;
 }
+
+/// The longest block; of a command that has more the rest is not taken.
+const BLOCK_BYTES_MAX: usize = 262_144;
 
 /// How long a command takes, and how long the tape takes for each block that it passes.
 const COMMAND_US: u64 = 20;
@@ -213,14 +217,12 @@ impl Drive {
     }
 
     fn move_tape(&mut self, code: u8, data: &mut dyn Transfer) -> Done {
+        let nothing = Ok(Addition::default());
         match code {
             command::WRITE => {
-                let mut bytes = vec![0; data.room()];
-                if data.take(&mut bytes) < bytes.len() {
-                    // Storage has refused some of it: nothing is written.
-                    return Ok(Addition::default());
-                }
-                self.write(Block::Data(bytes))
+                // Of bytes of which some are refused nothing is written.
+                let bytes = take_all(data, BLOCK_BYTES_MAX);
+                bytes.map_or(nothing, |bytes| self.write(Block::Data(bytes)))
             }
             command::WRITE_TAPE_MARK => self.write(Block::Mark),
             command::ERASE_GAP => {
@@ -350,8 +352,7 @@ impl Drive {
 }
 
 fn parameters<const N: usize>(data: &mut dyn Transfer) -> Result<[u8; N], Check> {
-    let mut bytes = [0; N];
-    if data.take(&mut bytes) < N { Err(Check::CommandReject) } else { Ok(bytes) }
+    take_parameters(data).ok_or(Check::CommandReject)
 }
 
 impl Device for Tape {

@@ -5,12 +5,16 @@
 //! the tests hold.
 
 use super::*;
+use crate::machine::{Taken, take_up_to};
 use monitor_core::channel::Irb;
 use std::{collections::VecDeque, sync::Mutex};
 
 /// Where channel programs and data lie.
 pub(super) const PROGRAM: u32 = 0x1000;
 pub(super) const AREA: u32 = 0x5000;
+
+/// The most bytes that a write of the device takes.
+const TAKEN_MAX: usize = 65_536;
 
 /// Flags of a channel-command word.
 pub(super) const CHAIN_DATA: u8 = 0x80;
@@ -73,10 +77,14 @@ impl Probe {
             0x02 | 0x0C => drop(data.give(&memory.record)),
             0x0B => {}
             _ => {
-                let wanted = if memory.wanted == 0 { data.room() } else { memory.wanted };
-                taken = vec![0; wanted];
-                let length = data.take(&mut taken);
-                taken.truncate(length);
+                if memory.wanted == 0 {
+                    (taken, _) = take_up_to(data, TAKEN_MAX);
+                } else {
+                    taken = vec![0; memory.wanted];
+                    if let Taken::Ended(count) | Taken::Refused(count) = data.take(&mut taken) {
+                        taken.truncate(count);
+                    }
+                }
             }
         }
         memory.log.push((code, taken));

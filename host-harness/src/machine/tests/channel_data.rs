@@ -140,7 +140,7 @@ fn skipped_bytes_are_counted_and_go_nowhere() {
 }
 
 #[test]
-fn room_counts_chained_words_ahead() {
+fn device_takes_to_the_end_of_the_words_that_are_chained_to() {
     let mut bench = Bench::new();
     bench.fill(AREA, b"abcdef");
     let words =

@@ -67,7 +67,7 @@ impl Image {
             command::WRITE => self.write(access, data)?,
             command::READ => self.read(access, data)?,
             command::CONTROL => {
-                if let Some(bytes) = take_all(data) {
+                if let Some(bytes) = take_all(data, 64) {
                     let (block, _) = bytes.split_first_chunk().ok_or(Refusal::CommandReject)?;
                     access.position = Position::Block(u32::from_be_bytes(*block));
                 }
@@ -79,12 +79,11 @@ impl Image {
 
     fn write(&mut self, access: &mut Access, data: &mut dyn Transfer) -> Result<(), Refusal> {
         let number = selected(access)?;
-        let mut block = Box::new([0; Disk::BLOCK_BYTES]);
-        let length = data.room();
-        let target = block.get_mut(..length).ok_or(Refusal::CommandReject)?;
-        if data.take(target) < length {
+        let Some(bytes) = take_all(data, Disk::BLOCK_BYTES + 1) else {
             return Ok(());
-        }
+        };
+        let mut block = Box::new([0; Disk::BLOCK_BYTES]);
+        block.get_mut(..bytes.len()).ok_or(Refusal::CommandReject)?.copy_from_slice(&bytes);
         let mut head = [0; 16];
         head.copy_from_slice(&block[..16]);
         let sequence = self.log.len() as u64 + 1;

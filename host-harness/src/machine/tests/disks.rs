@@ -4,15 +4,14 @@
 
 use super::*;
 
-const CHAIN: u8 = 0x40;
-const CHAIN_DATA: u8 = 0x80;
+pub(super) const CHAIN: u8 = 0x40;
 const SUPPRESS: u8 = 0x20;
-const NORMAL: DeviceStatus = DeviceStatus::CHANNEL_END.union(DeviceStatus::DEVICE_END);
+pub(super) const NORMAL: DeviceStatus = DeviceStatus::CHANNEL_END.union(DeviceStatus::DEVICE_END);
 /// Long after each channel program has ended.
-const LATE: u64 = 100_000;
+pub(super) const LATE: u64 = 100_000;
 
 /// A machine on this SU with the device.
-fn machine_on(system: u16, vm: &str, device: &Arc<dyn Device>) -> Machine {
+pub(super) fn machine_on(system: u16, vm: &str, device: &Arc<dyn Device>) -> Machine {
     let name = VmName::new(vm).unwrap();
     let block = VmBlock::new(VmIndex::new(12).unwrap(), name, PageCount::new(16), 1).unwrap();
     let configuration = ConfigurationName::new("390SU- 500-10B").unwrap();
@@ -22,7 +21,7 @@ fn machine_on(system: u16, vm: &str, device: &Arc<dyn Device>) -> Machine {
 }
 
 /// Puts a program of these commands at 0x1000: code, flags, count, address.
-fn put(machine: &Machine, commands: &[(u8, u8, u16, u32)]) -> Orb {
+pub(super) fn put(machine: &Machine, commands: &[(u8, u8, u16, u32)]) -> Orb {
     for (number, (code, flags, count, address)) in (0..).zip(commands) {
         let word = u64::from(*code) << 56
             | u64::from(*flags) << 48
@@ -34,13 +33,13 @@ fn put(machine: &Machine, commands: &[(u8, u8, u16, u32)]) -> Orb {
 }
 
 /// Puts seek and search for record `record` of cylinder 1, head 2, and `then` behind them.
-fn find(machine: &Machine, record: u8, then: (u8, u8, u16, u32)) -> Orb {
+pub(super) fn find(machine: &Machine, record: u8, then: (u8, u8, u16, u32)) -> Orb {
     machine.storage.store_bytes(0x1100, &[0, 0, 0, 1, 0, 2, record]).unwrap();
     let commands = [(0x07, CHAIN, 6, 0x1100), (0x31, CHAIN, 5, 0x1102), (0x08, 0, 0, 0x1008), then];
     put(machine, &commands)
 }
 
-fn carry_out(machine: &Machine, orb: &Orb, now: u64) -> monitor_core::channel::Scsw {
+pub(super) fn carry_out(machine: &Machine, orb: &Orb, now: u64) -> monitor_core::channel::Scsw {
     assert_eq!(start(machine, orb, now), ConditionCode::Done);
     machine.step_channel(at(now + LATE));
     status(machine)
@@ -105,40 +104,6 @@ fn write_from_protected_storage_changes_no_record() {
     assert_eq!(carry_out(&machine, &orb, 0).subchannel_status, SubchannelStatus::PROTECTION_CHECK);
     carry_out(&machine, &find(&machine, 1, (0x06, 0, 8, 0x6000)), LATE);
     assert_eq!(machine.storage.load(0x6000), Ok(u64::from_be_bytes(*b"RECORD 1")));
-}
-
-/// A machine with an FBA disk, block 0 of which begins with this word, and a program that takes
-/// it there; the words that are put behind are those of the transfer.
-fn located(operation: u8, head: u64, transfer: &[(u8, u8, u16, u32)]) -> (Machine, Orb) {
-    let disk = FbaDisk::in_memory(8);
-    let name = VmName::new("VM12PROD").unwrap();
-    let access = Access::new(name, Epoch::new(1), Path { system: 1, channel: 0 });
-    disk.put(&access, 0, &head.to_be_bytes());
-    let disk: Arc<dyn Device> = Arc::new(disk);
-    let machine = machine_on(1, "VM12PROD", &disk);
-    ready(&machine, 1);
-    let extent = [0xC0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7];
-    machine.storage.store_bytes(0x1100, &extent).unwrap();
-    machine.storage.store_bytes(0x1110, &[operation, 0, 0, 1, 0, 0, 0, 0]).unwrap();
-    let locate = [(0x63, CHAIN, 16, 0x1100), (0x43, CHAIN, 8, 0x1110)];
-    let orb = put(&machine, &[&locate, transfer].concat());
-    (machine, orb)
-}
-
-#[test]
-fn read_into_the_word_that_is_chained_to_moves_what_that_word_says_then() {
-    // The word that is read allows more than the one that lies there at the begin.
-    let word = u64::from(0x2000_u16) << 32 | 0x5000;
-    let transfer = [(0x42, CHAIN_DATA, 8, 0x1018), (0, 0, 1, 0x5000)];
-    let (machine, orb) = located(0x06, word, &transfer);
-    assert_eq!(start(&machine, &orb, 0), ConditionCode::Done);
-    machine.step_channel(at(LATENCY.get()));
-    machine.step_channel(at(2 * LATENCY.get()));
-    let status = status(&machine);
-    assert_eq!(machine.storage.load(0x1018), Ok(word));
-    assert_eq!(status.device_status, NORMAL);
-    assert_eq!(status.subchannel_status, SubchannelStatus::INCORRECT_LENGTH);
-    assert_eq!(status.residual_count, 0x2000 - 504);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::{
     position::{Place, TrackPosition},
     track::{Count, HEADS, Surface, Track},
 };
-use crate::machine::device::{Transfer, command::NO_OPERATION};
+use crate::machine::device::{Transfer, command::NO_OPERATION, take_padded, take_parameters};
 use monitor_core::channel::DeviceStatus;
 
 /// What a command that went well adds to channel end and device end.
@@ -41,7 +41,7 @@ pub(super) struct Data<'a>(pub(super) &'a mut dyn Transfer);
 
 impl std::fmt::Debug for Data<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_tuple("Data").field(&self.0.room()).finish()
+        formatter.debug_tuple("Data").field(&self.0.left()).finish()
     }
 }
 
@@ -185,16 +185,13 @@ impl Operation<'_, '_> {
 
     /// Takes the parameters of a control command.
     pub(super) fn parameters<const N: usize>(&mut self) -> Result<[u8; N], Check> {
-        let mut bytes = [0; N];
-        if self.data.0.take(&mut bytes) < N { Err(Check::ShortParameters) } else { Ok(bytes) }
+        take_parameters(self.data.0).ok_or(Check::ShortParameters)
     }
 
     /// Takes so many bytes to be written, with zeros for those that the command does not have;
-    /// nothing when storage refuses them.
+    /// nothing when some are refused.
     pub(super) fn take_padded(&mut self, length: usize) -> Option<Vec<u8>> {
-        let mut bytes = vec![0; length];
-        let wanted = length.min(self.data.0.room());
-        (self.data.0.take(&mut bytes) == wanted).then_some(bytes)
+        take_padded(self.data.0, length)
     }
 
     /// The key area of the current record, where the command goes on behind it.

@@ -11,6 +11,7 @@ use super::{
     position::{Domain, Place},
     track::{Count, Track},
 };
+use crate::machine::device::Taken;
 use monitor_core::channel::DeviceStatus;
 
 /// Operations of a Locate Record domain.
@@ -199,7 +200,10 @@ impl Operation<'_, '_> {
     /// whether all bytes are equal.
     fn compare(&mut self, found: &[u8]) -> (DeviceStatus, bool) {
         let mut wanted = vec![0; found.len()];
-        let length = self.data.0.take(&mut wanted);
+        let length = match self.data.0.take(&mut wanted) {
+            Taken::Full => found.len(),
+            Taken::Ended(count) | Taken::Refused(count) => count,
+        };
         let order = found[..length].cmp(&wanted[..length]);
         let is_satisfied =
             order.is_eq() && self.command & 0x20 != 0 || order.is_gt() && self.command & 0x40 != 0;
