@@ -3,7 +3,8 @@
 //! Source of truth: Principles of Operation for the instructions that the methods stand for.
 //!
 //! Invariants: a [`Program`] is immutable, it is "the code"; whatever it remembers lies in the
-//! registers and the storage of its [`Context`], so that a copy of these goes on by itself.
+//! registers and the storage of its [`Context`], so that a copy of these goes on by itself. An
+//! instruction that the problem state does not have fails there before it does anything.
 //! Deliberately not here: guest code, and the budget, which the processor keeps.
 
 use super::{
@@ -86,83 +87,144 @@ impl Context<'_> {
     /// START SUBCHANNEL: accepts the channel program that `orb` names.
     ///
     /// # Errors
-    /// Fails with an operand exception when `orb` is not well formed.
+    /// Fails in the problem state, and with an operand exception when `orb` is not well formed.
     pub fn start_subchannel(
         &mut self,
         subchannel: SubchannelNumber,
         orb: &Orb,
     ) -> Result<ConditionCode, Exception> {
+        self.privileged()?;
         lock(&self.machine.subsystem).start(subchannel, orb, self.host_now)
     }
 
     /// TEST SUBCHANNEL: gives the status and clears it.
-    pub fn test_subchannel(&mut self, subchannel: SubchannelNumber) -> (ConditionCode, Irb) {
-        lock(&self.machine.subsystem).test(subchannel)
+    ///
+    /// # Errors
+    /// Fails in the problem state.
+    pub fn test_subchannel(
+        &mut self,
+        subchannel: SubchannelNumber,
+    ) -> Result<(ConditionCode, Irb), Exception> {
+        self.privileged()?;
+        Ok(lock(&self.machine.subsystem).test(subchannel))
     }
 
     /// STORE SUBCHANNEL: gives the subchannel's information block, changing nothing.
-    #[must_use]
-    pub fn store_subchannel(&self, subchannel: SubchannelNumber) -> Option<Schib> {
-        lock(&self.machine.subsystem).store(subchannel)
+    ///
+    /// # Errors
+    /// Fails in the problem state.
+    pub fn store_subchannel(
+        &self,
+        subchannel: SubchannelNumber,
+    ) -> Result<Option<Schib>, Exception> {
+        self.privileged()?;
+        Ok(lock(&self.machine.subsystem).store(subchannel))
     }
 
     /// MODIFY SUBCHANNEL: takes from `schib` what the program may set.
     ///
     /// # Errors
-    /// Fails with an operand exception when `schib` is not well formed.
+    /// Fails in the problem state, and with an operand exception when `schib` is not well formed.
     pub fn modify_subchannel(
         &mut self,
         subchannel: SubchannelNumber,
         schib: &Schib,
     ) -> Result<ConditionCode, Exception> {
+        self.privileged()?;
         lock(&self.machine.subsystem).modify(subchannel, schib)
     }
 
     /// HALT SUBCHANNEL.
-    pub fn halt_subchannel(&mut self, subchannel: SubchannelNumber) -> ConditionCode {
-        lock(&self.machine.subsystem).halt(subchannel)
+    ///
+    /// # Errors
+    /// Fails in the problem state.
+    pub fn halt_subchannel(
+        &mut self,
+        subchannel: SubchannelNumber,
+    ) -> Result<ConditionCode, Exception> {
+        self.privileged()?;
+        Ok(lock(&self.machine.subsystem).halt(subchannel))
     }
 
     /// CLEAR SUBCHANNEL.
-    pub fn clear_subchannel(&mut self, subchannel: SubchannelNumber) -> ConditionCode {
-        lock(&self.machine.subsystem).clear(subchannel)
+    ///
+    /// # Errors
+    /// Fails in the problem state.
+    pub fn clear_subchannel(
+        &mut self,
+        subchannel: SubchannelNumber,
+    ) -> Result<ConditionCode, Exception> {
+        self.privileged()?;
+        Ok(lock(&self.machine.subsystem).clear(subchannel))
     }
 
     /// CANCEL SUBCHANNEL: takes back a start whose program has not begun or is suspended.
-    pub fn cancel_subchannel(&mut self, subchannel: SubchannelNumber) -> ConditionCode {
-        lock(&self.machine.subsystem).cancel(subchannel)
+    ///
+    /// # Errors
+    /// Fails in the problem state.
+    pub fn cancel_subchannel(
+        &mut self,
+        subchannel: SubchannelNumber,
+    ) -> Result<ConditionCode, Exception> {
+        self.privileged()?;
+        Ok(lock(&self.machine.subsystem).cancel(subchannel))
     }
 
     /// RESUME SUBCHANNEL.
-    pub fn resume_subchannel(&mut self, subchannel: SubchannelNumber) -> ConditionCode {
-        lock(&self.machine.subsystem).resume(subchannel, self.host_now)
+    ///
+    /// # Errors
+    /// Fails in the problem state.
+    pub fn resume_subchannel(
+        &mut self,
+        subchannel: SubchannelNumber,
+    ) -> Result<ConditionCode, Exception> {
+        self.privileged()?;
+        Ok(lock(&self.machine.subsystem).resume(subchannel, self.host_now))
     }
 
     /// STORE CHANNEL REPORT WORD: gives the oldest one, or zero with condition code
     /// [`ConditionCode::Status`].
-    pub fn store_channel_report(&mut self) -> (ConditionCode, u32) {
+    ///
+    /// # Errors
+    /// Fails in the problem state.
+    pub fn store_channel_report(&mut self) -> Result<(ConditionCode, u32), Exception> {
+        self.privileged()?;
         let report = self.machine.with_floating(Floating::take_report);
-        report.map_or((ConditionCode::Status, 0), |report| (ConditionCode::Done, report))
+        Ok(report.map_or((ConditionCode::Status, 0), |report| (ConditionCode::Done, report)))
     }
 
     /// TEST PENDING INTERRUPTION: takes an interruption that control register 6 admits, and says
     /// so with condition code [`ConditionCode::Status`].
-    pub fn test_pending_interruption(&mut self) -> (ConditionCode, Option<IoInterruption>) {
+    ///
+    /// # Errors
+    /// Fails in the problem state.
+    pub fn test_pending_interruption(
+        &mut self,
+    ) -> Result<(ConditionCode, Option<IoInterruption>), Exception> {
+        self.privileged()?;
         let admitted = self.state.control[6].to_be_bytes()[4];
         let taken = self.machine.take_io_interruption(admitted);
-        (if taken.is_some() { ConditionCode::Status } else { ConditionCode::Done }, taken)
+        Ok((if taken.is_some() { ConditionCode::Status } else { ConditionCode::Done }, taken))
     }
 
     /// STORE SYSTEM INFORMATION: the designation of the server configuration on which this copy
     /// of the VM runs.
-    #[must_use]
-    pub const fn store_system_information(&self) -> ConfigurationName {
-        self.machine.configuration()
+    ///
+    /// # Errors
+    /// Fails in the problem state.
+    pub fn store_system_information(&self) -> Result<ConfigurationName, Exception> {
+        self.privileged()?;
+        Ok(self.machine.configuration())
     }
 
     /// SERVICE CALL: hands the monitor the answer to the service signal with this parameter.
-    pub fn call_monitor(&mut self, parameter: u64, answer: GuestAnswer) {
+    ///
+    /// # Errors
+    /// Fails in the problem state.
+    pub fn call_monitor(&mut self, parameter: u64, answer: GuestAnswer) -> Result<(), Exception> {
+        self.privileged()?;
         lock(&self.machine.questions).answer(parameter, answer);
+        Ok(())
     }
 
     /// The number of processors of this VM.

@@ -13,7 +13,7 @@ use monitor_core::{
     vm::{AdapterMasks, EventMasks, MachineImage, Measurement},
 };
 
-use super::{Context, IoInterruption, Machine, lock};
+use super::{Context, Exception, IoInterruption, Machine, lock};
 
 /// Bit of a channel report word: reports behind this one were lost.
 const OVERFLOW: u32 = 0x2000_0000;
@@ -171,23 +171,46 @@ impl Machine {
 
 impl Context<'_> {
     /// SET CHANNEL MONITOR.
-    pub fn set_channel_monitor(&mut self, measurement: Measurement) {
+    ///
+    /// # Errors
+    /// Fails in the problem state.
+    pub fn set_channel_monitor(&mut self, measurement: Measurement) -> Result<(), Exception> {
+        self.privileged()?;
         self.machine.with_floating(|floating| floating.state.measurement = measurement);
+        Ok(())
     }
 
     /// SERVICE CALL, write event mask.
-    pub fn write_event_masks(&mut self, events: EventMasks) {
+    ///
+    /// # Errors
+    /// Fails in the problem state.
+    pub fn write_event_masks(&mut self, events: EventMasks) -> Result<(), Exception> {
+        self.privileged()?;
         self.machine.with_floating(|floating| floating.state.events = events);
+        Ok(())
     }
 
     /// CHANNEL SUBSYSTEM CALL, set domain attributes: enables all subchannel sets.
-    pub fn enable_subchannel_sets(&mut self) {
+    ///
+    /// # Errors
+    /// Fails in the problem state.
+    pub fn enable_subchannel_sets(&mut self) -> Result<(), Exception> {
+        self.privileged()?;
         self.machine.with_floating(|floating| floating.state.subchannel_set_max = 3);
+        Ok(())
     }
 
     /// SET INTERRUPTION CONTROLS of adapters: suppresses interruptions of some subclasses.
-    pub fn suppress_adapter_interruptions(&mut self, adapters: AdapterMasks) {
+    ///
+    /// # Errors
+    /// Fails in the problem state.
+    pub fn suppress_adapter_interruptions(
+        &mut self,
+        adapters: AdapterMasks,
+    ) -> Result<(), Exception> {
+        self.privileged()?;
         self.machine.with_floating(|floating| floating.state.adapters = adapters);
+        Ok(())
     }
 }
 

@@ -350,7 +350,8 @@ impl Context<'_> {
         exists.then(|| PageNumber::new(absolute / 4096)).ok_or(Exception::from(AddressFault))
     }
 
-    const fn privileged(&self) -> Result<(), Exception> {
+    /// Fails in the problem state.
+    pub(super) const fn privileged(&self) -> Result<(), Exception> {
         if self.state.psw.problem_state() { Err(Exception::PrivilegedOperation) } else { Ok(()) }
     }
 }

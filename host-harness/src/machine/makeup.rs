@@ -9,7 +9,7 @@
 //! changes. Deliberately not here: the registers, and what becomes of a standing at a move, which
 //! the core decides.
 
-use super::{Context, Machine, lock};
+use super::{Context, Exception, Machine, lock};
 use monitor_core::{
     limits::PROCESSORS_MAX,
     units::ProcessorIndex,
@@ -131,27 +131,42 @@ impl Machine {
 
 impl Context<'_> {
     /// READ CPU INFORMATION: the processors that are operational, this one among them.
-    #[must_use]
-    pub fn operational_processors(&self) -> ProcessorSet {
-        self.machine.processors().attached()
+    ///
+    /// # Errors
+    /// Fails in the problem state.
+    pub fn operational_processors(&self) -> Result<ProcessorSet, Exception> {
+        self.privileged()?;
+        Ok(self.machine.processors().attached())
     }
 
     /// What the monitor has foretold: the processors that are lost by the coming move.
-    #[must_use]
-    pub fn departing_processors(&self) -> ProcessorSet {
-        lock(&self.machine.makeup.standings).departing
+    ///
+    /// # Errors
+    /// Fails in the problem state.
+    pub fn departing_processors(&self) -> Result<ProcessorSet, Exception> {
+        self.privileged()?;
+        Ok(lock(&self.machine.makeup.standings).departing)
     }
 
     /// DECONFIGURE CPU: detaches another processor, which the guest has stopped before; false when
     /// it does not stand so, or the VM is being moved.
-    pub fn detach_processor(&mut self, processor: ProcessorIndex) -> bool {
+    ///
+    /// # Errors
+    /// Fails in the problem state.
+    pub fn detach_processor(&mut self, processor: ProcessorIndex) -> Result<bool, Exception> {
+        self.privileged()?;
         let is_own = processor.get() == self.processor;
-        !is_own && self.machine.makeup.change(|processors, _| processors.detach(processor))
+        let makeup = &self.machine.makeup;
+        Ok(!is_own && makeup.change(|processors, _| processors.detach(processor)))
     }
 
     /// CONFIGURE CPU: attaches a processor that the guest had detached; false when there is none
     /// for it, or the VM is being moved.
-    pub fn attach_processor(&mut self, processor: ProcessorIndex) -> bool {
-        self.machine.makeup.change(|processors, pool| processors.attach(processor, pool))
+    ///
+    /// # Errors
+    /// Fails in the problem state.
+    pub fn attach_processor(&mut self, processor: ProcessorIndex) -> Result<bool, Exception> {
+        self.privileged()?;
+        Ok(self.machine.makeup.change(|processors, pool| processors.attach(processor, pool)))
     }
 }

@@ -243,7 +243,7 @@ fn await_end(context: &mut Context<'_>, disk: Disk<'_>) -> Result<Step, Exceptio
     if context.now().get() < missing {
         return Ok(super::worked(0, Tick::new(missing)));
     }
-    context.clear_subchannel(disk.subchannel()?);
+    context.clear_subchannel(disk.subchannel()?)?;
     disk.block.set(REQUEST, CLEARED)?;
     if under_way == WRITING {
         disk.block.set(UNSURE, 1)?;

@@ -49,7 +49,7 @@ pub(super) fn enable(
     subchannel: SubchannelNumber,
     subclass: u8,
 ) -> Result<(), Exception> {
-    if let Some(mut schib) = context.store_subchannel(subchannel) {
+    if let Some(mut schib) = context.store_subchannel(subchannel)? {
         schib.pmcw = schib.pmcw.with_enabled(true).with_interruption_subclass(subclass);
         context.modify_subchannel(subchannel, &schib)?;
     }

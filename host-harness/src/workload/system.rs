@@ -144,7 +144,7 @@ pub(super) fn io_interruption(context: &mut Context<'_>) -> Result<(), Exception
     let block = Block::new(context.storage, BlockName::System);
     let number = load_word(context, low_core::SUBSYSTEM_ID)? & 0xFFFF;
     let owner = load_word(context, low_core::IO_PARAMETER)?;
-    let (condition, irb) = context.test_subchannel(SubchannelNumber::new(number as u16));
+    let (condition, irb) = context.test_subchannel(SubchannelNumber::new(number as u16))?;
     let status = irb.scsw;
     if status.device_status.contains(DeviceStatus::ATTENTION) {
         // A device calls, whoever has used it last.
@@ -252,7 +252,7 @@ fn finish_ipl(context: &mut Context<'_>) -> Result<Step, Exception> {
     for number in subchannels {
         request::enable(context, SubchannelNumber::new(number as u16), SUBCLASS)?;
     }
-    let name = context.store_system_information();
+    let name = context.store_system_information()?;
     block.set_text::<NAME_BYTES>(CONFIGURATION, name.as_str())?;
     Ok(super::worked(1, context.now()))
 }
@@ -280,7 +280,7 @@ fn step_script(context: &mut Context<'_>, block: Block<'_>) -> Result<bool, Exce
         Action::Finish => {
             let source = block.text::<NAME_BYTES>(CONFIGURATION)?;
             let initial = block.text::<NAME_BYTES>(INITIAL)?;
-            let target = context.store_system_information();
+            let target = context.store_system_information()?;
             say(context, block, &script::finished(&source, target.as_str(), &initial))?
         }
         Action::Announce(number) => announce(context, number)?,
@@ -292,7 +292,7 @@ fn step_script(context: &mut Context<'_>, block: Block<'_>) -> Result<bool, Exce
         }
         Action::Leave => {
             // Those that are lost already have left before.
-            let departing = context.departing_processors().bits();
+            let departing = context.departing_processors()?.bits();
             block.set(LEAVING, block.get(LEAVING)? | departing)?;
             block.set(STEP, step + 1)?;
             return Ok(true);
@@ -305,7 +305,7 @@ fn step_script(context: &mut Context<'_>, block: Block<'_>) -> Result<bool, Exce
             return Ok(true);
         }
         Action::Return => {
-            let operational = context.operational_processors().bits();
+            let operational = context.operational_processors()?.bits();
             block.set(LEAVING, block.get(LEAVING)? & !operational)?;
             block.set(STEP, step + 1)?;
             return Ok(true);
@@ -356,13 +356,13 @@ pub(super) fn leaves(context: &Context<'_>) -> Result<bool, AddressFault> {
 }
 
 /// Notes what an action has changed once its line is on the way.
-fn note(context: &Context<'_>, block: Block<'_>, action: Action) -> Result<(), AddressFault> {
+fn note(context: &Context<'_>, block: Block<'_>, action: Action) -> Result<(), Exception> {
     match action {
-        Action::Lock => block.set(LOCKED, 1),
-        Action::Unlock => block.set(LOCKED, 0),
+        Action::Lock => block.set(LOCKED, 1)?,
+        Action::Unlock => block.set(LOCKED, 0)?,
         Action::Finish => {
-            let name = context.store_system_information();
-            block.set_text::<NAME_BYTES>(CONFIGURATION, name.as_str())
+            let name = context.store_system_information()?;
+            block.set_text::<NAME_BYTES>(CONFIGURATION, name.as_str())?;
         }
         Action::Say(_)
         | Action::Announce(_)
@@ -372,8 +372,9 @@ fn note(context: &Context<'_>, block: Block<'_>, action: Action) -> Result<(), A
         | Action::Return
         | Action::Pass
         | Action::Answer(_)
-        | Action::End => Ok(()),
+        | Action::End => {}
     }
+    Ok(())
 }
 
 fn end_script(
@@ -384,7 +385,7 @@ fn end_script(
     let parameter = block.get(SCRIPT)?;
     block.set(SCRIPT, 0)?;
     if let Some(answer) = answer {
-        context.call_monitor(parameter, answer);
+        context.call_monitor(parameter, answer)?;
     }
     Ok(true)
 }

@@ -281,7 +281,7 @@ fn operand_exception_interrupts_the_processor_that_asks() {
     let machine = machine_with(
         |context, _| {
             let orb = Orb { flags: 0x0084, ..Orb::of_program(PROGRAM, PARAMETER) };
-            let mut schib = context.store_subchannel(SUBCHANNEL).unwrap();
+            let mut schib = context.store_subchannel(SUBCHANNEL)?.unwrap();
             schib.pmcw.flags |= 0x4000;
             let modified = context.modify_subchannel(SUBCHANNEL, &schib);
             assert_eq!(modified, Err(Exception::Operand));
@@ -384,14 +384,14 @@ fn instructions_of_a_processor_are_those_of_the_subsystem() {
             let orb = Orb::of_program(PROGRAM, PARAMETER);
             lock(&noted).extend([
                 context.start_subchannel(SUBCHANNEL, &orb)?,
-                context.cancel_subchannel(SUBCHANNEL),
-                context.resume_subchannel(SUBCHANNEL),
-                context.halt_subchannel(SUBCHANNEL),
-                context.clear_subchannel(SUBCHANNEL),
-                context.test_subchannel(SUBCHANNEL).0,
-                context.test_pending_interruption().0,
-                context.store_channel_report().0,
-                context.store_channel_report().0,
+                context.cancel_subchannel(SUBCHANNEL)?,
+                context.resume_subchannel(SUBCHANNEL)?,
+                context.halt_subchannel(SUBCHANNEL)?,
+                context.clear_subchannel(SUBCHANNEL)?,
+                context.test_subchannel(SUBCHANNEL)?.0,
+                context.test_pending_interruption()?.0,
+                context.store_channel_report()?.0,
+                context.store_channel_report()?.0,
             ]);
             Ok(Step::default())
         },

@@ -4,9 +4,10 @@
 
 use super::*;
 use monitor_core::{
+    channel::Schib,
     memory::StateOrder,
     units::PageNumber,
-    vm::{Facility, FacilityList},
+    vm::{AdapterMasks, EventMasks, Facility, FacilityList, Measurement},
 };
 
 const SUPERVISOR: u64 = 0x0000_0001_8000_0000;
@@ -19,7 +20,7 @@ fn image(mask: u64) -> ProcessorImage {
 #[test]
 fn problem_state_has_no_privileged_instruction() {
     type Instruction = fn(&mut Context<'_>) -> Result<(), Exception>;
-    let privileged: [Instruction; 21] = [
+    let privileged: [Instruction; 41] = [
         |it| it.load_psw(Psw::default()),
         |it| it.load_psw_from(0),
         |it| it.load_short_psw_from(0),
@@ -41,6 +42,26 @@ fn problem_state_has_no_privileged_instruction() {
         |it| it.reset_reference(0),
         |it| it.set_page_state(0, StateOrder::Get).map(drop),
         |it| it.store_cpu_id().map(drop),
+        |it| it.start_subchannel(SUBCHANNEL, &Orb::of_program(0x1000, PARAMETER)).map(drop),
+        |it| it.test_subchannel(SUBCHANNEL).map(drop),
+        |it| it.store_subchannel(SUBCHANNEL).map(drop),
+        |it| it.modify_subchannel(SUBCHANNEL, &Schib::default()).map(drop),
+        |it| it.halt_subchannel(SUBCHANNEL).map(drop),
+        |it| it.clear_subchannel(SUBCHANNEL).map(drop),
+        |it| it.cancel_subchannel(SUBCHANNEL).map(drop),
+        |it| it.resume_subchannel(SUBCHANNEL).map(drop),
+        |it| it.store_channel_report().map(drop),
+        |it| it.test_pending_interruption().map(drop),
+        |it| it.store_system_information().map(drop),
+        |it| it.call_monitor(1, GuestAnswer::Ready),
+        |it| it.operational_processors().map(drop),
+        |it| it.departing_processors().map(drop),
+        |it| it.detach_processor(ProcessorIndex::new(1)).map(drop),
+        |it| it.attach_processor(ProcessorIndex::new(1)).map(drop),
+        |it| it.set_channel_monitor(Measurement::default()),
+        |it| it.write_event_masks(EventMasks::default()),
+        |it| it.enable_subchannel_sets(),
+        |it| it.suppress_adapter_interruptions(AdapterMasks::default()),
     ];
     for (number, instruction) in privileged.into_iter().enumerate() {
         let run = move |context: &mut Context<'_>| instruction(context);

@@ -54,8 +54,8 @@ fn a_blocked_processor_does_nothing_and_keeps_what_it_has() {
 #[test]
 fn the_guest_sees_which_processors_are_operational_and_which_it_will_lose() {
     let machine = machine_of(block(), |context, _| {
-        context.state.general[1] = context.operational_processors().bits();
-        context.state.general[2] = context.departing_processors().bits();
+        context.state.general[1] = context.operational_processors()?.bits();
+        context.state.general[2] = context.departing_processors()?.bits();
         Ok(Step::default())
     });
     machine.resume(at(0));
@@ -73,9 +73,9 @@ fn configurable(block: VmBlock) -> Machine {
     machine_of(block, |context, _| {
         if context.processor == 0 {
             context.state.general[4] = u64::from(match context.state.general[3] {
-                1 => context.detach_processor(SECOND),
-                2 => context.attach_processor(SECOND),
-                _ => context.detach_processor(PROCESSOR),
+                1 => context.detach_processor(SECOND)?,
+                2 => context.attach_processor(SECOND)?,
+                _ => context.detach_processor(PROCESSOR)?,
             });
         }
         count(context, 1)

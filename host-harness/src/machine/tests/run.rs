@@ -110,11 +110,11 @@ fn guest_code_does_io_and_calls_the_monitor() {
             let orb = Orb::of_program(0x1000, PARAMETER);
             let code = context.start_subchannel(SUBCHANNEL, &orb);
             assert_eq!(code, Ok(ConditionCode::Done));
-            let schib = context.store_subchannel(SUBCHANNEL).unwrap();
+            let schib = context.store_subchannel(SUBCHANNEL)?.unwrap();
             assert_eq!(schib.pmcw.interruption_parameter, PARAMETER);
-            assert_eq!(context.store_system_information().as_str(), "390SU- 500-10B");
+            assert_eq!(context.store_system_information()?.as_str(), "390SU- 500-10B");
             assert_eq!(context.processor_count(), 2);
-            context.call_monitor(1, GuestAnswer::Ready);
+            context.call_monitor(1, GuestAnswer::Ready)?;
             Ok(Step::default())
         },
         disk.clone(),
