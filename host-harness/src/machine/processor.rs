@@ -11,7 +11,7 @@ use super::{
     AddressFault, Context,
     exception::Exception,
     lock,
-    signals::{STATUS_AT, Signals, order, store_status},
+    signals::{Signals, order, store_status_of_stop},
     timing,
     vm::Machine,
 };
@@ -172,7 +172,7 @@ impl Processor {
             order::START => signals.order = 0,
             order::STOP if is_stopped => signals.order = 0,
             order::STOP_AND_STORE_STATUS if is_stopped => {
-                store_status(&self.state, &vm.storage, STATUS_AT);
+                store_status_of_stop(&self.state, &vm.storage);
                 signals.order = 0;
             }
             _ => {}
@@ -196,7 +196,7 @@ impl Processor {
         let stops = matches!(signals.order, order::STOP | order::STOP_AND_STORE_STATUS);
         if stops {
             if signals.order == order::STOP_AND_STORE_STATUS {
-                store_status(&self.state, &vm.storage, STATUS_AT);
+                store_status_of_stop(&self.state, &vm.storage);
             }
             signals.state = CpuState::Stopped;
             signals.order = 0;

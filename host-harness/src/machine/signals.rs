@@ -74,7 +74,7 @@ pub mod order {
     pub const STOP: u8 = 0x05;
     /// Makes a restart interruption pending, which a stopped processor takes as well.
     pub const RESTART: u8 = 0x06;
-    /// Stops the processor and stores its status at absolute X'1200'.
+    /// Stops the processor and stores its status at absolute X'1200', and its architecture.
     pub const STOP_AND_STORE_STATUS: u8 = 0x09;
     /// Resets and stops the processor, and clears what an initial reset clears.
     pub const INITIAL_RESET: u8 = 0x0B;
@@ -234,10 +234,25 @@ pub(super) const PREFIX_MASK: u32 = 0x7FFF_E000;
 const STATUS_MASK: u64 = 0x7FFF_FE00;
 
 /// Where a status is stored without an address.
-pub(super) const STATUS_AT: u64 = 0x1200;
+const STATUS_AT: u64 = 0x1200;
+
+/// Where the architecture of such a status is told.
+const ARCHITECTURE_AT: u64 = 0xA3;
+
+/// That of all processors, z/Architecture.
+const ARCHITECTURE: u8 = 1;
+
+/// Stores the status of a processor that stops, and which architecture it has. Where there is no
+/// such storage, nobody is told: the order was accepted long before.
+pub(super) fn store_status_of_stop(state: &ProcessorImage, storage: &Storage) {
+    if store_status(state, storage, STATUS_AT) {
+        // Storage that ends behind the status does not end before it.
+        let _ = storage.store_bytes(ARCHITECTURE_AT, &[ARCHITECTURE]);
+    }
+}
 
 /// Stores the status of a processor at an absolute address; `false` when there is no such storage.
-pub(super) fn store_status(state: &ProcessorImage, storage: &Storage, address: u64) -> bool {
+fn store_status(state: &ProcessorImage, storage: &Storage, address: u64) -> bool {
     let mut area = [0; STATUS_BYTES];
     let bytes = &mut area;
     storage.load_bytes(address, bytes).is_ok() && {

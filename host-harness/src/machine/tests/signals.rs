@@ -184,6 +184,24 @@ fn status_is_stored_at_its_place_and_at_an_address() {
 }
 
 #[test]
+fn stop_with_status_tells_the_architecture_at_its_absolute_place_and_marks_the_page() {
+    for image in [open(), stopped()] {
+        let machine = pair(&image);
+        machine.storage.store(0xA0, u64::MAX).unwrap();
+        machine.storage.store(0x20A0, u64::MAX).unwrap();
+        machine.start_tracking();
+        signal(&machine, order::STOP_AND_STORE_STATUS, 0);
+        step(&machine, 10);
+        assert_eq!(machine.storage.load(0xA0), Ok(0xFFFF_FF01_FFFF_FFFF));
+        assert_eq!(machine.storage.load(0x20A0), Ok(u64::MAX), "no prefix applies");
+        assert_eq!(marked_pages(&machine), [0, 1]);
+        machine.storage.store(0xA0, u64::MAX).unwrap();
+        assert_eq!(signal(&machine, order::STORE_STATUS, 0x5200), Signaled::Accepted);
+        assert_eq!(machine.storage.load(0xA0), Ok(u64::MAX), "told with no address alone");
+    }
+}
+
+#[test]
 fn prefix_of_a_stopped_processor_is_set_if_there_is_storage_for_it() {
     let machine = pair(&stopped());
     assert_eq!(signal(&machine, order::SET_PREFIX, 0x4FFF), Signaled::Accepted);
