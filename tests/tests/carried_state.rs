@@ -249,6 +249,7 @@ fn machine_as_a_whole_is_that_of_the_stop() {
         floating: FloatingInterruptions {
             adapters: 0x90,
             interrupt_key: true,
+            reports_told: true,
             machine_check: MachineCheck { code: 1 << 58, address: 0x3000, damage: 0x0200_0000 },
             page_faults: [0x1234, 0x5678].into_iter().collect(),
         },

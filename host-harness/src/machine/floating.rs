@@ -4,9 +4,9 @@
 //! CHANNEL MONITOR; `monitor_core::vm::MachineImage` for what there is.
 //!
 //! Invariants: all of it is in one image, so that a copy that lacks it is found out; a report is
-//! given once. The lock of a [`Floating`] is the last one that is taken. Deliberately not here:
-//! I/O interruptions of subchannels, which follow from those, and service signals, which processor
-//! 0 has.
+//! given once, and reports are told by one machine check until none is left. The lock of a
+//! [`Floating`] is the last one that is taken. Deliberately not here: I/O interruptions of
+//! subchannels, which follow from those, and service signals, which processor 0 has.
 
 use monitor_core::{
     processor::MachineCheck,
@@ -36,16 +36,19 @@ impl Floating {
         }
     }
 
-    /// The oldest channel report word, which is taken out; STORE CHANNEL REPORT WORD gives it.
+    /// The oldest channel report word, which is taken out; STORE CHANNEL REPORT WORD gives it. When
+    /// it finds none, the next report is told by a machine check again.
     pub fn take_report(&mut self) -> Option<u32> {
-        let reports = &mut self.state.reports;
+        let MachineImage { reports, floating, .. } = &mut self.state;
+        floating.reports_told &= !reports.is_empty();
         (!reports.is_empty()).then(|| reports.remove(0))
     }
 
-    /// Whether a report is pending, so that a machine-check interruption is.
-    #[must_use]
-    pub fn has_report(&self) -> bool {
-        !self.state.reports.is_empty()
+    /// Takes the machine check of channel reports, if it is pending: there are reports, and none
+    /// was taken since STORE CHANNEL REPORT WORD has found none.
+    pub(super) fn take_report_check(&mut self) -> bool {
+        let MachineImage { reports, floating, .. } = &mut self.state;
+        !reports.is_empty() && !std::mem::replace(&mut floating.reports_told, true)
     }
 
     /// The operator presses the interrupt key.
@@ -224,10 +227,26 @@ mod tests {
         let mut floating = Floating::default();
         floating.push_report(0x4083_0001);
         floating.push_report(0x4083_0002);
-        assert!(floating.has_report());
         assert_eq!(floating.take_report(), Some(0x4083_0001));
         assert_eq!(floating.take_report(), Some(0x4083_0002));
-        assert_eq!((floating.take_report(), floating.has_report()), (None, false));
+        assert_eq!(floating.take_report(), None);
+    }
+
+    #[test]
+    fn reports_have_one_machine_check_until_one_more_was_asked_for_than_there_are() {
+        let mut floating = Floating::default();
+        assert!(!floating.take_report_check());
+        floating.push_report(0x4083_0001);
+        assert_eq!([0; 2].map(|_| floating.take_report_check()), [true, false]);
+        floating.push_report(0x4083_0002);
+        assert!(!floating.take_report_check(), "it is told with the first one");
+        assert_eq!([0; 2].map(|_| floating.take_report().is_some()), [true; 2]);
+        floating.push_report(0x4083_0003);
+        assert!(!floating.take_report_check(), "the program has not seen the end");
+        assert_eq!([0; 2].map(|_| floating.take_report().is_some()), [true, false]);
+        assert!(!floating.take_report_check(), "there is nothing to tell");
+        floating.push_report(0x4083_0004);
+        assert_eq!([0; 2].map(|_| floating.take_report_check()), [true, false]);
     }
 
     #[test]

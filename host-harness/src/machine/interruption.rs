@@ -6,8 +6,8 @@
 //! Invariants: every store of an interruption is a logged store at its absolute address, so that it
 //! marks the prefix area's page; a condition that is not admitted stays as it is. I/O, service
 //! signals, channel reports and what [`super::floating`] has float: any processor that admits them
-//! takes them. A channel report interrupts until the program has stored all reports. Deliberately
-//! not here: where conditions come from.
+//! takes them. Channel reports interrupt once, and again when the program has stored all of them
+//! and seen that there is none more. Deliberately not here: where conditions come from.
 
 use super::{
     AddressFault, Floating, Storage, exception::Exception, lock, processor::Processor,
@@ -199,7 +199,7 @@ impl Processor {
     }
 
     /// The machine check that control register 14 admits: one of this processor, one that floats,
-    /// or that of a channel report, which stays.
+    /// or that of channel reports.
     fn admitted_check(&mut self, vm: &Machine) -> Option<MachineCheck> {
         let masks = self.state.control[14];
         let open = CHECKS.iter().filter(|(mask, _)| masks & mask != 0);
@@ -210,7 +210,7 @@ impl Processor {
         let floating = vm.with_floating(|floating| floating.take_check(conditions));
         floating.or_else(|| {
             let is_open = masks & CHANNEL_REPORTS != 0;
-            let reports = is_open && vm.with_floating(|floating| floating.has_report());
+            let reports = is_open && vm.with_floating(Floating::take_report_check);
             reports.then_some(MachineCheck { code: CHANNEL_REPORT_PENDING, ..MachineCheck::NONE })
         })
     }

@@ -69,6 +69,9 @@ pub struct FloatingInterruptions {
     pub adapters: u8,
     /// Whether the operator has pressed the interrupt key.
     pub interrupt_key: bool,
+    /// Whether the machine check of channel reports was taken: reports make no other one before
+    /// STORE CHANNEL REPORT WORD has found none.
+    pub reports_told: bool,
     /// A pending machine check, as external damage is.
     pub machine_check: MachineCheck,
     /// Tokens of page faults that have ended (DIAGNOSE X'258'), oldest first. A monitor that has
@@ -81,9 +84,37 @@ impl FloatingInterruptions {
     pub const NONE: Self = Self {
         adapters: 0,
         interrupt_key: false,
+        reports_told: false,
         machine_check: MachineCheck::NONE,
         page_faults: Vec::new(),
     };
+
+    fn write(&self, value: &mut Writer<'_>) {
+        let Self { adapters, interrupt_key, reports_told, machine_check, page_faults } = self;
+        value.u8(*adapters);
+        value.u8(u8::from(*interrupt_key));
+        value.u8(u8::from(*reports_told));
+        machine_check.write(value);
+        value.u16(u16::try_from(page_faults.len()).unwrap_or(u16::MAX));
+        let tokens = page_faults.iter().copied().chain(core::iter::repeat(0));
+        tokens.take(PAGE_FAULTS_MAX).for_each(|token| value.u64(token));
+    }
+
+    /// Reads the value of the block; `false` when it has no meaning.
+    fn read(&mut self, value: &mut FieldReader<'_>) -> bool {
+        self.adapters = value.u8();
+        let (key, told) = (value.u8(), value.u8());
+        (self.interrupt_key, self.reports_told) = (key == 1, told == 1);
+        self.machine_check = MachineCheck::read(value);
+        let count = usize::from(value.u16());
+        let tokens: [u64; PAGE_FAULTS_MAX] = value.u64s();
+        let Some((tokens, rest)) = tokens.split_at_checked(count) else {
+            return false;
+        };
+        self.page_faults.clear();
+        let is_taken = self.page_faults.extend_from_slice(tokens).is_ok();
+        is_taken && key <= 1 && told <= 1 && rest.iter().all(|token| *token == 0)
+    }
 }
 
 /// All state of the machine as a whole.
@@ -152,9 +183,9 @@ impl Kind {
 /// Bytes of the block of reports: their number, and a word for each that there can be.
 const REPORTS_BYTES: usize = 2 + 4 * CHANNEL_REPORTS_MAX;
 
-/// Bytes of the block of interruptions: subclasses, key, machine check, and the tokens with their
-/// number.
-const FLOATING_BYTES: usize = 1 + 1 + 20 + 2 + 8 * PAGE_FAULTS_MAX;
+/// Bytes of the block of interruptions: subclasses, key, whether reports were told, machine check,
+/// and the tokens with their number.
+const FLOATING_BYTES: usize = 1 + 1 + 1 + 20 + 2 + 8 * PAGE_FAULTS_MAX;
 
 const_assert!(
     6 * BLOCK_HEAD_BYTES + 2 + REPORTS_BYTES + 10 + 18 + 2 + FLOATING_BYTES <= MACHINE_BYTES_MAX
@@ -256,14 +287,7 @@ impl MachineImage {
                 value.u8(self.adapters.none);
             }
             Kind::Floating => {
-                let FloatingInterruptions { adapters, interrupt_key, machine_check, page_faults } =
-                    &self.floating;
-                value.u8(*adapters);
-                value.u8(u8::from(*interrupt_key));
-                machine_check.write(value);
-                value.u16(u16::try_from(page_faults.len()).unwrap_or(u16::MAX));
-                let tokens = page_faults.iter().copied().chain(core::iter::repeat(0));
-                tokens.take(PAGE_FAULTS_MAX).for_each(|token| value.u64(token));
+                self.floating.write(value);
             }
         }
     }
@@ -299,21 +323,7 @@ impl MachineImage {
                 self.adapters = AdapterMasks { single: value.u8(), none: value.u8() };
                 true
             }
-            Kind::Floating => {
-                let floating = &mut self.floating;
-                floating.adapters = value.u8();
-                let key = value.u8();
-                floating.interrupt_key = key == 1;
-                floating.machine_check = MachineCheck::read(value);
-                let count = usize::from(value.u16());
-                let tokens: [u64; PAGE_FAULTS_MAX] = value.u64s();
-                let Some((tokens, rest)) = tokens.split_at_checked(count) else {
-                    return false;
-                };
-                floating.page_faults.clear();
-                let is_taken = floating.page_faults.extend_from_slice(tokens).is_ok();
-                is_taken && key <= 1 && rest.iter().all(|token| *token == 0)
-            }
+            Kind::Floating => self.floating.read(value),
         }
     }
 }
@@ -333,6 +343,7 @@ mod tests {
             floating: FloatingInterruptions {
                 adapters: 0x20,
                 interrupt_key: true,
+                reports_told: true,
                 machine_check: MachineCheck { code: 1 << 58, address: 0x5000, damage: 0x0200 },
                 page_faults: [0x1111, 0x2222].into_iter().collect(),
             },
@@ -360,7 +371,7 @@ mod tests {
     #[test]
     fn every_part_of_the_state_is_in_the_encoding() {
         type Change = fn(&mut MachineImage);
-        let changes: [Change; 18] = [
+        let changes: [Change; 19] = [
             |image| image.channel_subsystem_max = 2,
             |image| image.subchannel_set_max = 2,
             |image| image.reports.truncate(1),
@@ -374,6 +385,7 @@ mod tests {
             |image| (image.adapters.single, image.adapters.none) = (8, 16),
             |image| image.floating.adapters = 0x40,
             |image| image.floating.interrupt_key = false,
+            |image| image.floating.reports_told = false,
             |image| image.floating.machine_check.code += 1,
             |image| image.floating.machine_check.address += 1,
             |image| image.floating.machine_check.damage += 1,
@@ -409,8 +421,9 @@ mod tests {
         assert_eq!(refused(reports + 1, 0), Err(ImageError::Invalid(0x8002)));
         let floating = measurement + 10 + 18 + 2 + 3 * BLOCK_HEAD_BYTES;
         assert_eq!(refused(floating + 1, 2), Err(ImageError::Invalid(0x8006)));
-        assert_eq!(refused(floating + 23, 9), Err(ImageError::Invalid(0x8006)));
-        assert_eq!(refused(floating + 23, 1), Err(ImageError::Invalid(0x8006)));
+        assert_eq!(refused(floating + 2, 2), Err(ImageError::Invalid(0x8006)));
+        assert_eq!(refused(floating + 24, 9), Err(ImageError::Invalid(0x8006)));
+        assert_eq!(refused(floating + 24, 1), Err(ImageError::Invalid(0x8006)));
         assert_eq!(refused(measurement, 16), Err(ImageError::Invalid(0x8003)));
         assert_eq!(refused(measurement + 1, 4), Err(ImageError::Invalid(0x8003)));
         assert_eq!(MachineImage::parse(&[]), Err(ImageError::Missing(0x8001)));

@@ -2,7 +2,7 @@
 //! processor that admits it, once.
 //!
 //! Source of truth: Principles of Operation, "Interruption" and "Machine-Check Handling"; the head
-//! of `floating`. Deliberately not here: service signals, channel reports and subchannels.
+//! of `floating`. Deliberately not here: service signals, and subchannels.
 
 use super::*;
 use monitor_core::{processor::MachineCheck, vm::MachineImage};
@@ -128,6 +128,29 @@ fn adapter_that_is_suppressed_does_not_interrupt_and_a_single_one_does_once() {
     machine.with_floating(|it| std::mem::swap(it, &mut floating));
     let taken = std::iter::from_fn(|| machine.take_io_interruption(0xFF));
     assert_eq!(taken.map(|it| it.to_words()[2]).collect::<Vec<_>>(), [1 << 31 | 2 << 27]);
+}
+
+#[test]
+fn channel_reports_interrupt_where_they_are_not_told_yet() {
+    let reported = |source: &Machine| {
+        source.with_floating(|floating| floating.push_report(0x4083_0001));
+        let mut open = state(source);
+        open.control[14] |= 0x1000_0000;
+        source.restore(PROCESSOR, &open).unwrap();
+    };
+    let pending = moved(reported);
+    assert_eq!((next(&pending), next(&pending)), (0x5000, 0x2000));
+    let told = moved(|source| {
+        reported(source);
+        source.resume(at(0));
+        source.step_processor(0, at(0), 1);
+        source.stop();
+    });
+    assert_eq!(next(&told), 0x2000, "told at the source");
+    let reports = |machine: &Machine| machine.with_floating(Floating::take_report);
+    assert_eq!((reports(&told), reports(&told)), (Some(0x4083_0001), None));
+    told.with_floating(|floating| floating.push_report(0x4083_0002));
+    assert_eq!((next(&told), next(&told)), (0x5000, 0x2000));
 }
 
 #[test]

@@ -176,7 +176,7 @@ fn events_are_told_in_order() {
 }
 
 #[test]
-fn channel_report_is_a_machine_check_until_all_reports_are_stored() {
+fn channel_reports_are_a_machine_check_once_until_all_of_them_are_stored() {
     let machine = machine(&Arc::new(Disk::new()));
     ready(&machine, 1);
     machine.storage.store(0x1E0, 0x0000_0001_8000_0000).unwrap();
@@ -203,8 +203,16 @@ fn channel_report_is_a_machine_check_until_all_reports_are_stored() {
     assert_eq!(machine.storage.load(0x168), Ok(0x2000));
     assert_eq!(machine.storage.load(0x12F8), Ok(0xABCD), "the registers are stored");
     assert_eq!(machine.storage.load(0x1300), Ok(0x7777), "and the place of the PSW is left");
-    machine.with_floating(|floating| floating.take_report());
-    machine.restore(PROCESSOR, &admitting).unwrap();
-    step(&machine, 2);
-    assert_eq!(state(&machine).psw.address, 0x2000);
+    let mut next = || {
+        machine.restore(PROCESSOR, &admitting).unwrap();
+        step(&machine, 2);
+        state(&machine).psw.address
+    };
+    assert_eq!(next(), 0x2000, "not a second time");
+    machine.with_floating(|floating| floating.push_report(0x4083_0002));
+    assert_eq!(next(), 0x2000, "nor for a report that the program finds behind the first one");
+    machine.with_floating(|floating| while floating.take_report().is_some() {});
+    assert_eq!(next(), 0x2000);
+    machine.with_floating(|floating| floating.push_report(0x4083_0003));
+    assert_eq!(next(), 0x5000);
 }

@@ -336,6 +336,7 @@ fn machine() -> Content {
         floating: FloatingInterruptions {
             adapters: 0x20,
             interrupt_key: true,
+            reports_told: true,
             machine_check: MachineCheck { code: 1 << 58, address: 0, damage: 0x0200_0000 },
             page_faults: [0x0000_0000_0812_3000].into_iter().collect(),
         },
@@ -349,7 +350,7 @@ fn machine_layout() -> Layout {
     let measurement = [(1, "key"), (1, "modes"), (8, "origin of the measurement blocks")];
     let events = [(2, "bytes of a mask"), (8, "receive mask"), (8, "send mask")];
     let adapters = [(1, "single interruptions"), (1, "no interruptions")];
-    let pending = [(1, "subclasses of adapters"), (1, "interrupt key")];
+    let pending = [(1, "subclasses of adapters"), (1, "interrupt key"), (1, "reports told")];
     let tokens = [(2, "number of page faults"), (64, "their tokens")];
     let floating = [&pending[..], &MACHINE_CHECK, &tokens].concat();
     let blocks = [
