@@ -164,13 +164,6 @@ impl Cluster {
         self.devices.iter().map(|it| it.defined_on(su)).collect()
     }
 
-    /// The descriptor of each device that the move compares: those that go with the guest.
-    pub(super) fn moving_slots(&self) -> impl Iterator<Item = DeviceSlot> {
-        let slots = (0..).map(DeviceSlot::new).zip(&self.devices);
-        let moves = |device: &ClusterDevice| device.descriptor.conduct() == Conduct::Move;
-        slots.filter(move |(_, device)| moves(device)).map(|(slot, _)| slot)
-    }
-
     /// Whether the guest is to have the device attached on an SU where it is.
     pub(super) fn is_to_be_attached(&self, su: &SuName, slot: DeviceSlot) -> bool {
         let device = self.devices.get(usize::from(slot.get()));

@@ -168,6 +168,7 @@ fn marked_pages(machine: &Machine) -> Vec<u64> {
 }
 
 mod access;
+mod alias;
 mod bench;
 mod carried;
 mod chains;

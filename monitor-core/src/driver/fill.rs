@@ -7,7 +7,7 @@
 use super::VmPorts;
 use crate::{
     channel::SubchannelImage,
-    device::{Conduct, DeviceDescriptor},
+    device::DeviceDescriptor,
     fmt::warning,
     memory::PageRun,
     processor::ProcessorImage,
@@ -74,7 +74,8 @@ pub(super) fn machine<V: VmPorts>(vm: &mut V, rehearsal: bool, body: &mut [u8]) 
     image.emit(blocks).ok()?.checked_add(2)
 }
 
-/// One subchannel. What does not go with the guest has no state that could.
+/// One subchannel: also that of a device which does not go with the guest, who may still have to
+/// fetch a status there, and goes on using it as he has set it up.
 pub(super) fn subchannel<V: VmPorts>(
     vm: &mut V,
     slot: DeviceSlot,
@@ -83,9 +84,7 @@ pub(super) fn subchannel<V: VmPorts>(
 ) -> Option<usize> {
     let device = device?;
     let mut image = SubchannelImage::idle(device.subchannel, device.number);
-    if device.conduct() == Conduct::Move {
-        vm.capture_subchannel(slot, &mut image).ok()?;
-    }
+    vm.capture_subchannel(slot, &mut image).ok()?;
     let blocks = emit_subchannel(slot, body)?;
     image.emit(blocks).ok()?.checked_add(2)
 }

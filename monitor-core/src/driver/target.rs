@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     channel::SubchannelImage,
-    device::{Conduct, DeviceDescriptor, DeviceEntry},
+    device::{DeviceDescriptor, DeviceEntry},
     fmt::warning,
     limits::{CONTROL_BYTES_MAX, JOURNAL_BYTES_MAX},
     memory::PageRun,
@@ -463,14 +463,10 @@ where
                 .ok()
                 .and_then(|(_, blocks)| MachineImage::parse(blocks).ok())
                 .is_some_and(|image| vm.restore_machine(&image).is_ok()),
-            Frame::Subchannel(slot) => {
-                let entry = self.devices.get(usize::from(slot.get()));
-                let moves = entry.is_some_and(|it| it.descriptor.conduct() == Conduct::Move);
-                subchannel_body(body)
-                    .ok()
-                    .and_then(|(_, blocks)| SubchannelImage::parse(blocks).ok())
-                    .is_some_and(|image| !moves || vm.restore_subchannel(slot, &image).is_ok())
-            }
+            Frame::Subchannel(slot) => subchannel_body(body)
+                .ok()
+                .and_then(|(_, blocks)| SubchannelImage::parse(blocks).ok())
+                .is_some_and(|image| vm.restore_subchannel(slot, &image).is_ok()),
             _ => false,
         };
         if stored { Input::Stored(sequence) } else { Input::Failed(Operation::MoveState) }

@@ -127,10 +127,11 @@ pub trait DeviceControl: ErrorType {
     /// Fails when the device cannot be quiesced.
     fn start_quiesce(&mut self, slot: DeviceSlot) -> Result<(), Self::Error>;
 
-    /// Detaches a quiesced device from the guest, whose subchannel is not operational then; ends
+    /// Detaches a quiesced device from the guest, to whose subchannel no path leads then; ends
     /// with [`Operation::DetachDevice`], soon and without waiting for the guest. A PAV alias is
     /// removed from the VM as well. What the guest uses is not detached, an alias excepted: the
-    /// operation fails, and the device stays as it was.
+    /// operation fails, and the device stays as it was. What waits to begin on an alias ends as
+    /// where no path is operational; a status that is pending stays so.
     ///
     /// # Errors
     /// Fails when the device cannot be detached.
@@ -159,7 +160,8 @@ pub trait DeviceControl: ErrorType {
         image: &mut SubchannelImage,
     ) -> Result<(), Self::Error>;
 
-    /// Loads the state of the device's subchannel from `image`.
+    /// Loads the state of the device's subchannel from `image`; also for a PAV alias, which is not
+    /// assigned yet.
     ///
     /// # Errors
     /// Fails when there is no such device or it cannot take the state.

@@ -17,6 +17,7 @@ use super::{
 use crate::machine::{Access, ConditionCode, Path, Sense, Storage};
 use monitor_core::{
     channel::{Orb, Pmcw, Schib, Scsw, ScswControl, ScswFlags, SubchannelStatus},
+    device::Conduct,
     units::{Epoch, Micros, SubchannelNumber, Tick, VmName},
 };
 
@@ -81,6 +82,11 @@ impl Subchannel {
         let place = path.leading_zeros() as usize % paths.len().max(1);
         let path = paths.get(place).copied().unwrap_or(Path::default());
         Access::new(self.vm, epoch, path)
+    }
+
+    /// Whether the device is another access to its base.
+    pub(super) fn is_alias(&self) -> bool {
+        self.attached.descriptor.conduct() == Conduct::Alias
     }
 
     /// Whether there is a device and the subchannel is enabled.
@@ -197,6 +203,9 @@ impl Subchannel {
         scsw.control.insert(ScswControl::RESUME_PENDING);
         if scsw.control.contains(ScswControl::SUSPENDED) {
             self.schib.pmcw.not_operational_paths = 0;
+            if self.epoch.is_none() {
+                self.end_unreached();
+            }
         }
         self.begin(now);
         ConditionCode::Done
@@ -439,6 +448,16 @@ impl Subchannel {
             self.end_severed();
         }
         self.epoch = None;
+    }
+
+    /// Takes the device of a subchannel that is at rest away from a guest who goes on: no path
+    /// leads to it any more, which ends what was to begin.
+    pub(super) fn withdraw(&mut self) {
+        const BEGINS: ScswControl = ScswControl::START_PENDING.union(ScswControl::RESUME_PENDING);
+        self.epoch = None;
+        if self.schib.scsw.control.intersects(BEGINS) {
+            self.end_unreached();
+        }
     }
 
     /// Whether nothing is on its way, so that an image of the subchannel is all that there is.

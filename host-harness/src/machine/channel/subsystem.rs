@@ -11,10 +11,8 @@
 use super::{operand, subchannel::Subchannel};
 use crate::machine::{Access, ConditionCode, Device, Exception, Path, Storage};
 use monitor_core::{
-    channel::{
-        ChannelReportWord, Irb, Orb, Pmcw, Schib, Scsw, ScswControl, ScswFlags, SubchannelImage,
-    },
-    device::{Conduct, DeviceDescriptor},
+    channel::{ChannelReportWord, Irb, Orb, Pmcw, Schib, ScswControl, SubchannelImage},
+    device::DeviceDescriptor,
     units::{DeviceSlot, Epoch, Micros, SubchannelNumber, Tick, VmName},
 };
 use std::{fmt, mem, sync::Arc};
@@ -282,36 +280,27 @@ impl Subsystem {
             return Err(ChannelError::OtherDevice);
         }
         let differs = descriptor.differs_from(own);
-        let (before, number) = (subchannel.number, descriptor.subchannel);
-        if let Some(other) = self.numbered_mut(number) {
-            other.number = before;
-        }
-        self.at_mut(slot)?.number = number;
+        self.renumber(slot, descriptor.subchannel)?;
         Ok(differs)
     }
 
     /// Detaches a quiet device from the guest, for which the subchannel is not operational from
-    /// now on. Gives whether it was done: not, when the guest uses the device, as `has_job` or
-    /// the subchannel says. An alias is never kept: the start that waits for it is ended with the
-    /// deferred condition code 3, and the guest starts it again on the base.
+    /// now on for START SUBCHANNEL, as without a path. Gives whether it was done: not, when the
+    /// guest uses the device, as `has_job` or the subchannel says. An alias is never kept: a start
+    /// or a resumption that waits for it is ended with the deferred condition code 3, and the
+    /// guest starts it again on the base. A status that is pending, and a program that has
+    /// suspended itself, stay as they are.
     ///
     /// # Errors
     /// Fails when there is no such device.
     pub fn withdraw(&mut self, slot: DeviceSlot, has_job: bool) -> Result<bool, ChannelError> {
         let subchannel = self.at_mut(slot)?;
-        let scsw = &mut subchannel.schib.scsw;
+        let scsw = &subchannel.schib.scsw;
         let is_used = scsw.is_status_pending() || scsw.control.intersects(ScswControl::FUNCTIONS);
-        let is_alias = subchannel.attached.descriptor.conduct() == Conduct::Alias;
-        if !is_alias && (has_job || is_used) {
+        if !subchannel.is_alias() && (has_job || is_used) {
             return Ok(false);
         }
-        if scsw.control.contains(ScswControl::START_PENDING) {
-            let control = ScswControl::START_FUNCTION
-                | ScswControl::ALERT_STATUS
-                | ScswControl::STATUS_PENDING;
-            *scsw = Scsw { flags: ScswFlags::CONDITION_CODE, control, ..Scsw::default() };
-        }
-        subchannel.epoch = None;
+        subchannel.withdraw();
         Ok(true)
     }
 
@@ -462,7 +451,8 @@ impl Subsystem {
         Ok(())
     }
 
-    /// Loads the state of the subchannel from `image`; the subchannel takes its number.
+    /// Loads the state of the subchannel from `image`; the subchannel takes its number. An alias
+    /// that has this number here takes another one: it is not assigned yet.
     ///
     /// # Errors
     /// Fails when there is no such device, the image is of another one, its number is taken, or
@@ -472,21 +462,31 @@ impl Subsystem {
         slot: DeviceSlot,
         image: &SubchannelImage,
     ) -> Result<(), ChannelError> {
-        let own = usize::from(slot.get());
-        let mut others = self.subchannels.iter().enumerate().filter(|(index, _)| *index != own);
-        let taken = others.any(|(_, other)| other.number == image.subchannel);
-        let subchannel = self.at_mut(slot)?;
-        if taken || image.device != subchannel.attached.descriptor.number {
+        let before = self.at(slot)?.number;
+        let other = self.numbered_mut(image.subchannel).filter(|other| other.number != before);
+        let is_taken = other.is_some_and(|other| !other.is_alias());
+        if is_taken || image.device != self.at(slot)?.attached.descriptor.number {
             return Err(ChannelError::OtherDevice);
         }
         if !image.is_movable() {
             return Err(ChannelError::NotMovable);
         }
-        subchannel.number = image.subchannel;
+        self.renumber(slot, image.subchannel)?;
+        let subchannel = self.at_mut(slot)?;
         subchannel.schib = image.schib;
         subchannel.orb = image.orb;
         subchannel.sense = image.sense;
         subchannel.run = None;
+        Ok(())
+    }
+
+    /// Gives the subchannel a number; the one that has it takes its own in exchange.
+    fn renumber(&mut self, slot: DeviceSlot, number: SubchannelNumber) -> Result<(), ChannelError> {
+        let before = self.at(slot)?.number;
+        if let Some(other) = self.numbered_mut(number) {
+            other.number = before;
+        }
+        self.at_mut(slot)?.number = number;
         Ok(())
     }
 

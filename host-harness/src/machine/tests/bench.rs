@@ -162,8 +162,11 @@ impl Bench {
 
     /// A machine whose device is not attached.
     pub(super) fn cold(probe: &Arc<Probe>, paths: Vec<Path>) -> Self {
-        let device: Arc<dyn Device> = Arc::<Probe>::clone(probe);
-        let attached = AttachedDevice { paths, ..attached(device) };
+        Self::cold_as(probe, AttachedDevice { paths, ..attached(Arc::<Probe>::clone(probe)) })
+    }
+
+    /// The same, whose device is known so.
+    pub(super) fn cold_as(probe: &Arc<Probe>, attached: AttachedDevice) -> Self {
         let name = VmName::new("VM12PROD").unwrap();
         let block = VmBlock::new(VmIndex::new(12).unwrap(), name, PageCount::new(16), 1).unwrap();
         let configuration = ConfigurationName::new("390SU- 500-10B").unwrap();
