@@ -161,7 +161,8 @@ fn nothing_of_a_rehearsal_is_left_in_a_processor() {
     assert_eq!(arrived, bare);
 }
 
-/// A subchannel of which no field is zero, nor as it is in a subchannel that does nothing.
+/// A subchannel of which no field is zero, nor as it is in a subchannel that does nothing; but for
+/// the paths, which are those of either SU.
 fn subchannel(control: ScswControl, orb: Option<Orb>) -> SubchannelImage {
     let pmcw = Pmcw {
         interruption_parameter: 0x0102_0304,
@@ -170,11 +171,11 @@ fn subchannel(control: ScswControl, orb: Option<Orb>) -> SubchannelImage {
         logical_paths: 0x40,
         not_operational_paths: 0x10,
         last_used_path: 0x20,
-        installed_paths: 0xC0,
+        installed_paths: 0x80,
         measurement_index: 0x0506,
-        operational_paths: 0x7F,
-        available_paths: 0xE0,
-        channel_paths: [0x41, 0x42, 0x43, 0x44, 0x45, 0x46, 0x47, 0x48],
+        operational_paths: 0xFF,
+        available_paths: 0x80,
+        channel_paths: [0; 8],
         characteristics: 0x0700_0007,
     };
     let scsw = Scsw {

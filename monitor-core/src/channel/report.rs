@@ -25,6 +25,8 @@ impl ChannelReportWord {
     pub const INITIALIZED: u8 = 2;
     /// Condition (ERC): it has come or gone; STORE SUBCHANNEL tells which.
     pub const INSTALLED_PARAMETERS_INITIALIZED: u8 = 4;
+    /// Condition (ERC): STORE SUBCHANNEL tells other paths than before.
+    pub const INSTALLED_PARAMETERS_MODIFIED: u8 = 8;
     /// Condition (ERC): it has failed for good.
     pub const PERMANENT_ERROR: u8 = 6;
 

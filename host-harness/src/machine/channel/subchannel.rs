@@ -16,7 +16,7 @@ use super::{
 };
 use crate::machine::{Access, ConditionCode, Path, Sense, Storage};
 use monitor_core::{
-    channel::{Orb, Pmcw, Schib, Scsw, ScswControl, ScswFlags, SubchannelStatus},
+    channel::{Orb, Pmcw, Schib, Scsw, ScswControl, ScswFlags, SubchannelImage, SubchannelStatus},
     device::Conduct,
     units::{Epoch, Micros, SubchannelNumber, Tick, VmName},
 };
@@ -474,6 +474,32 @@ impl Subchannel {
         let pmcw = if is_there { pmcw } else { pmcw.without_device() };
         self.schib = Schib { pmcw, ..Schib::default() };
         (self.run, self.orb, self.sense) = (None, None, [0; 32]);
+    }
+
+    /// Takes over the state of another SU's subchannel, but for its paths: the device is reached by
+    /// those of this SU, and nothing is known against them. Gives whether the guest sees others
+    /// than before.
+    pub(super) fn receive(&mut self, image: &SubchannelImage) -> bool {
+        let here = self.schib.pmcw;
+        self.schib = image.schib;
+        self.orb = image.orb;
+        self.sense = image.sense;
+        self.run = None;
+        let pmcw = &mut self.schib.pmcw;
+        let seen = |it: &Pmcw| (it.installed_paths, it.available_paths, it.channel_paths);
+        let differs = pmcw.has_device() && seen(pmcw) != seen(&here);
+        if differs {
+            // A guest that uses all paths does so here, and one that has chosen keeps to that.
+            let uses_all = pmcw.logical_paths & pmcw.installed_paths == pmcw.installed_paths;
+            let chosen = if uses_all { u8::MAX } else { pmcw.logical_paths };
+            pmcw.logical_paths = chosen & here.installed_paths;
+            pmcw.not_operational_paths &= here.installed_paths;
+        }
+        pmcw.installed_paths = here.installed_paths;
+        pmcw.available_paths = here.available_paths;
+        pmcw.operational_paths = here.operational_paths;
+        pmcw.channel_paths = here.channel_paths;
+        differs
     }
 
     /// Takes status that nobody asked for from an idle device.

@@ -452,7 +452,8 @@ impl Subsystem {
     }
 
     /// Loads the state of the subchannel from `image`; the subchannel takes its number. An alias
-    /// that has this number here takes another one: it is not assigned yet.
+    /// that has this number here takes another one: it is not assigned yet. The paths are those of
+    /// this SU, and where they differ the guest is told by a channel report.
     ///
     /// # Errors
     /// Fails when there is no such device, the image is of another one, its number is taken, or
@@ -473,10 +474,12 @@ impl Subsystem {
         }
         self.renumber(slot, image.subchannel)?;
         let subchannel = self.at_mut(slot)?;
-        subchannel.schib = image.schib;
-        subchannel.orb = image.orb;
-        subchannel.sense = image.sense;
-        subchannel.run = None;
+        if subchannel.receive(image) {
+            let condition = ChannelReportWord::INSTALLED_PARAMETERS_MODIFIED;
+            let number = image.subchannel.get();
+            let source = ChannelReportWord::SUBCHANNEL;
+            self.reports.push(ChannelReportWord::of(source, condition, number));
+        }
         Ok(())
     }
 

@@ -15,6 +15,14 @@ fn pair() -> (Bench, Bench) {
     (source, target)
 }
 
+/// The image without what belongs to the SU.
+fn without_paths(mut image: SubchannelImage) -> SubchannelImage {
+    let pmcw = &mut image.schib.pmcw;
+    (pmcw.installed_paths, pmcw.available_paths, pmcw.operational_paths) = (0, 0, 0);
+    (pmcw.logical_paths, pmcw.channel_paths) = (0, [0; 8]);
+    image
+}
+
 fn hold(bench: &Bench) {
     bench.on(|subsystem| subsystem.hold(SLOT)).unwrap();
 }
@@ -31,7 +39,8 @@ fn hand_over(source: &Bench, target: &mut Bench) {
         subsystem.restore(SLOT, &image).unwrap();
         subsystem.attach(SLOT, Epoch::new(2)).unwrap();
     });
-    assert_eq!(super::image(&target.machine), image, "nothing is lost on the way");
+    let arrived = super::image(&target.machine);
+    assert_eq!(without_paths(arrived), without_paths(image), "nothing is lost on the way");
     target.now = source.now;
 }
 
@@ -166,6 +175,75 @@ fn pending_status_moves_and_its_interruption_is_taken_once() {
         assert_eq!(target.on(|subsystem| subsystem.test_pending(0xFF)).0, Done);
         assert_eq!((target.test().0, target.test().0), (Done, Status));
     }
+}
+
+/// Paths of an SU by these channels.
+fn paths(system: u16, channels: &[u8]) -> Vec<Path> {
+    channels.iter().map(|channel| Path { system, channel: *channel }).collect()
+}
+
+#[test]
+fn guest_sees_the_paths_of_the_target_and_is_told_of_others() {
+    let told = [0x0308_0010];
+    for (here, there, installed, reports) in [
+        (&[0x11][..], &[0x11][..], 0x80, &[][..]),
+        (&[0x11], &[0x44], 0x80, &told),
+        (&[0x11], &[0x44, 0x55], 0xC0, &told),
+        (&[0x11, 0x22], &[0x11], 0x80, &told),
+        (&[0x11, 0x22], &[0x22, 0x11], 0xC0, &told),
+        (&[0x11, 0x22], &[0x11, 0x22], 0xC0, &[]),
+    ] {
+        let mut source = Bench::with_paths(paths(1, here));
+        let mut target = Bench::cold(&source.probe, paths(2, there));
+        // A path that does not answer at the source says nothing about the target's.
+        source.on(|subsystem| subsystem.cut_paths(SLOT, 0x80)).unwrap();
+        let orb = source.program(&[ccw(WRITE, 0, 1, AREA)]);
+        source.start(&Orb { logical_paths: source.pmcw().installed_paths, ..orb });
+        source.settle(10);
+        source.test();
+        hold(&source);
+        hand_over(&source, &mut target);
+        let pmcw = target.pmcw();
+        let masks = (pmcw.installed_paths, pmcw.available_paths, pmcw.logical_paths);
+        assert_eq!(masks, (installed, installed, installed), "{here:X?} {there:X?}");
+        assert_eq!(pmcw.operational_paths, 0xFF);
+        assert_eq!(pmcw.channel_paths[..there.len()], *there);
+        let stored: Vec<u32> =
+            std::iter::from_fn(|| target.machine.with_floating(Floating::take_report)).collect();
+        assert_eq!(stored, reports, "{here:X?} {there:X?}");
+        let orb = Orb { logical_paths: installed, ..orb };
+        assert_eq!(end_of(&target.run(&orb)), (0x0C, 0, 0, 1));
+        assert_eq!(target.memory().paths.last(), Some(&Path { system: 2, channel: there[0] }));
+    }
+}
+
+#[test]
+fn guest_that_has_chosen_a_path_keeps_to_it_and_is_told_when_the_target_has_none() {
+    for (channels, deferred) in [(&[0x44, 0x55][..], 0), (&[0x44], 3)] {
+        let mut source = Bench::with_paths(paths(1, &[0x11, 0x22]));
+        let mut target = Bench::cold(&source.probe, paths(2, channels));
+        hold(&source);
+        let orb = source.program(&[ccw(WRITE, 0, 1, AREA)]);
+        source.start(&Orb { logical_paths: 0x40, ..orb });
+        source.step(0);
+        hand_over(&source, &mut target);
+        assert_eq!(target.pmcw().logical_paths, 0x40 & target.pmcw().installed_paths);
+        target.settle(10);
+        let (condition, irb) = target.test();
+        assert_eq!((condition, irb.scsw.deferred_condition_code()), (Done, deferred));
+        let taken: Vec<u8> = target.memory().paths.iter().map(|path| path.channel).collect();
+        assert_eq!(taken, channels.get(1).copied().into_iter().collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn paths_that_are_varied_after_a_move_are_reported_by_the_channels_of_the_target() {
+    let (source, mut target) = pair();
+    hold(&source);
+    hand_over(&source, &mut target);
+    target.on(|subsystem| subsystem.vary_paths(SLOT, 0x80, false)).unwrap();
+    let stored = target.machine.with_floating(|it| (it.take_report(), it.take_report()));
+    assert_eq!(stored, (Some(0x0308_0010), Some(0x0406_0044)));
 }
 
 #[test]
