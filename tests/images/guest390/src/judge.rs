@@ -47,14 +47,14 @@ fn page_faults(position: u64, rounds: u64) -> u64 {
 
 /// Judges everything and says on the console what was found; true when all is well.
 pub(crate) fn report(position: u64, rounds: u64) -> bool {
-    let registers = processor::unused_registers_hold()
-        && processor::control_0() == CONTROL_0
+    let control = processor::control_0() == CONTROL_0
         && processor::control_3() == CONTROL_3
         && processor::prefix() == PREFIX;
+    let registers = processor::unused_register_faults() + u64::from(!control);
     let found = [
         ("PAGES", page_faults(position, rounds)),
         ("KEYS", keys::faults()),
-        ("REGISTERS", u64::from(!registers)),
+        ("REGISTERS", registers),
         ("SWEEP", supervisor::counts().out_of_step),
         ("CLOCK", supervisor::counts().time_faults),
         ("PROBES", supervisor::counts().probe_faults()),

@@ -13,6 +13,13 @@ const ADDITIONAL_FLOATING_POINT: u64 = 0x4_0000;
 /// Control register 0: vector registers.
 const VECTOR: u64 = 0x2_0000;
 
+/// Bits of the floating-point control register that are not assigned.
+const FLOATING_RESERVED: u32 = 0x0303_0088;
+/// The floating-point extension facility.
+const FLOATING_POINT_EXTENSION: Facility = Facility::new(37);
+/// Bits of that register that the facility adds: quantum exceptions, and BFP rounding mode 7.
+const FLOATING_EXTENSION: u32 = 0x0404_0004;
+
 /// Vector registers of a processor.
 #[repr(C, align(16))]
 struct Vectors([u128; 32]);
@@ -52,6 +59,16 @@ pub fn cpu_id() -> u64 {
     id
 }
 
+/// Whether the floating-point control register takes this value: bits that are not assigned, and
+/// rounding modes that do not exist, are a specification exception.
+#[must_use]
+pub fn takes_floating_control(control: u32) -> bool {
+    let has_extension = facilities().has(FLOATING_POINT_EXTENSION);
+    control & FLOATING_RESERVED == 0
+        && !matches!(control & 0x7, 4..=6)
+        && (has_extension || control & FLOATING_EXTENSION == 0)
+}
+
 /// Reads access registers, vector registers (of a processor without them, the floating-point
 /// registers in the left halves) and the floating-point control register.
 pub fn save(access: &mut [u32; 16], vector: &mut [u128; 32]) -> u32 {
@@ -86,14 +103,16 @@ pub fn save(access: &mut [u32; 16], vector: &mut [u128; 32]) -> u32 {
 }
 
 /// Loads what [`save`] has read.
+///
+/// # Panics
+/// If the floating-point control register does not take its value: [`takes_floating_control`].
 pub fn load(access: &[u32; 16], vector: &[u128; 32], control: u32) {
+    assert!(takes_floating_control(control), "no value of the floating-point control register");
     let before = control::read::<0>();
     admit(u64::MAX);
     // SAFETY: the instruction loads registers that no code of the monitor uses.
     unsafe { asm!("lam %a0, %a15, 0({0})", in(reg_addr) &raw const *access, options(nostack)) };
-    // A value that the processor does not take would be a program check in the monitor.
-    let control = control & 0xF8F8_FF03;
-    // SAFETY: as above; the bits are those that the register has.
+    // SAFETY: as above; the register takes the value.
     unsafe { asm!("lfpc 0({0})", in(reg_addr) &raw const control, options(nostack)) };
     let vectors = Vectors(*vector);
     if has_vectors() {

@@ -23,12 +23,17 @@ impl Guest {
     ///
     /// # Errors
     /// Fails when the guest has no such prefix area, or the processor lacks registers that the
-    /// image uses.
+    /// image uses, or does not take its floating-point control.
     pub fn restore(&mut self, image: &ProcessorImage) -> Result<(), ErrorKind> {
         let has_room = self.execution == Execution::Emulated || registers::has_vectors();
         let right_halves = image.vector.iter().any(|value| value & u128::from(u64::MAX) != 0);
         let upper = image.vector.iter().skip(16).any(|value| *value != 0);
         if !has_room && (right_halves || upper) {
+            return Err(ErrorKind::Refused);
+        }
+        if self.execution == Execution::Native
+            && !registers::takes_floating_control(image.floating_control)
+        {
             return Err(ErrorKind::Refused);
         }
         if !self.storage.has_prefix_area(image.prefix) {

@@ -147,7 +147,7 @@ impl Test {
         Ok(())
     }
 
-    /// The guest's judgement finds a page, a key and a register that a monitor has spoiled.
+    /// The guest's judgement finds a page, a key and registers that a monitor has spoiled.
     fn find_flaws(&mut self) -> Result<(), ErrorKind> {
         println!("GUEST WITH FLAWS");
         self.load(1)?;
@@ -163,11 +163,32 @@ impl Test {
         let mut image = ProcessorImage::initial();
         self.guest.capture(&mut image);
         image.access[5] ^= 1;
+        image.vector[3] ^= 1;
+        image.vector[15] ^= 1 << 64;
+        image.vector[16] ^= 1;
+        image.floating_control ^= 0x10;
+        if self.guest.execution == Execution::Native {
+            self.offer_floating_control(&image);
+        }
         self.guest.restore(&image)?;
         self.guest.resume();
         self.ask(request::END)?;
         self.guest.destroy();
         Ok(())
+    }
+
+    /// An image is refused whose floating-point control has a bit that is not assigned, or a
+    /// rounding mode that does not exist.
+    fn offer_floating_control(&mut self, image: &ProcessorImage) {
+        let mut offered = image.clone();
+        let mut takes = |control| {
+            offered.floating_control = control;
+            self.guest.restore(&offered).is_ok()
+        };
+        let bad = [1 << 3, 4, 5, 6, 1 << 7, 1 << 16, 2 << 16, 1 << 24, 2 << 24];
+        let refused = bad.into_iter().filter(|control| !takes(*control)).count();
+        let is_good = refused == bad.len() && [1, 2, 3, 0xF8F8_FF73].into_iter().all(takes);
+        println!("FLOATING CONTROL {}", if is_good { "JUDGED" } else { "MISJUDGED" });
     }
 
     /// Copies everything while the guest runs, and the rest when it is stopped.
