@@ -27,6 +27,9 @@ pub const LATEST_CLOCK: u64 = 0x2020;
 pub const INITIAL_CONFIGURATION: u64 = 0x2040;
 /// The table of LAN lines.
 pub const LAN_TABLE: u64 = 0x2100;
+/// Doubleword: interruptions of the CPU timer, which the guest counts. It lies in a page of its
+/// own, so that nothing but the monitor's stores changes that of [`LATEST_CLOCK`].
+pub const CPU_TIMERS: u64 = 0x3000;
 
 /// Bytes of the name of a server configuration.
 pub const CONFIGURATION_BYTES: usize = 24;

@@ -57,6 +57,7 @@ pub(crate) fn report(position: u64, rounds: u64) -> bool {
         ("REGISTERS", registers),
         ("SWEEP", supervisor::counts().out_of_step),
         ("CLOCK", supervisor::counts().time_faults),
+        ("TIMERS", supervisor::counts().timer_faults),
         ("PROBES", supervisor::counts().probe_faults()),
     ];
     for (what, faults) in found.into_iter().filter(|(_, faults)| *faults != 0) {

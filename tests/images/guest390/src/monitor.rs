@@ -78,6 +78,13 @@ pub(crate) fn parameter(address: u64) -> u64 {
     u64::from_be_bytes(text::<8>(address).0)
 }
 
+/// Changes a doubleword of the parameters that the guest alone writes.
+pub(crate) fn set_parameter(address: u64, value: u64) {
+    let target = ptr::with_exposed_provenance_mut::<u64>(address as usize);
+    // SAFETY: the parameters lie below the program and hold no Rust object.
+    unsafe { target.write_volatile(value) };
+}
+
 /// A LAN line of the parameters: its name, and whether it is a VLAN line.
 pub(crate) fn lan_line(number: u64) -> (Name<LAN_NAME_BYTES>, bool) {
     let entry = LAN_TABLE + number * LAN_BYTES as u64;

@@ -5,9 +5,9 @@
 
 use core::arch::asm;
 
-/// Control register 0 as the guest runs: what it has at IPL, the clock comparator, service
-/// signals, all floating-point registers, and vector registers.
-pub(crate) const CONTROL_0: u64 = 0xE0 | 0x800 | 0x200 | 0x4_0000 | 0x2_0000;
+/// Control register 0 as the guest runs: what it has at IPL, the clock comparator, the CPU
+/// timer, service signals, all floating-point registers, and vector registers.
+pub(crate) const CONTROL_0: u64 = 0xE0 | 0x800 | 0x400 | 0x200 | 0x4_0000 | 0x2_0000;
 /// What control register 3 holds all the time; the guest makes no use of it.
 pub(crate) const CONTROL_3: u64 = 0x0123_4567_89AB_CDEF;
 /// The prefix that `start` sets.

@@ -12,13 +12,19 @@ use core::{
 
 use crate::{
     interface::{
-        LINE_INTERVAL, PACE, STORAGE_BYTES, SWEEP, SWEEP_OFFSET, TICKS_PER_SECOND, request,
+        CPU_TIMERS, LINE_INTERVAL, PACE, STORAGE_BYTES, SWEEP, SWEEP_OFFSET, TICKS_PER_SECOND,
+        request,
     },
     judge, keys, monitor, processor, script,
 };
 
 /// TOD-clock units between two timer interruptions.
 const TICK_UNITS: u64 = (1_000_000 << 12) / TICKS_PER_SECOND;
+/// What the CPU timer is set to, again and again: one tick and a half.
+const TIMER_UNITS: i64 = (TICK_UNITS + TICK_UNITS / 2) as i64;
+/// More ticks than this without an interruption of the CPU timer are a fault. A stop of the guest
+/// is one tick, two at the most.
+const TIMER_TICKS_MAX: u64 = 10;
 /// Ticks between two changes of a key.
 const KEY_TICKS: u64 = 4;
 /// The most pages that the sweep is given at a time.
@@ -28,8 +34,6 @@ const WORK_PAGES: u64 = 64;
 const CLOCK_COMPARATOR: u16 = 0x1004;
 /// Interruption code of the CPU timer.
 const CPU_TIMER: u16 = 0x1005;
-/// Control register 0: interruptions of the CPU timer.
-const TIMER_MASK: u64 = 0x400;
 /// Interruption code of a service signal.
 const SERVICE_SIGNAL: u16 = 0x2401;
 /// Program interruptions that are provoked once: privileged operation, addressing.
@@ -41,7 +45,9 @@ static LATEST_CLOCK: AtomicU64 = AtomicU64::new(0);
 static TIME_FAULTS: AtomicU64 = AtomicU64::new(0);
 static OUT_OF_STEP: AtomicU64 = AtomicU64::new(0);
 static PROBES_SEEN: AtomicU64 = AtomicU64::new(0);
-static TIMERS_SEEN: AtomicU64 = AtomicU64::new(0);
+/// The number of the latest tick before the latest interruption of the CPU timer.
+static TICK_OF_TIMER: AtomicU64 = AtomicU64::new(0);
+static TIMER_FAULTS: AtomicU64 = AtomicU64::new(0);
 static CHECK_FAULTS: AtomicU64 = AtomicU64::new(0);
 /// The program interruption that is expected next, or 0.
 static EXPECTED: AtomicU64 = AtomicU64::new(0);
@@ -55,6 +61,7 @@ pub(crate) struct Counts {
     pub(crate) ticks: u64,
     pub(crate) out_of_step: u64,
     pub(crate) time_faults: u64,
+    pub(crate) timer_faults: u64,
     probes: u64,
     checks: u64,
 }
@@ -72,6 +79,7 @@ pub(crate) fn counts() -> Counts {
         ticks: TICKS.load(Relaxed),
         out_of_step: OUT_OF_STEP.load(Relaxed),
         time_faults: TIME_FAULTS.load(Relaxed),
+        timer_faults: TIMER_FAULTS.load(Relaxed),
         probes: PROBES_SEEN.load(Relaxed),
         checks: CHECK_FAULTS.load(Relaxed),
     }
@@ -103,10 +111,8 @@ fn check_instructions() {
     processor::set_clock_comparator(u64::MAX - 1);
     processor::set_cpu_timer(i64::MAX);
     let timer = processor::cpu_timer();
-    processor::set_control_0(processor::CONTROL_0 | TIMER_MASK);
     processor::set_cpu_timer(4096);
     processor::wait();
-    processor::set_control_0(processor::CONTROL_0);
     processor::purge_tlb();
     processor::set_system_mask(0x01);
     let open = processor::system_mask();
@@ -120,7 +126,7 @@ fn check_instructions() {
         processor::control_3_right() == processor::CONTROL_3 as u32,
         processor::clock_comparator() == u64::MAX - 1,
         timer < i64::MAX && timer > i64::MAX - (1 << 44),
-        TIMERS_SEEN.load(Relaxed) == 1,
+        monitor::parameter(CPU_TIMERS) != 0,
         open == 0x01,
         processor::system_mask() == 0,
     ];
@@ -146,8 +152,9 @@ extern "C" fn external() {
     match code {
         CLOCK_COMPARATOR => tick(),
         CPU_TIMER => {
-            processor::set_cpu_timer(i64::MAX);
-            TIMERS_SEEN.fetch_add(1, Relaxed);
+            processor::set_cpu_timer(TIMER_UNITS);
+            monitor::set_parameter(CPU_TIMERS, monitor::parameter(CPU_TIMERS) + 1);
+            TICK_OF_TIMER.store(TICKS.load(Relaxed), Relaxed);
         }
         SERVICE_SIGNAL => {
             let waiting = REQUESTS.load(Relaxed);
@@ -167,7 +174,9 @@ fn tick() {
     let this = if now > next + TICK_UNITS { now } else { next };
     LATEST_TICK.store(this, Relaxed);
     processor::set_clock_comparator(this + TICK_UNITS);
-    TICKS.fetch_add(1, Relaxed);
+    let ticks = TICKS.fetch_add(1, Relaxed) + 1;
+    let is_still = ticks - TICK_OF_TIMER.load(Relaxed) > TIMER_TICKS_MAX;
+    TIMER_FAULTS.fetch_add(u64::from(is_still), Relaxed);
     OWED.fetch_add(monitor::parameter(PACE), Relaxed);
 }
 
@@ -241,7 +250,8 @@ fn regular(rounds: u64) {
     }
     let interval = monitor::parameter(LINE_INTERVAL);
     if interval != 0 && ticks / interval != done / interval {
-        monitor::say(format_args!("# GUEST ROUNDS={rounds} TICKS={ticks}"));
+        let timers = monitor::parameter(CPU_TIMERS);
+        monitor::say(format_args!("# GUEST ROUNDS={rounds} TIMERS={timers} TICKS={ticks}"));
     }
 }
 

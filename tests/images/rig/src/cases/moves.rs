@@ -67,19 +67,25 @@ fn there_and_back(images: &Images, tracking: &str) -> Result<String> {
     Ok(format!("there: {there}; back: {back}"))
 }
 
-/// The guest's count of timer interruptions goes on where it was, and goes on.
+/// The guest's counts of timer interruptions, by its clock and by its processor, go on where they
+/// were, and go on.
 fn check_ticks(before: &Console, after: &Console) -> Result<()> {
-    let ticks = |console: &Console| -> Vec<u64> {
-        let lines = console.lines();
-        let pulses = lines.iter().filter(|line| line.contains(PULSE));
-        let numbers = pulses.filter_map(|line| line.rsplit_once("TICKS=")?.1.parse().ok());
-        numbers.collect()
-    };
-    let all = [ticks(before), ticks(after)].concat();
-    let step = |pair: &[u64]| pair.first().zip(pair.last()).is_some_and(|(one, two)| one < two);
-    ensure(all.len() > 2 && all.windows(2).all(step), || {
-        format!("the guest's timer interruptions do not go on: {all:?}")
-    })
+    for count in ["TICKS=", "TIMERS="] {
+        let all = [counts(before, count), counts(after, count)].concat();
+        let step = |pair: &[u64]| pair.first().zip(pair.last()).is_some_and(|(one, two)| one < two);
+        ensure(all.len() > 2 && all.windows(2).all(step), || {
+            format!("the guest's timer interruptions do not go on: {count} {all:?}")
+        })?;
+    }
+    Ok(())
+}
+
+/// What stands behind this word in the lines that the guest says now and then.
+fn counts(console: &Console, word: &str) -> Vec<u64> {
+    let lines = console.lines();
+    let pulses = lines.iter().filter(|line| line.contains(PULSE));
+    let words = pulses.filter_map(|line| line.split_once(word)?.1.split(' ').next());
+    words.filter_map(|number| number.parse().ok()).collect()
 }
 
 /// Measures the link with a guest that does little.

@@ -19,7 +19,7 @@ use monitor_core::{
 
 use super::{
     Execution, Guest, Hypercall, LanLine, Maps, Parameters, Ran, Tracking,
-    interface::{SWEEP, SWEEP_OFFSET},
+    interface::{CPU_TIMERS, SWEEP, SWEEP_OFFSET},
     request,
 };
 use crate::{
@@ -116,18 +116,31 @@ impl Test {
         self.guest.resume();
         self.ask(request::MOVED)?;
         self.ask(request::NETWORK_UP)?;
-        let due = self.guest.state.clock_comparator;
+        let (due, count) = (self.guest.state.clock_comparator, self.timers()?);
         self.run_for(Micros::from_millis(50))?;
         if self.guest.execution == Execution::Native {
+            let goes_on = (self.guest.state.clock_comparator > due, self.timers()? > count);
             println!(
                 "TIMERS {}",
-                if self.guest.state.clock_comparator > due { "GO ON" } else { "STAND" }
+                match goes_on {
+                    (true, true) => "GO ON",
+                    (true, false) => "OF THE PROCESSOR STAND",
+                    (false, true) => "OF THE CLOCK STAND",
+                    (false, false) => "STAND",
+                }
             );
         }
         self.ask(request::END)?;
         self.guest.destroy();
         self.keep_pace()?;
         self.find_flaws()
+    }
+
+    /// The guest's count of interruptions of the CPU timer.
+    fn timers(&self) -> Result<u64, ErrorKind> {
+        let mut count = [0; 8];
+        let loaded = self.guest.storage.load_real(CPU_TIMERS, &mut count);
+        loaded.map(|()| u64::from_be_bytes(count)).map_err(|_| ErrorKind::OutOfRange)
     }
 
     /// A guest that has a pace waits in between.
