@@ -164,6 +164,34 @@ fn architecture_has_every_reason_with_code_blame_and_text() {
     assert_eq!(numbered.count(), Reason::ALL.len());
 }
 
+/// The numbers in hexadecimal that begin the rows of the table of all frames, but FILLER's.
+fn frame_types(protocol: &str) -> Vec<u16> {
+    rows(section(protocol, "Frames"))
+        .iter()
+        .filter(|row| row[1] != "FILLER")
+        .map(|row| row[0].strip_prefix("0x").expect("a type is hexadecimal"))
+        .map(|digits| u16::from_str_radix(digits, 16).expect("a type is a number"))
+        .collect()
+}
+
+#[test]
+fn protocol_reserves_what_follows_the_last_frame_and_block_of_each_kind() {
+    let text = document("PROTOCOL.md");
+    let reserved: Vec<&str> =
+        rows(section(&text, "Reserved")).iter().flat_map(|row| row[0].split(", ")).collect();
+    let types = frame_types(&text);
+    for last in types.iter().filter(|code| !types.contains(&(*code + 1))) {
+        let range = format!("0x{:04X} to 0x{:04X}", last + 1, last | 0xF);
+        assert!(reserved.iter().any(|it| it.trim_start_matches("types ") == range), "{range}");
+    }
+    for kind in ["Processor", "Machine", "Subchannel"] {
+        let numbers = rows(section(&text, &format!("{kind} image")));
+        let last = numbers.iter().filter_map(|row| row[0].parse::<u16>().ok()).max();
+        let row = format!("{} blocks from {}", kind.to_lowercase(), last.unwrap_or(0) + 1);
+        assert!(reserved.contains(&row.as_str()), "{row}");
+    }
+}
+
 /// One notice of each kind.
 fn notices() -> Vec<Notice> {
     let device = Mnemonic::EMPTY;
