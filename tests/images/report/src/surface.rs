@@ -2,10 +2,12 @@
 //!
 //! A function counts as called when a file names it in full: `Type::function`, or `<Type as
 //! Trait>::function`, or `function` of a module. It also counts when a macro is called as
-//! `name!(Type)` and a macro names `$Type::function`.
+//! `name!(Type)` and a macro names `$Type::function`. Of a trait for every `&mut T` it counts for
+//! one `T`; the body that a trait gives to a function counts by `Trait::function`.
 //!
-//! Source of truth: rustdoc's description of the public items in JSON. Deliberately not here:
-//! whether the arguments are opaque.
+//! Source of truth: rustdoc's description of the public items in JSON. Invariant: a form of type
+//! that is not known here is an error, never a pass. Deliberately not here: whether the arguments
+//! are opaque.
 
 use std::{fs, path::Path};
 
@@ -25,6 +27,9 @@ const TRAITS_LEFT_OUT: [&str; 6] = [
     // Has one function with a default, of the library.
     "Error",
 ];
+
+/// The owner of a block for every mutable reference.
+const ANY_BORROWED: &str = "&mut T";
 
 pub(crate) fn report(description: &str, exceptions: &str, folder: &str) -> Result<String, String> {
     let read = |path: &str| fs::read_to_string(path).map_err(|error| format!("{path}: {error}"));
@@ -71,6 +76,7 @@ fn is_named(function: &str, source: &str) -> bool {
         let generic = generic.split_inclusive('<').next().unwrap_or(rest);
         return match rest {
             "Display>::fmt" => is_shown(owner, source),
+            _ if owner == ANY_BORROWED => is_of_borrowed(rest, source),
             _ => {
                 is_of(owner, source, |owner| format!("<{owner} as {rest}"))
                     || is_of(owner, source, |owner| format!("<{owner} as {generic}"))
@@ -87,6 +93,16 @@ fn is_named(function: &str, source: &str) -> bool {
 fn is_of(owner: &str, source: &str, name: impl Fn(&str) -> String) -> bool {
     let has_macro = source.contains(&format!("!({owner})"));
     occurs(&name(owner), source) || (has_macro && occurs(&name("$Type"), source))
+}
+
+/// Whether the source has the name for a mutable reference to any type.
+fn is_of_borrowed(rest: &str, source: &str) -> bool {
+    let name = format!(" as {rest}");
+    source.match_indices(&name).any(|(start, _)| {
+        let (before, after) = (&source[..start], &source[start + name.len()..]);
+        let is_borrowed = before.trim_end_matches(is_of_word).ends_with("<&mut ");
+        is_borrowed && !before.ends_with("<&mut ") && !after.starts_with(is_of_word)
+    })
 }
 
 /// Whether a value of the type is written as its `Display` has it.
@@ -157,17 +173,19 @@ fn functions(description: &Value) -> Result<Vec<String>, String> {
         };
         if let Some(module) = inner.get("module") {
             functions.extend(names(&module["items"], false));
+        } else if let Some(given) = inner.get("trait") {
+            let of = entry["name"].as_str().unwrap_or_default();
+            functions.extend(with_body(&given["items"], index).map(|name| format!("{of}::{name}")));
         } else if let Some(block) = inner.get("impl").filter(|block| is_ours(entry, block)) {
-            let Some(owner) = last_segment(&block["for"]["resolved_path"]["path"]) else {
-                continue;
-            };
             match last_segment(&block["trait"]["path"]) {
                 None => {
+                    let owner = owner(block)?;
                     let names = names(&block["items"], false).into_iter();
                     functions.extend(names.map(|name| format!("{owner}::{name}")));
                 }
                 Some(of) if TRAITS_LEFT_OUT.contains(&of) => {}
                 Some(of) => {
+                    let owner = owner(block)?;
                     let names = names(&block["items"], true).into_iter();
                     functions.extend(names.map(|name| format!("<{owner} as {of}>::{name}")));
                 }
@@ -184,6 +202,29 @@ fn functions(description: &Value) -> Result<Vec<String>, String> {
     } else {
         Ok(functions)
     }
+}
+
+/// The type that a block is for.
+fn owner(block: &Value) -> Result<&str, String> {
+    let of = &block["for"];
+    let borrowed = &of["borrowed_ref"];
+    if borrowed["is_mutable"] == true && borrowed["type"]["generic"].is_string() {
+        return Ok(ANY_BORROWED);
+    }
+    last_segment(&of["resolved_path"]["path"])
+        .ok_or_else(|| format!("nothing decides what is called of this form of type: {of}"))
+}
+
+/// The names of the functions that have a body, of a trait's items.
+fn with_body<'i>(
+    items: &'i Value,
+    index: &'i serde_json::Map<String, Value>,
+) -> impl Iterator<Item = &'i str> {
+    let items = items.as_array().into_iter().flatten();
+    items
+        .filter_map(|id| index.get(&id.to_string()))
+        .filter(|item| item["inner"]["function"]["has_body"] == true)
+        .filter_map(|item| item["name"].as_str())
 }
 
 /// The name of a function that a module exports again from a private one.
@@ -206,6 +247,8 @@ fn last_segment(path: &Value) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     const SOURCE: &str = "Lease::free();shows!(Phase);shows!(Kind<A>);flags!(Set);$Type::all();\
@@ -228,6 +271,53 @@ mod tests {
         assert!(is_named("<Phase as Display>::fmt", SOURCE));
         assert!(is_named("<Kind as Display>::fmt", SOURCE));
         assert!(!is_named("<Set as Display>::fmt", SOURCE));
+    }
+
+    #[test]
+    fn a_trait_of_every_mutable_reference_is_called_for_one() {
+        let source = "<&mut Opaque as Link>::try_send(a);<Opaque as Link>::try_receive(b);\
+            <&mut as Link>::reconnect";
+        let of_all = |name: &str| format!("<{ANY_BORROWED} as Link>::{name}");
+        assert!(is_named(&of_all("try_send"), source));
+        for name in ["try_receive", "try_sen", "reconnect"] {
+            assert!(!is_named(&of_all(name), source), "{name}");
+        }
+    }
+
+    /// The functions of a crate with one block for this type, which has one function.
+    fn functions_of(of: &Value) -> Result<Vec<String>, String> {
+        functions(&json!({ "index": {
+            "1": { "attrs": [], "inner": { "impl": {
+                "for": of, "trait": { "path": "Link" }, "items": [2],
+                "is_synthetic": false, "blanket_impl": null,
+            } } },
+            "2": { "name": "line", "inner": { "function": { "has_body": true } } },
+        } }))
+    }
+
+    #[test]
+    fn what_cannot_be_decided_is_an_error() {
+        let generic = json!({ "generic": "T" });
+        let borrowed =
+            |is_mutable, to| json!({ "borrowed_ref": { "is_mutable": is_mutable, "type": to } });
+        let path = json!({ "resolved_path": { "path": "wire::Line" } });
+        let named = |owner: &str| Ok(vec![format!("<{owner} as Link>::line")]);
+        assert_eq!(functions_of(&path), named("Line"));
+        assert_eq!(functions_of(&borrowed(true, &generic)), named(ANY_BORROWED));
+        let tuple = json!({ "tuple": [path] });
+        for of in [&tuple, &generic, &borrowed(false, &generic), &borrowed(true, &path)] {
+            assert!(functions_of(of).unwrap_err().contains("this form of type"), "{of}");
+        }
+    }
+
+    #[test]
+    fn a_body_that_a_trait_gives_is_a_function_of_its_own() {
+        let given = json!({ "index": {
+            "1": { "name": "Keys", "inner": { "trait": { "items": [2, 3] } } },
+            "2": { "name": "has_keys", "inner": { "function": { "has_body": true } } },
+            "3": { "name": "keys_out", "inner": { "function": { "has_body": false } } },
+        } });
+        assert_eq!(functions(&given), Ok(vec!["Keys::has_keys".to_owned()]));
     }
 
     #[test]

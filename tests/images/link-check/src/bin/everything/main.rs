@@ -16,6 +16,7 @@ mod directory;
 mod driver;
 mod machines;
 mod messages;
+mod ports;
 mod processor;
 mod storage;
 mod vm;
@@ -34,6 +35,7 @@ fn everything() {
     machines::calls();
     directory::calls();
     driver::calls();
+    ports::calls();
     // Stands last: it would go unnoticed if the optimizer knew of a call that it does not return.
     #[cfg(feature = "panics")]
     {
