@@ -110,6 +110,33 @@ fn forgotten_keys_are_found() {
 }
 
 #[test]
+fn a_changed_key_that_is_not_sent_is_found() {
+    assert_found(Flaw::ForgottenKey, Profile::Calm, "the key of page");
+    assert_found(Flaw::ForgottenKey, Profile::Calm, "the state of page");
+}
+
+#[test]
+fn forgotten_page_states_are_found() {
+    assert_found(Flaw::ForgottenState, Profile::Calm, "the state of page");
+}
+
+/// Guests use keys and page states in some worlds, and other pages than stable ones are moved.
+#[test]
+fn keys_and_page_states_change_in_some_worlds() {
+    let mut lines = Vec::new();
+    for seed in 0..100 {
+        let order = Order { is_traced: true, ..Order::new(seed, Profile::Calm) };
+        lines.extend(run(order, &mut Bench::new()).lines);
+    }
+    for part in [" visits to keys", " visits to page states"] {
+        let counts =
+            lines.iter().filter_map(|line| line.strip_suffix(part)?.split(' ').next_back());
+        let counts: Vec<u64> = counts.map(|count| count.parse().expect("a count")).collect();
+        assert!(counts.len() > 10 && counts.iter().sum::<u64>() > 1_000, "{part}: {counts:?}");
+    }
+}
+
+#[test]
 fn a_device_that_goes_on_after_its_quiesce_is_found() {
     assert_found(Flaw::ForgottenQuiesce, Profile::Calm, "is not what it was at the source");
     assert_found(Flaw::ForgottenQuiesce, Profile::Calm, "is taken over with its I/O under way");

@@ -210,6 +210,10 @@ pub(super) fn without_resume(spot: &Spot<'_>) {
 fn same_copies(shared: &Shared<'_>, vm: usize, source: &Machine, target: &Machine) {
     let name = shared.vms[vm].block.name();
     for page in (0..source.storage.page_count().get()).map(PageNumber::new) {
+        if source.storage.state(page) != target.storage.state(page) {
+            shared.violate(format!("{name}: the state of page {page} is not what it was"));
+            break;
+        }
         if !source.storage.has_same_page(&target.storage, page) {
             shared.violate(format!("{name}: page {page} is not what it was at the source"));
             break;
@@ -376,6 +380,14 @@ fn guest_is_whole(shared: &Shared<'_>, vm: usize, machine: &Machine) {
     let who = format_args!("{name} journal");
     let (records, disks) = (verdict.counts.records, disks.len());
     shared.trace.say(shared.now(), who, format_args!("{records} records on {disks} disks"));
+    for (visits, what) in
+        [(verdict.counts.key_visits, "keys"), (verdict.counts.state_visits, "page states")]
+    {
+        if visits > 0 {
+            let who = format_args!("{name} pages");
+            shared.trace.say(shared.now(), who, format_args!("{visits} visits to {what}"));
+        }
+    }
     neighbors_agree(shared, vm, &verdict);
 }
 

@@ -167,6 +167,7 @@ impl Plan {
         let mut vms: Vec<_> = (0..vm_count).map(|_| vm(&mut draw, su_count)).collect();
         let sus = hardware(&mut Draw::new(seed, 3), su_count, &mut vms);
         devices(&mut Draw::new(seed, 4), &mut vms);
+        attributes(&mut Draw::new(seed, 5), &mut vms);
         let moves = moves(&mut draw, vms.len(), profile);
         let faults = faults(&mut draw, moves.len(), profile);
         let last = moves.iter().map(|it| it.at).max().unwrap_or(DAWN);
@@ -262,6 +263,19 @@ fn devices(draw: &mut Draw, vms: &mut [VmPlan]) {
             |share, most| draw.chance(share).then(|| Micros::new(draw.scaled(5_000, most)));
         vm.line = interval(80, 60_000).zip(interval(1_000, 60_000));
         vm.partner = interval(80, 60_000);
+    }
+}
+
+/// Some guests use the storage keys of their pages, some tell the host which pages they need.
+fn attributes(draw: &mut Draw, vms: &mut [VmPlan]) {
+    fn some(draw: &mut Draw) -> Option<(PageCount, Rate)> {
+        let pages = PageCount::new(draw.between(1, 20));
+        let rate = Rate::PerSecond(draw.scaled(100, 8_000) as u32);
+        draw.chance(250).then_some((pages, rate))
+    }
+    for vm in vms {
+        vm.kinds.extend(some(draw).map(|(pages, rate)| Kind::Keys { pages, rate }));
+        vm.kinds.extend(some(draw).map(|(pages, rate)| Kind::PageStates { pages, rate }));
     }
 }
 

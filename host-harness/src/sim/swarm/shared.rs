@@ -52,6 +52,10 @@ pub enum Flaw {
     ForgottenStore,
     /// Keys are not stored.
     ForgottenKeys,
+    /// A changed key or page state is forgotten when changes are collected.
+    ForgottenKey,
+    /// Page states are not stored.
+    ForgottenState,
     /// The processors are reported stopped and run on.
     RunsOn,
     /// A VM gets all its processors, whatever its SU has.

@@ -62,10 +62,15 @@ impl StorageKeys for VmPort<'_> {
 
 impl PageStates for VmPort<'_> {
     fn states_out(&mut self, run: PageRun, target: &mut [u8]) -> Result<(), PortFailure> {
-        self.inner.states_out(run, target)
+        self.inner.states_out(run, target)?;
+        self.go_on_meanwhile();
+        Ok(())
     }
 
     fn states_in(&mut self, run: PageRun, source: &[u8]) -> Result<(), PortFailure> {
+        if self.spot.shared.has(Flaw::ForgottenState) {
+            return Ok(());
+        }
         self.inner.states_in(run, source)
     }
 }
@@ -103,6 +108,10 @@ impl DirtyTracking for VmPort<'_> {
         if self.spot.shared.has(Flaw::ForgottenMark) {
             let _forgotten = pages.take_next(&mut Sweep::new());
         }
-        self.inner.collect(pages, keys)
+        self.inner.collect(pages, keys)?;
+        if self.spot.shared.has(Flaw::ForgottenKey) {
+            let _forgotten = keys.take_next(&mut Sweep::new());
+        }
+        Ok(())
     }
 }
