@@ -203,7 +203,7 @@ fn channel_reports_are_a_machine_check_once_until_all_of_them_are_stored() {
     assert_eq!(machine.storage.load(0x168), Ok(0x2000));
     assert_eq!(machine.storage.load(0x12F8), Ok(0xABCD), "the registers are stored");
     assert_eq!(machine.storage.load(0x1300), Ok(0x7777), "and the place of the PSW is left");
-    let mut next = || {
+    let next = || {
         machine.restore(PROCESSOR, &admitting).unwrap();
         step(&machine, 2);
         state(&machine).psw.address
