@@ -170,6 +170,7 @@ fn marked_pages(machine: &Machine) -> Vec<u64> {
 mod access;
 mod alias;
 mod bench;
+mod busy;
 mod carried;
 mod chains;
 mod channel;

@@ -82,8 +82,10 @@ pub(super) enum Course {
     },
     /// The device waits.
     Waits,
-    /// The device is busy and has not taken the first command.
+    /// The device is busy and has not taken the first command, which it may take later.
     Busy,
+    /// The device has this to tell instead of taking the first command.
+    Refused(DeviceStatus),
     /// The program suspends itself at a command with this count.
     Suspends(Command),
     /// The channel cannot go on.
@@ -149,12 +151,15 @@ impl Run {
             Outcome::Pending => return Course::Waits,
             Outcome::Ended(ending) => ending,
         };
-        let is_first = self.command_count == 0;
-        if is_first && ending.status.contains(DeviceStatus::BUSY) && !data.has_moved() {
-            return Course::Busy;
-        }
         if ending.status.contains(DeviceStatus::UNIT_CHECK) {
             *sense = ending.sense;
+        }
+        let is_first = self.command_count == 0;
+        if is_first && ending.status.contains(DeviceStatus::BUSY) && !data.has_moved() {
+            // With status modifier it is the control unit that is busy.
+            let is_alone = DeviceStatus::BUSY | DeviceStatus::STATUS_MODIFIER;
+            let told = ending.status.difference(is_alone);
+            return if told.is_empty() { Course::Busy } else { Course::Refused(ending.status) };
         }
         self.command_count = self.command_count.wrapping_add(1);
         self.access.command_index = self.access.command_index.saturating_add(1);

@@ -16,7 +16,10 @@ use super::{
 };
 use crate::machine::{Access, ConditionCode, Path, Sense, Storage};
 use monitor_core::{
-    channel::{Orb, Pmcw, Schib, Scsw, ScswControl, ScswFlags, SubchannelImage, SubchannelStatus},
+    channel::{
+        DeviceStatus, Orb, Pmcw, Schib, Scsw, ScswControl, ScswFlags, SubchannelImage,
+        SubchannelStatus,
+    },
     device::Conduct,
     units::{Epoch, Micros, SubchannelNumber, Tick, VmName},
 };
@@ -55,6 +58,8 @@ pub(super) struct Subchannel {
     pub(super) cut_paths: u8,
     /// No start begins before.
     not_before: Tick,
+    /// The program that waits because the device was busy: the device may tell it of its end.
+    refused: Option<Access>,
 }
 
 impl Subchannel {
@@ -73,6 +78,7 @@ impl Subchannel {
             run: None,
             cut_paths: 0,
             not_before: Tick::new(0),
+            refused: None,
         }
     }
 
@@ -181,6 +187,7 @@ impl Subchannel {
         let control = control.intersection(ScswControl::DEVICE_ACTIVE);
         self.schib.scsw = Scsw { control, ..Scsw::default() };
         self.orb = None;
+        self.forget_busy();
         ConditionCode::Done
     }
 
@@ -263,8 +270,12 @@ impl Subchannel {
             let waits = run.due <= now && matches!(run.stage, Stage::Command);
             return Some(if waits { now.after(RETRY) } else { run.due });
         }
-        let begins = self.has(ScswControl::START_PENDING) && self.may_begin();
-        begins.then_some(self.not_before)
+        let begins = self.has(ScswControl::START_PENDING) || self.is_resumed();
+        (begins && self.may_begin()).then_some(self.not_before)
+    }
+
+    const fn is_resumed(&self) -> bool {
+        self.schib.scsw.is_suspended() && self.has(ScswControl::RESUME_PENDING)
     }
 
     const fn may_begin(&self) -> bool {
@@ -273,16 +284,16 @@ impl Subchannel {
 
     /// Begins the program of a pending start or resumption, unless it is held or not attached.
     fn begin(&mut self, now: Tick) {
-        let scsw = &self.schib.scsw;
-        let is_resumed = scsw.is_suspended() && self.has(ScswControl::RESUME_PENDING);
-        let is_started = self.has(ScswControl::START_PENDING) && self.not_before <= now;
-        let (Some(epoch), true) = (self.epoch, self.may_begin()) else {
+        let is_resumed = self.is_resumed();
+        let is_due = self.not_before <= now;
+        let (Some(epoch), true) = (self.epoch, self.may_begin() && is_due) else {
             return;
         };
-        if !is_resumed && !is_started {
+        if !is_resumed && !self.has(ScswControl::START_PENDING) {
             return;
         }
-        let address = scsw.program_address.wrapping_sub(if is_resumed { 8 } else { 0 });
+        self.refused = None;
+        let address = self.schib.scsw.program_address.wrapping_sub(if is_resumed { 8 } else { 0 });
         let due = now.after(self.attached.latency);
         self.run = Some(Run::new(self.access(epoch, 0x80), address, is_resumed, due));
         let control = &mut self.schib.scsw.control;
@@ -347,8 +358,9 @@ impl Subchannel {
         self.schib.pmcw.last_used_path = path;
         run.access = self.access(run.access.epoch, path);
         match self.attached.device.take_unsolicited(&run.access) {
+            // Device end alone: it is busy no more, as the program has waited for.
+            None | Some(DeviceStatus::DEVICE_END) => return true,
             Some(status) => self.end_before_start(status),
-            None => return true,
         }
         false
     }
@@ -380,8 +392,10 @@ impl Subchannel {
             }
             Course::Busy => {
                 self.not_before = now.after(RETRY);
+                self.refused = Some(run.access);
                 self.return_to_start(&run);
             }
+            Course::Refused(status) => self.end_before_start(status),
             Course::Suspends(command) => {
                 if self.has(ScswControl::RESUME_PENDING) {
                     // The word is looked at once more: the program may have changed it.
@@ -401,6 +415,7 @@ impl Subchannel {
 
     /// Gives up the program on its way; true when there was one.
     fn stop_program(&mut self) -> bool {
+        self.forget_busy();
         let Some(run) = self.run.take() else {
             return false;
         };
@@ -408,6 +423,13 @@ impl Subchannel {
             self.attached.device.cancel(&run.access);
         }
         true
+    }
+
+    /// The program that waits for a busy device does so no more: its end is not to be told.
+    fn forget_busy(&mut self) {
+        if let (Some(access), true) = (self.refused.take(), self.epoch.is_some()) {
+            self.attached.device.cancel(&access);
+        }
     }
 
     /// Makes a program pending again of which nothing was carried out.
@@ -442,6 +464,7 @@ impl Subchannel {
     /// Takes the device away. What has not begun is pending again; a program that would need the
     /// device ends, and one that only waits for its status goes on waiting.
     pub(super) fn detach(&mut self) {
+        self.forget_busy();
         self.rewind();
         if let Some(run) = self.run.take_if(|run| run.needs_device()) {
             self.attached.device.cancel(&run.access);

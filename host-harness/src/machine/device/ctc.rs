@@ -172,6 +172,8 @@ impl Both<'_> {
         };
         if let Some(ending) = outcome {
             self.own.waiting = Waiting::Nothing;
+            // The call of the other side is told by this.
+            self.own.attention &= ending.status != COLLISION || !self.other.waiting.calls();
             return Ok(Outcome::Ended(ending));
         }
         let is_new = self.own.waiting != wanted;
@@ -449,6 +451,7 @@ mod tests {
             let outcome = run(&there, second, &mut Buffer::default());
             let collides = matches!(outcome, Outcome::Ended(it) if it.status == COLLISION);
             assert_eq!(collides, !goes(first, second), "{first:02X} {second:02X}");
+            assert!(!collides || !attention(&there), "what a status tells is told once");
         }
     }
 

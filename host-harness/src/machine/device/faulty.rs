@@ -11,7 +11,7 @@ use monitor_core::{
     units::{Micros, VmName},
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
 };
 
@@ -20,7 +20,8 @@ use std::{
 pub enum Misbehavior {
     /// It is not done, and ends with unit check and these sense bytes.
     UnitCheck(Sense),
-    /// The device is busy: it waits while it is asked so many times, and then it is done.
+    /// The device is busy: it answers so to the first command of so many programs, and then tells
+    /// them of its end. In the middle of a program, which has the device, it waits so many times.
     Busy(u32),
     /// It waits for ever, or until it is canceled.
     Endless,
@@ -53,24 +54,60 @@ struct Script {
     begun: u64,
     faults: BTreeMap<u64, Misbehavior>,
     waiting: BTreeMap<Key, Waiting>,
+    /// How many programs find the device busy from now on, and who has found it so.
+    busy: u32,
+    refused: BTreeSet<(VmName, Path)>,
     struck: u64,
 }
 
+/// How a command goes on.
+#[derive(Clone, Copy, Debug)]
+enum Next {
+    Waits,
+    Busy,
+    /// It is done, and this goes wrong.
+    Goes(Option<Misbehavior>),
+}
+
 impl Script {
-    /// What goes wrong with a command now, if anything does; `None` while it waits.
-    fn step(&mut self, key: Key) -> Option<Option<Misbehavior>> {
+    fn step(&mut self, key: Key) -> Next {
         let waiting = match self.waiting.remove(&key) {
             Some(waiting) => waiting,
+            None if self.is_busy_for(key) => return Next::Busy,
             None => self.begin(),
         };
         let rest = match waiting {
-            Waiting::Asks(0) => return Some(None),
-            Waiting::Device(fault) => return Some(fault),
+            Waiting::Asks(0) => return Next::Goes(None),
+            Waiting::Device(fault) => return Next::Goes(fault),
             Waiting::Asks(count) => Waiting::Asks(count - 1),
             Waiting::Forever => Waiting::Forever,
         };
         self.waiting.insert(key, rest);
-        None
+        Next::Waits
+    }
+
+    /// Whether the device does not take this command because it is busy; then it is not begun.
+    fn is_busy_for(&mut self, (vm, path, index): Key) -> bool {
+        if index > 0 {
+            return false;
+        }
+        let next = self.begun + 1;
+        if let (0, Some(Misbehavior::Busy(count))) = (self.busy, self.faults.get(&next)) {
+            self.busy = *count;
+            self.struck += 1;
+            self.faults.remove(&next);
+        }
+        let is_busy = self.busy > 0;
+        self.busy = self.busy.saturating_sub(1);
+        if is_busy {
+            self.refused.insert((vm, path));
+        }
+        is_busy
+    }
+
+    /// Whether the end of being busy is to be told to this one; it is told once.
+    fn has_ended(&mut self, access: &Access) -> bool {
+        self.busy == 0 && self.refused.remove(&(access.vm, access.path))
     }
 
     fn begin(&mut self) -> Waiting {
@@ -129,8 +166,12 @@ impl Faulty {
         device: impl FnOnce(&dyn Device, &mut Access) -> Outcome,
     ) -> Outcome {
         let key = (access.vm, access.path, access.command_index);
-        let Some(fault) = lock(&self.script).step(key) else {
-            return Outcome::Pending;
+        let fault = match lock(&self.script).step(key) {
+            Next::Waits => return Outcome::Pending,
+            Next::Busy => {
+                return Outcome::Ended(Ending { status: DeviceStatus::BUSY, ..Ending::NORMAL });
+            }
+            Next::Goes(fault) => fault,
         };
         if let Some(Misbehavior::UnitCheck(sense)) = fault {
             return Outcome::Ended(Ending { sense, ..Ending::unit_check([0, 0]) });
@@ -173,12 +214,18 @@ impl Device for Faulty {
     }
 
     fn take_unsolicited(&self, access: &Access) -> Option<DeviceStatus> {
+        if lock(&self.script).has_ended(access) {
+            return Some(DeviceStatus::DEVICE_END);
+        }
         self.device.take_unsolicited(access)
     }
 
     fn cancel(&self, access: &Access) {
         let is_own = |key: &Key| (key.0, key.1) == (access.vm, access.path);
-        lock(&self.script).waiting.retain(|key, _| !is_own(key));
+        let mut script = lock(&self.script);
+        script.waiting.retain(|key, _| !is_own(key));
+        script.refused.remove(&(access.vm, access.path));
+        drop(script);
         self.device.cancel(access);
     }
 
@@ -234,13 +281,36 @@ mod tests {
     }
 
     #[test]
-    fn busy_device_does_the_command_when_it_was_asked_often_enough() {
+    fn busy_device_takes_the_command_when_it_was_asked_often_enough_and_tells_its_end_once() {
+        const BUSY: Option<(u8, u64)> = Some((0x10, 0));
         let device = faulty();
         device.inject_next(Misbehavior::Busy(2));
-        let ends: Vec<_> = (0..4).map(|_| ask(&device).is_some()).collect();
-        assert_eq!(ends, [false, false, true, true]);
+        assert_eq!(
+            [ask(&device), device.take_unsolicited(&access()).map(|_| (0, 0))],
+            [BUSY, None]
+        );
+        assert_eq!(ask(&device), BUSY);
+        assert_eq!(device.take_unsolicited(&access()), Some(DeviceStatus::DEVICE_END));
+        assert_eq!(device.take_unsolicited(&access()), None);
+        assert_eq!([ask(&device), ask(&device)], [Some((0x0C, 0)); 2]);
         device.inject_next(Misbehavior::UnitCheck(SENSE));
         assert_eq!(ask(&device), Some((0x0E, 0)), "what was asked again was one command");
+        device.inject_next(Misbehavior::Busy(1));
+        assert_eq!(ask(&device), BUSY);
+        device.cancel(&access());
+        assert_eq!(device.take_unsolicited(&access()), None, "nobody waits for its end");
+        assert_eq!(ask(&device), Some((0x0C, 0)));
+    }
+
+    #[test]
+    fn busy_device_waits_in_the_middle_of_a_program() {
+        let device = faulty();
+        device.inject_next(Misbehavior::Busy(2));
+        let mut second = access();
+        second.command_index = 1;
+        let ask = || device.execute(&mut second.clone(), 0x64, &mut Buffer::input(32));
+        assert_eq!([ask(), ask()], [Outcome::Pending; 2]);
+        assert!(matches!(ask(), Outcome::Ended(ending) if ending.status.bits() == 0x0C));
     }
 
     #[test]

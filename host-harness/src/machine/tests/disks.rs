@@ -46,7 +46,7 @@ pub(super) fn carry_out(machine: &Machine, orb: &Orb, now: u64) -> monitor_core:
 }
 
 /// A disk on which record 1 of cylinder 1, head 2 is "RECORD 1".
-fn formatted() -> Arc<dyn Device> {
+pub(super) fn formatted() -> Arc<dyn Device> {
     let disk: Arc<dyn Device> = Arc::new(CkdDisk::in_memory(3));
     let machine = machine_on(1, "VM12PROD", &disk);
     ready(&machine, 1);

@@ -8,14 +8,14 @@ use super::*;
 use monitor_core::channel::Scsw;
 
 /// A channel subsystem with one device, which is attached under `epoch` and enabled.
-struct System {
-    subsystem: Subsystem,
-    storage: Storage,
+pub(super) struct System {
+    pub(super) subsystem: Subsystem,
+    pub(super) storage: Storage,
     now: u64,
 }
 
 impl System {
-    fn new(device: Arc<dyn Device>, epoch: u64) -> Self {
+    pub(super) fn new(device: Arc<dyn Device>, epoch: u64) -> Self {
         let name = VmName::new("VM12PROD").unwrap();
         let mut subsystem = Subsystem::new(name, vec![attached(device)]);
         subsystem.attach(SLOT, Epoch::new(epoch)).unwrap();
@@ -24,7 +24,7 @@ impl System {
     }
 
     /// Starts one command with the area at 0x5000.
-    fn start(&mut self, code: u8, flags: u8, count: u16) {
+    pub(super) fn start(&mut self, code: u8, flags: u8, count: u16) {
         let word = u64::from(code) << 56 | u64::from(flags) << 48 | u64::from(count) << 32 | 0x5000;
         self.storage.store(0x1000, word).unwrap();
         let orb = Orb::of_program(0x1000, PARAMETER);
@@ -32,18 +32,18 @@ impl System {
         assert_eq!(condition, Ok(ConditionCode::Done));
     }
 
-    fn step(&mut self) {
+    pub(super) fn step(&mut self) {
         self.now += 100;
         self.subsystem.step(at(self.now), &self.storage);
     }
 
     /// The status, if there is one.
-    fn status(&mut self) -> Option<Scsw> {
+    pub(super) fn status(&mut self) -> Option<Scsw> {
         let (condition, irb) = self.subsystem.test(SUBCHANNEL);
         (condition == ConditionCode::Done).then_some(irb.scsw)
     }
 
-    fn area(&self, count: usize) -> Vec<u8> {
+    pub(super) fn area(&self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
         self.storage.load_bytes(0x5000, &mut bytes).unwrap();
         bytes

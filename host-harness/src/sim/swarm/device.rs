@@ -21,8 +21,8 @@ use crate::{
     workload::JOURNAL_BLOCKS,
 };
 
-/// About how often a device that waits is asked again.
-const ASK_US: u64 = 100;
+/// About how often a device that is busy is asked again.
+const ASK_US: u64 = 200;
 
 /// What is remembered of a device.
 #[derive(Debug, Default)]
@@ -129,7 +129,6 @@ impl SimDevice {
             }
             FaultKind::IoLate => Misbehavior::LateDeviceEnd(span),
             FaultKind::IoLost => Misbehavior::LostDeviceEnd,
-            // A device is asked again with each step of the machine.
             _ => Misbehavior::Busy((span.get() / ASK_US) as u32),
         };
         match self.behind {
