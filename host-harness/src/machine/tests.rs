@@ -181,6 +181,7 @@ mod channel_program;
 mod channel_random;
 mod channel_status;
 mod disk;
+mod disk_random;
 mod disks;
 mod floating;
 mod instructions;
