@@ -48,6 +48,10 @@ pub const CHANNEL_REPORTS_MAX: usize = 32;
 /// ([`crate::vm::FloatingInterruptions`]).
 pub const PAGE_FAULTS_MAX: usize = 8;
 
+/// Service signals that can wait behind the one that is pending
+/// ([`crate::vm::FloatingInterruptions`]).
+pub const SERVICE_SIGNALS_MAX: usize = 8;
+
 /// The longest encoding of a VM definition.
 pub const DEFINITION_BYTES_MAX: usize = 256;
 

@@ -29,8 +29,8 @@ use monitor_core::{
     processor::{CpuState, MachineCheck, ProcessorImage, Psw, TodEpoch},
     units::{ConfigurationName, DeviceNumber, PageNumber, PoolName, ProcessorIndex},
     vm::{
-        Activity, AdapterMasks, EventMasks, FloatingInterruptions, MachineImage, Measurement,
-        Privileges, ProcessorSet, VmId,
+        Activity, AdapterMasks, EventMasks, FloatingInterruptions, GuestEvent, MachineImage,
+        Measurement, Privileges, ProcessorSet, VmId,
     },
 };
 
@@ -74,12 +74,6 @@ fn order(guest: &Machine, page: u64, order: StateOrder) {
 
 fn state(guest: &Machine, page: u64) -> PageState {
     guest.storage.state_as_preserved(PageNumber::new(page))
-}
-
-fn whole(machine: &Machine) -> MachineImage {
-    let mut image = MachineImage::initial();
-    machine.capture_machine(&mut image);
-    image
 }
 
 /// A processor of which nothing is as a reset leaves it, nor as another one of these has it. All
@@ -253,13 +247,21 @@ fn machine_as_a_whole_is_that_of_the_stop() {
             reports_told: true,
             machine_check: MachineCheck { code: 1 << 58, address: 0x3000, damage: 0x0200_0000 },
             page_faults: [0x1234, 0x5678].into_iter().collect(),
+            service_signals: [0x12, 0x21].into_iter().collect(),
         },
     };
     let mut rig = Rig::new(PAGES);
     // What the rehearsals have loaded is overwritten, also by less.
     rig.guest.with_floating(|floating| (1..30).for_each(|word| floating.push_report(word)));
-    let (_, copy) = moved(&mut rig, |scene| scene.guest.restore_machine(&state));
-    assert_eq!(whole(&copy), state);
+    let (ended, copy) = moved(&mut rig, |scene| {
+        // What waits is behind this one, or an earlier one.
+        scene.guest.tell(GuestEvent::MoveComing);
+        scene.guest.restore_machine(&state);
+    });
+    let mut arrived = ended.arrived.expect("the guest has gone on at the target").machine;
+    // By this the target itself has told of the move.
+    assert!(arrived.floating.service_signals.pop().is_some_and(|told| told % 16 == 3));
+    assert_eq!(arrived, state);
     assert_eq!(copy.with_floating(|floating| floating.take_report()), Some(0x4083_0001));
 }
 

@@ -15,7 +15,7 @@ use integration_tests::worlds::{other, started, with};
 use monitor_core::{
     processor::ProcessorImage,
     units::{DeviceSlot, Epoch, PageNumber, ProcessorIndex, VmName},
-    vm::{Activity, Ownership},
+    vm::{Activity, GuestEvent, Ownership},
 };
 
 /// A word of the last page, which no oracle of the guest looks at.
@@ -87,6 +87,20 @@ fn a_register_that_differs_is_found() {
 fn a_report_of_the_machine_that_is_missing_is_found() {
     let found = after(|_, source| {
         source.with_floating(|floating| floating.push_report(0x4083_0012));
+    });
+    assert_eq!(found, Verified { processors: false, ..Verified::ALL });
+}
+
+#[test]
+fn a_service_signal_that_is_missing_behind_the_pending_one_is_found() {
+    let found = after(|world, source| {
+        for machine in [source, &world.machine] {
+            let mut first = ProcessorImage::initial();
+            machine.capture(ProcessorIndex::new(0), &mut first).unwrap();
+            first.service_signal = Some(1);
+            machine.restore(ProcessorIndex::new(0), &first).unwrap();
+        }
+        source.tell(GuestEvent::MoveAbandoned);
     });
     assert_eq!(found, Verified { processors: false, ..Verified::ALL });
 }

@@ -193,6 +193,24 @@ impl Witness {
         machine.capture_machine(&mut whole);
         Self { processors, subchannels, machine: whole }
     }
+
+    /// Whether a target with these processors and this machine as a whole has what the source had.
+    /// Behind the service signals of the source there may be those by which it tells of the move.
+    #[must_use]
+    pub fn goes_on_in(&self, target: &Self) -> bool {
+        let (mut here, mut there) = (self.clone(), target.clone());
+        let (signals, with_own) = (here.take_signals(), there.take_signals());
+        with_own.starts_with(&signals)
+            && here.processors == there.processors
+            && here.machine == there.machine
+    }
+
+    /// Takes out the service signals, the pending one first.
+    fn take_signals(&mut self) -> Vec<u32> {
+        let first = self.processors.first_mut().and_then(|image| image.service_signal.take());
+        let waiting = std::mem::take(&mut self.machine.floating.service_signals);
+        first.into_iter().chain(waiting).collect()
+    }
 }
 
 /// The work of setting up a machine, which takes time for its storage.

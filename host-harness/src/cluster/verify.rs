@@ -141,19 +141,9 @@ fn pages(machine: &Machine) -> impl Iterator<Item = PageNumber> {
     (0..machine.storage.page_count().get()).map(PageNumber::new)
 }
 
-/// All registers and the machine as a whole, without the interruption by which the target itself
-/// tells the guest of the move.
+/// All registers and the machine as a whole.
 fn same_processors(frozen: &Witness, restored: &Witness) -> bool {
-    let told = |witness: &Witness| {
-        let mut processors = witness.processors.clone();
-        for processor in &mut processors {
-            processor.service_signal = None;
-        }
-        processors
-    };
-    !frozen.processors.is_empty()
-        && told(frozen) == told(restored)
-        && frozen.machine == restored.machine
+    !frozen.processors.is_empty() && frozen.goes_on_in(restored)
 }
 
 /// The processors stand as those of the source on an SU with so many; what the guest was given at

@@ -6,7 +6,7 @@
 //! Invariants: all of it is in one image, so that a copy that lacks it is found out; a report is
 //! given once, and reports are told by one machine check until none is left. The lock of a
 //! [`Floating`] is the last one that is taken. Deliberately not here: I/O interruptions of
-//! subchannels, which follow from those, and service signals, which processor 0 has.
+//! subchannels, which follow from those, and service signals, which `vm` has.
 
 use monitor_core::{
     processor::MachineCheck,
@@ -150,11 +150,15 @@ impl Machine {
     /// Writes what belongs to the machine as a whole into `image`, changing nothing.
     pub fn capture_machine(&self, image: &mut MachineImage) {
         image.clone_from(&lock(&self.floating).state);
+        self.put_waiting_signals(&mut image.floating);
     }
 
     /// Loads what belongs to the machine as a whole from `image`.
     pub fn restore_machine(&self, image: &MachineImage) {
-        lock(&self.floating).state.clone_from(image);
+        self.set_waiting_signals(&image.floating.service_signals);
+        let state = &mut lock(&self.floating).state;
+        state.clone_from(image);
+        state.floating.service_signals.clear();
     }
 }
 

@@ -3,6 +3,8 @@
 //! A guest may take its time: when an attempt is given up and another one begins, the answer to the
 //! first word may come when the second one was said. So the parameter of a service signal carries
 //! the number of the question beside the event, and the guest names the parameter with its answer.
+//! A service signal may move before the guest takes it, and questions of two SUs may have the same
+//! number, so the event is part of the answer as well.
 //!
 //! Source of truth: `monitor_core::ports::GuestEvents`. Invariant: a question has one answer at
 //! most; an answer to what was not asked here, such as by the SU that the guest has left, is none.
@@ -18,16 +20,16 @@ const NUMBERS: u64 = 16;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Questions {
     asked: u64,
-    open: VecDeque<u64>,
+    open: VecDeque<(u64, GuestEvent)>,
     answers: VecDeque<(u64, GuestAnswer)>,
 }
 
 impl Questions {
     /// Asks: gives the ticket of the question.
-    pub(super) fn ask(&mut self) -> u64 {
+    pub(super) fn ask(&mut self, event: GuestEvent) -> u64 {
         let ticket = self.asked;
         self.asked += 1;
-        self.open.push_back(ticket);
+        self.open.push_back((ticket, event));
         if self.open.len() as u64 > NUMBERS {
             self.open.pop_front();
         }
@@ -36,9 +38,9 @@ impl Questions {
 
     /// The guest's answer to the question with this parameter.
     pub(super) fn answer(&mut self, parameter: u64, answer: GuestAnswer) {
-        let is_it = |ticket: &u64| ticket % NUMBERS == parameter / NUMBERS;
+        let is_it = |asked: &(u64, _)| u64::from(self::parameter(asked.1, asked.0)) == parameter;
         if let Some(place) = self.open.iter().position(is_it)
-            && let Some(ticket) = self.open.remove(place)
+            && let Some((ticket, _)) = self.open.remove(place)
         {
             self.answers.push_back((ticket, answer));
         }
@@ -68,12 +70,14 @@ mod tests {
     #[test]
     fn each_answer_is_to_its_question_and_to_it_alone() {
         let mut questions = Questions::default();
-        let asked: Vec<_> = (0..3).map(|_| questions.ask()).collect();
+        let asked: Vec<_> = (0..3).map(|_| questions.ask(GuestEvent::MoveComing)).collect();
         let of = |ticket| u64::from(parameter(GuestEvent::MoveComing, ticket));
         questions.answer(of(asked[2]), GuestAnswer::Refused);
         questions.answer(of(asked[2]), GuestAnswer::Ready);
         questions.answer(of(asked[0]), GuestAnswer::Ready);
         questions.answer(of(9), GuestAnswer::Resumed);
+        let other = u64::from(parameter(GuestEvent::Moved, asked[1]));
+        questions.answer(other, GuestAnswer::Resumed);
         assert_eq!(questions.take(), Some((asked[2], GuestAnswer::Refused)));
         assert_eq!(questions.take(), Some((asked[0], GuestAnswer::Ready)));
         assert_eq!(questions.take(), None);
@@ -82,7 +86,7 @@ mod tests {
     #[test]
     fn questions_that_are_never_answered_are_forgotten_when_their_number_comes_again() {
         let mut questions = Questions::default();
-        let last = (0..=NUMBERS).map(|_| questions.ask()).last().unwrap();
+        let last = (0..=NUMBERS).map(|_| questions.ask(GuestEvent::Moved)).last().unwrap();
         questions.answer(u64::from(parameter(GuestEvent::Moved, last)), GuestAnswer::Resumed);
         assert_eq!(questions.take(), Some((last, GuestAnswer::Resumed)));
     }

@@ -14,9 +14,10 @@ use super::{
     signals::Signals,
 };
 use monitor_core::{
+    limits::SERVICE_SIGNALS_MAX,
     processor::{CpuState, ProcessorImage},
     units::{ConfigurationName, ProcessorIndex, Tick},
-    vm::{Facility, GuestAnswer, GuestEvent, VmBlock},
+    vm::{Facility, FloatingInterruptions, GuestAnswer, GuestEvent, VmBlock},
 };
 use std::{
     collections::VecDeque,
@@ -68,7 +69,8 @@ pub struct Machine {
     pub(super) questions: Mutex<Questions>,
     pub(super) makeup: Makeup,
     processors: Vec<Place>,
-    /// Service signals, the oldest first. The first one is in the image of processor 0.
+    /// Service signals, the oldest first. The first one is in the image of processor 0, the others
+    /// in that of the machine.
     service_signals: Mutex<VecDeque<u32>>,
     configuration: ConfigurationName,
     running: AtomicBool,
@@ -218,11 +220,18 @@ impl Machine {
     /// pending, with a parameter of 1 to 4 in the order of the events, and the number of the
     /// question in front of it. Gives the ticket that the answer will have.
     pub fn tell(&self, event: GuestEvent) -> u64 {
-        let ticket = lock(&self.questions).ask();
+        let ticket = lock(&self.questions).ask(event);
         let parameter = parameter(event, ticket);
         match self.program.answer(event) {
             Some(answer) => lock(&self.questions).answer(u64::from(parameter), answer),
-            None => lock(&self.service_signals).push_back(parameter),
+            None => {
+                let mut signals = lock(&self.service_signals);
+                signals.push_back(parameter);
+                if signals.len() > 1 + SERVICE_SIGNALS_MAX {
+                    // The first one is pending, the next one is the oldest of those that wait.
+                    signals.remove(1);
+                }
+            }
         }
         ticket
     }
@@ -270,7 +279,9 @@ impl Machine {
         processor.load(image);
         *lock(&place.signals) = Signals::of(image);
         if index.get() == 0 {
-            *lock(&self.service_signals) = image.service_signal.into_iter().collect();
+            let mut signals = lock(&self.service_signals);
+            signals.clear();
+            signals.extend(image.service_signal);
         }
         Ok(())
     }
@@ -311,6 +322,18 @@ impl Machine {
     /// The oldest service signal, which is no longer pending then.
     pub(super) fn take_service_signal(&self) -> Option<u32> {
         lock(&self.service_signals).pop_front()
+    }
+
+    /// Puts the service signals behind the first one into an image.
+    pub(super) fn put_waiting_signals(&self, image: &mut FloatingInterruptions) {
+        image.service_signals = lock(&self.service_signals).iter().skip(1).copied().collect();
+    }
+
+    /// Lets these service signals wait behind the first one, and no others.
+    pub(super) fn set_waiting_signals(&self, waiting: &[u32]) {
+        let mut signals = lock(&self.service_signals);
+        signals.truncate(1);
+        signals.extend(waiting);
     }
 
     fn place(&self, index: ProcessorIndex) -> Result<&Place, NoSuchProcessor> {

@@ -142,7 +142,7 @@ pub struct ProcessorImage {
     /// Whether a restart interruption is pending ("Interruption").
     pub restart_pending: bool,
     /// Parameter of a pending service signal. It belongs to the machine, not to a processor; the
-    /// image of processor 0 carries it.
+    /// image of processor 0 carries it, and the machine image what waits behind it.
     pub service_signal: Option<u32>,
     /// Token of the pfault handshake (DIAGNOSE X'258'), all ones when there is none.
     pub pfault_token: u64,

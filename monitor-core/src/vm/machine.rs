@@ -8,11 +8,11 @@
 //! Invariants: taking an image takes nothing away, so a report is presented exactly once, where
 //! the guest runs. Numbers of blocks are never used for another purpose; a block beside the first
 //! one is sent only when its state is not the one of a reset. Deliberately not here: I/O
-//! interruptions, which follow from the subchannels; the pending service signal, which the image
-//! of processor 0 carries.
+//! interruptions, which follow from the subchannels; the first service signal, which the image of
+//! processor 0 carries.
 
 use crate::{
-    limits::{CHANNEL_REPORTS_MAX, MACHINE_BYTES_MAX, PAGE_FAULTS_MAX},
+    limits::{CHANNEL_REPORTS_MAX, MACHINE_BYTES_MAX, PAGE_FAULTS_MAX, SERVICE_SIGNALS_MAX},
     processor::MachineCheck,
     wire::{
         Writer,
@@ -77,6 +77,10 @@ pub struct FloatingInterruptions {
     /// Tokens of page faults that have ended (DIAGNOSE X'258'), oldest first. A monitor that has
     /// more of them tells the guest before it stops it.
     pub page_faults: Vec<u64, PAGE_FAULTS_MAX>,
+    /// Parameters of service signals that wait until the pending one, which the image of processor
+    /// 0 carries, is taken; oldest first. A monitor that has more of them drops the oldest ones:
+    /// what came last is how it ended.
+    pub service_signals: Vec<u32, SERVICE_SIGNALS_MAX>,
 }
 
 impl FloatingInterruptions {
@@ -87,10 +91,12 @@ impl FloatingInterruptions {
         reports_told: false,
         machine_check: MachineCheck::NONE,
         page_faults: Vec::new(),
+        service_signals: Vec::new(),
     };
 
     fn write(&self, value: &mut Writer<'_>) {
-        let Self { adapters, interrupt_key, reports_told, machine_check, page_faults } = self;
+        let Self { adapters, interrupt_key, reports_told, machine_check, .. } = self;
+        let Self { page_faults, service_signals, .. } = self;
         value.u8(*adapters);
         value.u8(u8::from(*interrupt_key));
         value.u8(u8::from(*reports_told));
@@ -98,6 +104,9 @@ impl FloatingInterruptions {
         value.u16(u16::try_from(page_faults.len()).unwrap_or(u16::MAX));
         let tokens = page_faults.iter().copied().chain(core::iter::repeat(0));
         tokens.take(PAGE_FAULTS_MAX).for_each(|token| value.u64(token));
+        value.u16(u16::try_from(service_signals.len()).unwrap_or(u16::MAX));
+        let signals = service_signals.iter().copied().chain(core::iter::repeat(0));
+        signals.take(SERVICE_SIGNALS_MAX).for_each(|parameter| value.u32(parameter));
     }
 
     /// Reads the value of the block; `false` when it has no meaning.
@@ -106,15 +115,26 @@ impl FloatingInterruptions {
         let (key, told) = (value.u8(), value.u8());
         (self.interrupt_key, self.reports_told) = (key == 1, told == 1);
         self.machine_check = MachineCheck::read(value);
-        let count = usize::from(value.u16());
-        let tokens: [u64; PAGE_FAULTS_MAX] = value.u64s();
-        let Some((tokens, rest)) = tokens.split_at_checked(count) else {
-            return false;
-        };
-        self.page_faults.clear();
-        let is_taken = self.page_faults.extend_from_slice(tokens).is_ok();
-        is_taken && key <= 1 && told <= 1 && rest.iter().all(|token| *token == 0)
+        let token_count = value.u16();
+        let tokens = read_queue(&mut self.page_faults, token_count, value.u64s());
+        let signal_count = value.u16();
+        let signals = read_queue(&mut self.service_signals, signal_count, value.u32s());
+        key <= 1 && told <= 1 && tokens && signals
     }
+}
+
+/// Fills a queue with the first `count` of these; `false` unless there are so many, and the others
+/// are zero.
+fn read_queue<T: Copy + Default + PartialEq, const N: usize>(
+    queue: &mut Vec<T, N>,
+    count: u16,
+    all: [T; N],
+) -> bool {
+    let Some((first, rest)) = all.split_at_checked(usize::from(count)) else {
+        return false;
+    };
+    queue.clear();
+    queue.extend_from_slice(first).is_ok() && rest.iter().all(|item| *item == T::default())
 }
 
 /// All state of the machine as a whole.
@@ -184,8 +204,9 @@ impl Kind {
 const REPORTS_BYTES: usize = 2 + 4 * CHANNEL_REPORTS_MAX;
 
 /// Bytes of the block of interruptions: subclasses, key, whether reports were told, machine check,
-/// and the tokens with their number.
-const FLOATING_BYTES: usize = 1 + 1 + 1 + 20 + 2 + 8 * PAGE_FAULTS_MAX;
+/// and the tokens and service signals with their numbers.
+const FLOATING_BYTES: usize =
+    1 + 1 + 1 + 20 + 2 + 8 * PAGE_FAULTS_MAX + 2 + 4 * SERVICE_SIGNALS_MAX;
 
 const_assert!(
     6 * BLOCK_HEAD_BYTES + 2 + REPORTS_BYTES + 10 + 18 + 2 + FLOATING_BYTES <= MACHINE_BYTES_MAX
@@ -346,6 +367,7 @@ mod tests {
                 reports_told: true,
                 machine_check: MachineCheck { code: 1 << 58, address: 0x5000, damage: 0x0200 },
                 page_faults: [0x1111, 0x2222].into_iter().collect(),
+                service_signals: [0x12, 0x21].into_iter().collect(),
             },
         }
     }
@@ -364,6 +386,7 @@ mod tests {
         let mut full = sample();
         full.reports = (1..).take(CHANNEL_REPORTS_MAX).collect();
         full.floating.page_faults = (1..).take(PAGE_FAULTS_MAX).collect();
+        full.floating.service_signals = (1..).take(SERVICE_SIGNALS_MAX).collect();
         assert_eq!(MachineImage::parse(&encoded(&full)), Ok(full));
     }
 
@@ -371,7 +394,7 @@ mod tests {
     #[test]
     fn every_part_of_the_state_is_in_the_encoding() {
         type Change = fn(&mut MachineImage);
-        let changes: [Change; 19] = [
+        let changes: [Change; 21] = [
             |image| image.channel_subsystem_max = 2,
             |image| image.subchannel_set_max = 2,
             |image| image.reports.truncate(1),
@@ -391,6 +414,8 @@ mod tests {
             |image| image.floating.machine_check.damage += 1,
             |image| image.floating.page_faults.truncate(1),
             |image| image.floating.page_faults[1] += 1,
+            |image| image.floating.service_signals.truncate(1),
+            |image| image.floating.service_signals[1] += 1,
         ];
         for (number, change) in changes.into_iter().enumerate() {
             let mut other = sample();
@@ -424,6 +449,8 @@ mod tests {
         assert_eq!(refused(floating + 2, 2), Err(ImageError::Invalid(0x8006)));
         assert_eq!(refused(floating + 24, 9), Err(ImageError::Invalid(0x8006)));
         assert_eq!(refused(floating + 24, 1), Err(ImageError::Invalid(0x8006)));
+        assert_eq!(refused(floating + 90, 9), Err(ImageError::Invalid(0x8006)));
+        assert_eq!(refused(floating + 90, 1), Err(ImageError::Invalid(0x8006)));
         assert_eq!(refused(measurement, 16), Err(ImageError::Invalid(0x8003)));
         assert_eq!(refused(measurement + 1, 4), Err(ImageError::Invalid(0x8003)));
         assert_eq!(MachineImage::parse(&[]), Err(ImageError::Missing(0x8001)));

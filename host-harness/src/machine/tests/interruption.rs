@@ -3,6 +3,7 @@
 //! Source of truth: the head of `interruption`.
 
 use super::*;
+use monitor_core::vm::MachineImage;
 
 fn step(machine: &Machine, now: u64) -> Option<Step> {
     machine.step_processor(0, at(now), 1)
@@ -163,16 +164,58 @@ fn pending_service_signal_moves_with_processor_zero() {
 fn events_are_told_in_order() {
     let machine = machine(&Arc::new(Disk::new()));
     ready(&machine, 1);
-    let open = state(&machine);
     machine.resume(at(0));
     machine.tell(GuestEvent::MoveComing);
     machine.tell(GuestEvent::MoveAbandoned);
-    step(&machine, 0);
-    assert_eq!(machine.storage.load(0x80).map(|word| word >> 32), Ok(1));
-    let second = state(&machine).service_signal;
-    machine.restore(PROCESSOR, &ProcessorImage { service_signal: second, ..open }).unwrap();
-    step(&machine, 1);
-    assert_eq!(machine.storage.load(0x80).map(|word| word >> 32), Ok(0x12));
+    assert_eq!(signals_taken(&machine), [1, 0x12]);
+}
+
+/// The parameters of the service signals that processor 0 takes, when it is opened again each time.
+fn signals_taken(machine: &Machine) -> Vec<u64> {
+    let psw = Psw::new(IO_AND_EXTERNAL, 0x2000);
+    let mut taken = Vec::new();
+    while let before @ ProcessorImage { service_signal: Some(_), .. } = state(machine) {
+        let mut whole = MachineImage::initial();
+        machine.capture_machine(&mut whole);
+        machine.restore(PROCESSOR, &ProcessorImage { psw, ..before }).unwrap();
+        machine.restore_machine(&whole);
+        step(machine, 1);
+        taken.push(machine.storage.load(0x80).unwrap() >> 32);
+    }
+    taken
+}
+
+#[test]
+fn service_signals_that_wait_move_behind_the_pending_one() {
+    let disk = Arc::new(Disk::new());
+    let (source, target) = (machine(&disk), machine(&disk));
+    ready(&source, 1);
+    ready(&target, 1);
+    // An attempt that was given up while the guest admitted nothing, and the next one.
+    for event in [GuestEvent::MoveComing, GuestEvent::MoveAbandoned, GuestEvent::MoveComing] {
+        source.tell(event);
+    }
+    let mut whole = MachineImage::initial();
+    source.capture_machine(&mut whole);
+    for _ in ["rehearsed", "in earnest"] {
+        target.restore(PROCESSOR, &state(&source)).unwrap();
+        target.restore_machine(&whole);
+    }
+    target.tell(GuestEvent::Moved);
+    target.resume(at(0));
+    assert_eq!(signals_taken(&target), [0x01, 0x12, 0x21, 0x03]);
+}
+
+#[test]
+fn oldest_service_signal_that_waits_makes_room_for_the_newest() {
+    let machine = machine(&Arc::new(Disk::new()));
+    ready(&machine, 1);
+    machine.resume(at(0));
+    for _ in 0..11 {
+        machine.tell(GuestEvent::MoveComing);
+    }
+    let expected = [0x01, 0x31, 0x41, 0x51, 0x61, 0x71, 0x81, 0x91, 0xA1];
+    assert_eq!(signals_taken(&machine), expected);
 }
 
 #[test]

@@ -121,7 +121,7 @@ fn guest_code_does_io_and_calls_the_monitor() {
     );
     ready(&machine, 1);
     put_program(&machine, 0x01);
-    lock(&machine.questions).ask();
+    lock(&machine.questions).ask(GuestEvent::MoveComing);
     machine.resume(at(0));
     machine.step_processor(0, at(7), 1);
     assert_eq!(machine.step_channel(at(7)), Some(at(207)));

@@ -6,8 +6,7 @@
 
 use monitor_core::{
     device::Conduct,
-    processor::ProcessorImage,
-    units::{DeviceSlot, Micros, PageNumber, ProcessorIndex, SuName, Tick},
+    units::{DeviceSlot, Micros, PageNumber, SuName, Tick},
     vm::{MigrationMark, Ownership, Standing},
 };
 
@@ -225,22 +224,9 @@ fn same_copies(shared: &Shared<'_>, vm: usize, source: &Machine, target: &Machin
             break;
         }
     }
-    for index in (0..source.processor_count()).map(ProcessorIndex::new) {
-        let image = |machine: &Machine| {
-            let mut image = ProcessorImage::initial();
-            let captured = machine.capture(index, &mut image);
-            // The target itself tells the guest of its move.
-            image.service_signal = None;
-            captured.map(|()| image)
-        };
-        if image(source) != image(target) {
-            let index = index.get();
-            shared.violate(format!("{name}: the registers of processor {index} are not the same"));
-        }
-    }
     let (source, target) = (Witness::of(source), Witness::of(target));
-    if source.machine != target.machine {
-        shared.violate(format!("{name}: the machine as a whole is not the same"));
+    if !source.goes_on_in(&target) {
+        shared.violate(format!("{name}: registers or the machine as a whole are not the same"));
     }
     let moving = shared.vms[vm].devices.len() - staying_slots(&shared.vms[vm]).count();
     if source.subchannels.get(..moving) != target.subchannels.get(..moving) {

@@ -339,6 +339,7 @@ fn machine() -> Content {
             reports_told: true,
             machine_check: MachineCheck { code: 1 << 58, address: 0, damage: 0x0200_0000 },
             page_faults: [0x0000_0000_0812_3000].into_iter().collect(),
+            service_signals: [0x0000_8002].into_iter().collect(),
         },
     };
     Content::Machine { rehearsal: false, image: Box::new(image) }
@@ -352,7 +353,8 @@ fn machine_layout() -> Layout {
     let adapters = [(1, "single interruptions"), (1, "no interruptions")];
     let pending = [(1, "subclasses of adapters"), (1, "interrupt key"), (1, "reports told")];
     let tokens = [(2, "number of page faults"), (64, "their tokens")];
-    let floating = [&pending[..], &MACHINE_CHECK, &tokens].concat();
+    let signals = [(2, "number of service signals"), (32, "their parameters")];
+    let floating = [&pending[..], &MACHINE_CHECK, &tokens, &signals].concat();
     let blocks = [
         block("tag: channel subsystem", &subsystem),
         block("tag: channel reports", &reports),
