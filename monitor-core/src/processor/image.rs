@@ -5,7 +5,10 @@
 //!
 //! Invariant: nothing that the program of the guest could notice is left out. Deliberately not
 //! here: the CPU address, which is the processor's index; the condition code apart from the PSW;
-//! interruptions of the clock comparator and the CPU timer, which follow from their values.
+//! interruptions of the clock comparator and the CPU timer, which follow from their values; what is
+//! never pending at a stop, since an SU carries it out or tells it at once: an order of SIGNAL
+//! PROCESSOR with a parameter, such as set prefix, and the start of a page fault; timing alerts,
+//! host alerts and interruptions of a host's own transports, of which no guest has the facility.
 
 use super::psw::Psw;
 

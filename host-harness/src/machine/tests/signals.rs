@@ -205,7 +205,7 @@ fn stop_with_status_tells_the_architecture_at_its_absolute_place_and_marks_the_p
 fn prefix_of_a_stopped_processor_is_set_if_there_is_storage_for_it() {
     let machine = pair(&stopped());
     assert_eq!(signal(&machine, order::SET_PREFIX, 0x4FFF), Signaled::Accepted);
-    assert_eq!(other(&machine).prefix, 0x4000);
+    assert_eq!((other(&machine).prefix, other(&machine).sigp_order), (0x4000, 0), "at once");
     let invalid = Signaled::Status(status::INVALID_PARAMETER);
     assert_eq!(signal(&machine, order::SET_PREFIX, 0x70_0000), invalid);
     assert_eq!(other(&machine).prefix, 0x4000);
