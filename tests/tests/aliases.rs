@@ -6,16 +6,17 @@
 //! Deliberately not here: each instruction on the subchannel, which the machine's tests hold.
 
 use host_harness::{
-    config::{Config, WorkloadName},
-    console::Verified,
+    config::{Config, FreeAlias, WorkloadName},
+    console::{ConsoleName, Verified},
     machine::{ConditionCode, IoInterruption},
-    sim::{Scenario, World},
+    sim::{Course, Scenario, World},
 };
-use integration_tests::worlds::{other, started, with};
+use integration_tests::worlds::{other, says, started, with};
 use monitor_core::{
     channel::{Irb, Orb},
     device::DeviceKind,
-    units::{Mnemonic, SubchannelNumber, Tick},
+    units::{Mnemonic, SuName, SubchannelNumber, Tick},
+    vm::VmId,
 };
 
 /// The alias, behind the devices of the example.
@@ -92,9 +93,44 @@ fn use_alias(world: &World) {
 }
 
 fn move_to_the_other_su(world: &mut World, config: &Config) {
-    let course = world.attempt(other(config), &Scenario::default());
+    move_to(world, other(config));
+}
+
+fn move_to(world: &mut World, target: SuName) -> Course {
+    let course = world.attempt(target, &Scenario::default());
     assert_eq!(course.verified, Some(Verified::ALL), "{:?}", course.reason);
     world.run(100);
+    course
+}
+
+/// A mnemonic.
+fn named(text: &str) -> Mnemonic {
+    Mnemonic::new(text).expect("a short name")
+}
+
+/// The example whose alias the target does not have; it has these free ones.
+fn with_free_aliases(free: &[(&str, &str)]) -> Config {
+    with_alias(|config| {
+        let target = other(config);
+        let home = config.vm.on;
+        config.vm.devices.last_mut().expect("the alias").generated_on.retain(|su| *su == home);
+        let su = config.sus.iter_mut().find(|su| su.name == target).expect("the target");
+        let numbers = (0xA20..).map(SubchannelNumber::new);
+        su.aliases = free
+            .iter()
+            .zip(numbers)
+            .map(|((mnemonic, base), subchannel)| FreeAlias {
+                mnemonic: named(mnemonic),
+                base: named(base),
+                subchannel,
+            })
+            .collect();
+    })
+}
+
+fn state(world: &World, config: &Config) -> Option<String> {
+    let su = world.cluster().su(&world.at)?;
+    su.vm(VmId::Name(config.vm.name)).map(|block| block.state().to_string())
 }
 
 #[test]
@@ -139,5 +175,64 @@ fn program_that_has_suspended_itself_on_an_alias_is_resumed_behind_the_move() {
     let ended = (condition, irb.scsw.device_status.bits(), irb.scsw.program_address);
     assert_eq!(ended, (ConditionCode::Done, 0x0C, PROGRAM + 16));
     assert_eq!(fetch(&world).0, ConditionCode::Status);
+    use_alias(&world);
+}
+
+#[test]
+fn alias_that_the_target_does_not_have_is_replaced_by_a_free_one_of_its_base() {
+    let config = with_free_aliases(&[("994F", "FAA4"), ("993F", "9920")]);
+    let mut world = using_alias(&config);
+    assert_eq!(start(&world, &[NOTHING]), ConditionCode::Done);
+    assert!(settle(&world).is_some());
+    move_to(&mut world, other(&config));
+    assert_eq!(state(&world, &config).as_deref(), Some("RUNNING(DIFF)"));
+    assert_eq!(world.cluster().detached_on(&world.at), []);
+    assert_eq!(fetch(&world).0, ConditionCode::Done, "what was pending");
+    use_alias(&world);
+    let known = world.machine.with_subsystem(|it| it.store(ALIAS)).expect("it has its number");
+    assert_eq!(known.pmcw.device.get(), ALIAS.get(), "and is the device that it was");
+    let back = move_to(&mut world, config.vm.on);
+    assert!(says(&back, ConsoleName::Source, "VMS2471 DEVICE '992F' WILL BE DETACHED"));
+    assert_eq!(state(&world, &config).as_deref(), Some("RUNNING"));
+    use_alias(&world);
+}
+
+#[test]
+fn guest_goes_without_an_alias_where_none_of_its_base_is_free_and_has_it_again_at_home() {
+    for free in [&[("994F", "FAA4")][..], &[]] {
+        let config = with_free_aliases(free);
+        let mut world = using_alias(&config);
+        assert_eq!(start(&world, &[NOTHING]), ConditionCode::Done);
+        assert!(settle(&world).is_some());
+        move_to(&mut world, other(&config));
+        assert_eq!(state(&world, &config).as_deref(), Some("RUNNING"));
+        assert_eq!(world.cluster().detached_on(&world.at), [named("992F")]);
+        assert_eq!(fetch(&world).0, ConditionCode::Done, "what was pending");
+        assert_eq!(start(&world, &[NOTHING]), ConditionCode::NotOperational);
+        let known = world.machine.with_subsystem(|it| it.store(ALIAS)).expect("it has its number");
+        assert_eq!(known.pmcw.installed_paths, 0, "no path leads to it");
+        let back = move_to(&mut world, config.vm.on);
+        assert!(!says(&back, ConsoleName::Source, "VMS2471"), "there is nothing to detach");
+        assert_eq!(world.cluster().detached_on(&world.at), []);
+        use_alias(&world);
+    }
+}
+
+#[test]
+fn alias_of_the_vm_is_preferred_to_a_free_one() {
+    let mut config = with_free_aliases(&[("993F", "9920")]);
+    let target = other(&config);
+    let alias = config.vm.devices.last_mut().expect("the alias");
+    alias.generated_on.push(target);
+    let mut world = using_alias(&config);
+    move_to(&mut world, target);
+    assert_eq!(state(&world, &config).as_deref(), Some("RUNNING"));
+    use_alias(&world);
+    // Another VM may have it there.
+    let alias = config.vm.devices.last_mut().expect("the alias");
+    alias.held_on = Some(target);
+    let mut world = using_alias(&config);
+    move_to(&mut world, target);
+    assert_eq!(state(&world, &config).as_deref(), Some("RUNNING(DIFF)"));
     use_alias(&world);
 }

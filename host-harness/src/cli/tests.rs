@@ -193,7 +193,7 @@ fn configuration_mistake_is_told_with_its_place() {
     let done = verified(&format!("su390 migrate --config {}", file.display()));
     assert_eq!(done.status, Status::Usage);
     assert!(done.err.starts_with("error: "), "{}", done.err);
-    assert!(done.err.contains("my.toml:40: vm.memory: \"GB\" is no unit"), "{}", done.err);
+    assert!(done.err.contains("my.toml:48: vm.memory: \"GB\" is no unit"), "{}", done.err);
 }
 
 #[test]

@@ -29,15 +29,23 @@ pub(super) struct ClusterDevice {
     descriptor: DeviceDescriptor,
     latency: Micros,
     on: BTreeMap<SuName, Arc<dyn Device>>,
-    is_generated_on: Vec<SuName>,
-    subchannels: BTreeMap<SuName, SubchannelNumber>,
+    /// As each SU knows it that has it, or an alias of the same base in its place.
+    here: BTreeMap<SuName, DeviceDescriptor>,
     /// The SU where another VM has it exclusively.
     held_on: Option<SuName>,
     /// How many other VMs have it on each SU.
     others: BTreeMap<SuName, usize>,
     is_in_use: bool,
     /// As the definition of the VM on an SU has it: as configured, or as a move has brought it.
-    defined_on: Mutex<BTreeMap<SuName, DeviceDescriptor>>,
+    defined_on: Mutex<BTreeMap<SuName, Definition>>,
+}
+
+/// A device in the definition of a VM on an SU.
+#[derive(Clone, Copy, Debug)]
+struct Definition {
+    descriptor: DeviceDescriptor,
+    /// Whether the VM has it: an alias that the SU does not have it goes without.
+    is_assigned: bool,
 }
 
 /// The subchannel number of the device in this place on an SU.
@@ -54,19 +62,22 @@ impl ClusterDevice {
         behind: impl Fn(&SuName) -> Arc<dyn Device>,
     ) -> Self {
         let sus = || config.sus.iter().map(|su| su.name);
-        // An alias that a target does not assign is detached there.
         let is_alias = device.kind == DeviceKind::PavAlias;
         let descriptor = descriptor(config, number, device);
         let defined = |su: SuName| {
-            let is_detached = device.detached || is_alias && su != config.vm.on;
-            (su, DeviceDescriptor { is_detached, ..descriptor })
+            let is_assigned = !is_alias || su == config.vm.on;
+            (su, Definition { descriptor, is_assigned })
+        };
+        let here = |su: &config::Su| {
+            let subchannel = subchannel_on(number, device, &su.name);
+            let own = has_own(device, su).then_some(DeviceDescriptor { subchannel, ..descriptor });
+            Some((su.name, own.or_else(|| stand_in(config, number, &descriptor, su))?))
         };
         Self {
             descriptor,
             latency: Micros::new(device.latency_us()),
             on: sus().map(|su| (su, behind(&su))).collect(),
-            is_generated_on: sus().filter(|su| device.is_generated_on(su)).collect(),
-            subchannels: sus().map(|su| (su, subchannel_on(number, device, &su))).collect(),
+            here: config.sus.iter().filter_map(here).collect(),
             held_on: device.held_on,
             others: sus().map(|su| (su, device.others_on(&su))).collect(),
             is_in_use: device.in_use,
@@ -80,23 +91,19 @@ impl ClusterDevice {
     }
 
     /// As the definition of the VM on an SU has it.
-    fn defined_on(&self, su: &SuName) -> DeviceDescriptor {
-        self.definitions().get(su).copied().unwrap_or(self.descriptor)
+    fn defined_on(&self, su: &SuName) -> Definition {
+        let configured = Definition { descriptor: self.descriptor, is_assigned: true };
+        self.definitions().get(su).copied().unwrap_or(configured)
     }
 
-    fn is_detached_on(&self, su: &SuName) -> bool {
-        self.defined_on(su).is_detached
+    /// Whether the guest is to have the device attached on an SU where it is.
+    fn is_to_be_attached_on(&self, su: &SuName) -> bool {
+        let defined = self.defined_on(su);
+        defined.is_assigned && !defined.descriptor.is_detached
     }
 
-    fn definitions(&self) -> MutexGuard<'_, BTreeMap<SuName, DeviceDescriptor>> {
+    fn definitions(&self) -> MutexGuard<'_, BTreeMap<SuName, Definition>> {
         self.defined_on.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// As an SU knows it; `None` where it is not generated.
-    fn descriptor_on(&self, su: &SuName) -> Option<DeviceDescriptor> {
-        let is_generated = self.is_generated_on.contains(su);
-        let subchannel = self.subchannels.get(su).filter(|_| is_generated)?;
-        Some(DeviceDescriptor { subchannel: *subchannel, ..self.descriptor })
     }
 
     /// How other VMs have the device on an SU.
@@ -107,6 +114,31 @@ impl ClusterDevice {
         let others = self.others.get(su).filter(|count| **count > 0);
         others.map(|_| Assignment::SharedDevice)
     }
+}
+
+/// Whether an SU has the device for the VM: no other VM has an alias beside it.
+fn has_own(device: &config::Device, su: &config::Su) -> bool {
+    let is_held = device.kind == DeviceKind::PavAlias && device.held_on == Some(su.name);
+    device.is_generated_on(&su.name) && !is_held
+}
+
+/// The free alias that an SU gives in place of the one in this place, which it does not have: each
+/// one to one of the aliases of the same base.
+fn stand_in(
+    config: &Config,
+    number: u16,
+    device: &DeviceDescriptor,
+    su: &config::Su,
+) -> Option<DeviceDescriptor> {
+    let place = usize::from(number);
+    let base = config.vm.devices.get(place)?.base?;
+    let lacking = |it: &&config::Device| it.base == Some(base) && !has_own(it, su);
+    let before = config.vm.devices.iter().take(place).filter(lacking).count();
+    let mut free = su.aliases.iter().zip(config.vm.devices.len()..);
+    let (alias, number) = free.by_ref().filter(|(alias, _)| alias.base == base).nth(before)?;
+    let number = DeviceNumber::new(u16::try_from(number).ok()?);
+    let (mnemonic, subchannel) = (alias.mnemonic, alias.subchannel);
+    Some(DeviceDescriptor { mnemonic, number, subchannel, ..*device })
 }
 
 /// The device in this place, as the guest knows it.
@@ -133,7 +165,7 @@ fn descriptor(config: &Config, number: u16, device: &config::Device) -> DeviceDe
 
 impl Cluster {
     /// The devices as the machine of the VM on an SU gets them. There is a slot for each: checked
-    /// before a move is what it needs, and an alias that an SU does not have is not assigned.
+    /// before a move is what it needs, and no path leads to an alias that an SU does not have.
     #[must_use]
     pub fn attached_devices(&self, su: &SuName) -> Vec<AttachedDevice> {
         let system = self.sus.iter().position(|it| it.name() == *su).unwrap_or_default();
@@ -143,10 +175,11 @@ impl Cluster {
             (0..self.sus.len()).filter(|other| *other != system).map(number).collect();
         let on = |device: &ClusterDevice| {
             let behind = Arc::clone(device.on.get(su)?);
-            let subchannel = *device.subchannels.get(su)?;
-            let descriptor = DeviceDescriptor { subchannel, ..device.descriptor };
+            let here = device.here.get(su);
+            let descriptor = here.copied().unwrap_or(device.descriptor);
             let attached = AttachedDevice::new(descriptor, behind, device.latency, path);
-            Some(attached.reached_from(others.clone()))
+            let paths = here.map(|_| path).into_iter().collect();
+            Some(AttachedDevice { paths, ..attached.reached_from(others.clone()) })
         };
         self.devices.iter().filter_map(on).collect()
     }
@@ -154,20 +187,32 @@ impl Cluster {
     /// The leases of the devices on an SU where the VM is.
     #[must_use]
     pub fn entries(&self, su: &SuName, epoch: Epoch) -> Vec<DeviceEntry> {
-        let entry = |it: &ClusterDevice| DeviceEntry::attached(it.defined_on(su), epoch);
+        let entry = |it: &ClusterDevice| match it.defined_on(su) {
+            Definition { descriptor, is_assigned: true } => {
+                DeviceEntry::attached(descriptor, epoch)
+            }
+            Definition { descriptor, is_assigned: false } => DeviceEntry::free(descriptor),
+        };
         self.devices.iter().map(entry).collect()
     }
 
     /// The devices as the definition on an SU has them.
     #[must_use]
     pub fn devices_on(&self, su: &SuName) -> Vec<DeviceDescriptor> {
-        self.devices.iter().map(|it| it.defined_on(su)).collect()
+        self.devices.iter().map(|it| it.defined_on(su).descriptor).collect()
+    }
+
+    /// The devices that the guest does not have attached on an SU where it is.
+    #[must_use]
+    pub fn detached_on(&self, su: &SuName) -> Vec<Mnemonic> {
+        let detached = self.devices.iter().filter(|it| !it.is_to_be_attached_on(su));
+        detached.map(|it| it.descriptor.mnemonic).collect()
     }
 
     /// Whether the guest is to have the device attached on an SU where it is.
     pub(super) fn is_to_be_attached(&self, su: &SuName, slot: DeviceSlot) -> bool {
         let device = self.devices.get(usize::from(slot.get()));
-        device.is_some_and(|device| !device.is_detached_on(su))
+        device.is_some_and(|device| device.is_to_be_attached_on(su))
     }
 
     /// Resets and attaches the devices of a VM that is started on an SU.
@@ -177,8 +222,7 @@ impl Cluster {
     pub(super) fn attach_all(&self, machine: &Machine, su: &SuName) -> Result<(), ChannelError> {
         machine.with_subsystem(|subsystem| {
             for (slot, device) in (0..).map(DeviceSlot::new).zip(&self.devices) {
-                let is_there = device.is_generated_on.contains(su);
-                if is_there && !device.is_detached_on(su) {
+                if device.here.contains_key(su) && device.is_to_be_attached_on(su) {
                     subsystem.reset(slot, self.epoch)?;
                     subsystem.attach(slot, self.epoch)?;
                 }
@@ -198,7 +242,7 @@ impl Cluster {
             return;
         }
         let known = self.named(device.mnemonic);
-        let here = known.and_then(|known| Some((known, known.descriptor_on(su)?)));
+        let here = known.and_then(|known| Some((known, *known.here.get(su)?)));
         match here {
             Some((known, here)) if device.is_replaced_by(&here) => {
                 let other = known.other_assignment(su);
@@ -214,11 +258,15 @@ impl Cluster {
     /// says, and as detached when it does not go with the guest. Gives whether the SU has it.
     pub(super) fn assign(&self, su: &SuName, device: &DeviceDescriptor) -> bool {
         let known = self.named(device.mnemonic);
-        let Some(known) = known.filter(|known| known.is_generated_on.contains(su)) else {
+        let takes = |known: &&ClusterDevice| {
+            known.here.get(su).is_some_and(|here| device.is_replaced_by(here))
+        };
+        let Some(known) = known.filter(takes) else {
             return false;
         };
         let is_detached = device.is_detached || device.conduct() == Conduct::DetachForGood;
-        known.definitions().insert(*su, DeviceDescriptor { is_detached, ..*device });
+        let descriptor = DeviceDescriptor { is_detached, ..*device };
+        known.definitions().insert(*su, Definition { descriptor, is_assigned: true });
         true
     }
 
@@ -232,7 +280,10 @@ impl Cluster {
     pub fn usages_on(&self, su: &SuName) -> Vec<(Mnemonic, Usage)> {
         let usage = |device: &ClusterDevice| {
             let vm_count = device.others.get(su).copied().unwrap_or(0).saturating_add(1);
-            (device.descriptor.mnemonic, device.defined_on(su).assignment.usage(vm_count))
+            (
+                device.descriptor.mnemonic,
+                device.defined_on(su).descriptor.assignment.usage(vm_count),
+            )
         };
         self.devices.iter().map(usage).collect()
     }

@@ -5,10 +5,11 @@
 //! each answer can be false. Deliberately not here: timing.
 
 use monitor_core::{
+    channel::{ChannelReportWord, Pmcw, SubchannelImage},
     limits::PAGE_BYTES,
     memory::PageRun,
     units::{DeviceSlot, Epoch, Micros, PageNumber, Tick, VmName},
-    vm::Ownership,
+    vm::{MachineImage, Ownership},
 };
 
 use super::{Cluster, Witness};
@@ -143,7 +144,9 @@ fn pages(machine: &Machine) -> impl Iterator<Item = PageNumber> {
 
 /// All registers and the machine as a whole.
 fn same_processors(frozen: &Witness, restored: &Witness) -> bool {
-    !frozen.processors.is_empty() && frozen.goes_on_in(restored)
+    let bare =
+        |witness: &Witness| Witness { machine: without_paths(&witness.machine), ..witness.clone() };
+    !frozen.processors.is_empty() && bare(frozen).goes_on_in(&bare(restored))
 }
 
 /// The processors stand as those of the source on an SU with so many; what the guest was given at
@@ -156,14 +159,44 @@ fn stand_right(case: &Judgement<'_>) -> bool {
         && source.cpu_id() == target.cpu_id()
 }
 
-/// The subchannels are equal, the record names the right owner, and the
+/// What there is to say of a machine without that the guest sees other paths on another SU.
+fn without_paths(machine: &MachineImage) -> MachineImage {
+    let is_of_paths = |report: u32| {
+        let condition = ChannelReportWord::new(report).condition();
+        condition == ChannelReportWord::INSTALLED_PARAMETERS_MODIFIED
+    };
+    let mut machine = machine.clone();
+    machine.reports.retain(|report| !is_of_paths(*report));
+    machine
+}
+
+/// Whether a subchannel is the same, but for paths where those of the SUs differ.
+fn is_same_subchannel((frozen, restored): (&SubchannelImage, &SubchannelImage)) -> bool {
+    let paths = |image: &SubchannelImage| {
+        let Pmcw { installed_paths, channel_paths, .. } = image.schib.pmcw;
+        (installed_paths, channel_paths)
+    };
+    let mut expected = frozen.clone();
+    if paths(frozen) != paths(restored) {
+        let (pmcw, there) = (&mut expected.schib.pmcw, &restored.schib.pmcw);
+        pmcw.installed_paths = there.installed_paths;
+        pmcw.available_paths = there.available_paths;
+        pmcw.operational_paths = there.operational_paths;
+        pmcw.logical_paths = there.logical_paths;
+        pmcw.channel_paths = there.channel_paths;
+    }
+    expected == *restored
+}
+
+/// The subchannels are equal but for the paths, the record names the right owner, and the
 /// target's devices work under its epoch while the source's are gone.
 fn same_devices(case: &Judgement<'_>, frozen: &Witness, restored: &Witness) -> bool {
     let slots = || (0..).map(DeviceSlot::new).take(restored.subchannels.len());
     let epoch = |machine: &Machine, slot| machine.with_subsystem(|it| it.epoch(slot));
     let has =
         |slot| case.cluster.is_to_be_attached(&case.owner.owner, slot).then_some(case.owner.epoch);
-    frozen.subchannels == restored.subchannels
+    frozen.subchannels.len() == restored.subchannels.len()
+        && frozen.subchannels.iter().zip(&restored.subchannels).all(is_same_subchannel)
         && case.record == Some(case.owner)
         && slots().all(|slot| epoch(case.target, slot) == has(slot))
         && slots().all(|slot| epoch(case.source, slot).is_none())

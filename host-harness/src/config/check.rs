@@ -45,6 +45,9 @@ fn check_sus(config: &Config) -> Result<(), Problem> {
         let twice = config.sus.iter().take(index).any(|other| other.name == su.name);
         let message = format!("there is already an SU named {}", su.name);
         require(!twice, format!("su[{index}].name"), message)?;
+        for number in 0..su.aliases.len() {
+            check_free_alias(config, index, number)?;
+        }
         for (number, vm) in su.vms.iter().enumerate() {
             let path = |key: &str| format!("su[{index}].vm[{number}].{key}");
             let mut earlier: Vec<_> =
@@ -62,6 +65,30 @@ fn check_sus(config: &Config) -> Result<(), Problem> {
         }
     }
     Ok(())
+}
+
+/// What an SU gives in place of an alias is another device there, of a disk that the VM has.
+fn check_free_alias(config: &Config, index: usize, number: usize) -> Result<(), Problem> {
+    let path = |key: &str| format!("su[{index}].alias[{number}].{key}");
+    let su = config.sus.get(index);
+    let Some((su, alias)) = su.and_then(|su| Some((su, su.aliases.get(number)?))) else {
+        return Ok(());
+    };
+    let devices = &config.vm.devices;
+    let is_base = |it: &Device| it.mnemonic == alias.base && it.kind == DeviceKind::Disk;
+    let message = format!("{} is no device of kind \"disk\"", alias.base);
+    require(devices.iter().any(is_base), path("base"), message)?;
+    let mut others = su.aliases.iter().take(number);
+    let twice = others.clone().any(|it| it.mnemonic == alias.mnemonic)
+        || devices.iter().any(|it| it.mnemonic == alias.mnemonic);
+    let message = format!("there is already a device {}", alias.mnemonic);
+    require(!twice, path("mnemonic"), message)?;
+    let subchannel = alias.subchannel;
+    let is_used = |(place, it): (u16, &Device)| {
+        it.subchannel_on(&su.name).unwrap_or(SubchannelNumber::new(place)) == subchannel
+    };
+    let taken = others.any(|it| it.subchannel == subchannel) || (0..).zip(devices).any(is_used);
+    require(!taken, path("subchannel"), format!("another device of {} has it", su.name))
 }
 
 fn check_vm(config: &Config) -> Result<(), Problem> {

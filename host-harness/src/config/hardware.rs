@@ -7,12 +7,15 @@
 use std::fmt;
 
 use monitor_core::{
-    units::ProcessorIndex,
+    units::{Mnemonic, ProcessorIndex, SubchannelNumber},
     vm::{Facility, FacilityList, ProcessorSet},
 };
-use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
+use serde::{
+    Deserialize,
+    de::{self, Deserializer, SeqAccess, Visitor},
+};
 
-use super::values::{Element, FromText, list};
+use super::values::{Element, FromText, field, list};
 
 /// One entry of a list of facilities.
 enum Entry {
@@ -108,6 +111,21 @@ impl<'de> Visitor<'de> for DomainVisitor {
         }
         Ok(Domain::Given(facilities_of(entries)))
     }
+}
+
+/// An alias of a disk that no VM of its SU has, so that a VM that comes can be given it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct FreeAlias {
+    /// Its mnemonic.
+    #[serde(deserialize_with = "field")]
+    pub mnemonic: Mnemonic,
+    /// The disk of which it is another access.
+    #[serde(deserialize_with = "field")]
+    pub base: Mnemonic,
+    /// Its subchannel number there.
+    #[serde(deserialize_with = "field")]
+    pub subchannel: SubchannelNumber,
 }
 
 /// A CPU identification.

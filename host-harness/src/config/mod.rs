@@ -33,7 +33,7 @@ use crate::{
 };
 
 pub use error::ConfigError;
-pub use hardware::{CpuId, Domain};
+pub use hardware::{CpuId, Domain, FreeAlias};
 pub use overrides::Overrides;
 pub use trial::{Decision, Fault, FaultPoint, Moment, Trial};
 pub use values::{
@@ -151,6 +151,9 @@ pub struct Su {
     /// Other VMs that are there.
     #[serde(default, rename = "vm")]
     pub vms: Vec<OtherVm>,
+    /// Aliases that no VM has there.
+    #[serde(default, rename = "alias")]
+    pub aliases: Vec<FreeAlias>,
 }
 
 /// A VM that is on an SU and only takes its index and name.

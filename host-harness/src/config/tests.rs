@@ -137,6 +137,28 @@ fn taken_index_is_refused_on_the_source_and_kept_on_the_target() {
 }
 
 #[test]
+fn free_alias_is_another_device_of_its_su_and_of_a_disk_of_the_vm() {
+    let with = |mnemonic: &str, base: &str, subchannel: &str| {
+        let alias = format!(
+            "\n[[su.alias]]\nmnemonic = \"{mnemonic}\"\nbase = \"{base}\"\n\
+             subchannel = \"{subchannel}\"\n"
+        );
+        let text = EXAMPLE.replacen("\n# Other VMs", &(alias + "\n# Other VMs"), 1);
+        Config::parse("my.toml", &text, &Overrides::default(), false)
+    };
+    let aliases = with("993F", "9920", "0A20").unwrap().sus[1].aliases.clone();
+    assert_eq!(aliases[0].subchannel.get(), 0x0A20);
+    for (mnemonic, base, subchannel, expected) in [
+        ("993F", "CS", "0A20", "su.alias.base: CS is no device of kind \"disk\""),
+        ("FAA4", "9920", "0A20", "su.alias.mnemonic: there is already a device FAA4"),
+        ("993F", "9920", "0001", "su.alias.subchannel: another device of ABGSE701 has it"),
+    ] {
+        let message = with(mnemonic, base, subchannel).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[test]
 fn one_su_is_no_cluster() {
     let at = EXAMPLE.rfind("\n[[su]]").unwrap();
     let end = EXAMPLE.find("# Other VMs").unwrap();

@@ -90,8 +90,7 @@ pub(super) fn finish(
     if let Some(Guest::On(su)) = report.guest {
         let here = cluster.su(&su).and_then(|it| it.vm(VmId::Name(block.name())));
         report.state = here.map(|here| here.state().to_string());
-        let detached = cluster.devices_on(&su).into_iter().filter(|it| it.is_detached);
-        report.detached = detached.map(|it| it.mnemonic).collect();
+        report.detached = cluster.detached_on(&su);
     }
     let copies = [(config.vm.on, Some(machine)), (request.target, target.machine.as_ref())];
     let running = copies.iter().filter(|(_, copy)| copy.is_some_and(|copy| copy.is_running()));

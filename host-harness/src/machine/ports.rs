@@ -67,6 +67,7 @@ impl From<ChannelError> for PortFailure {
             ChannelError::NoSuchSlot => ErrorKind::OutOfRange,
             ChannelError::OtherDevice | ChannelError::Fenced => ErrorKind::Refused,
             ChannelError::NotMovable => ErrorKind::NotReady,
+            ChannelError::NoPath => ErrorKind::NoResource,
         };
         Self { kind, text: error.text() }
     }

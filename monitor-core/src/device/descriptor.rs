@@ -279,12 +279,15 @@ impl DeviceDescriptor {
         !self.is_detached && !matches!(self.conduct(), Conduct::Move)
     }
 
-    /// Whether `here`, the device of the same mnemonic on the target, can take the place of this
-    /// one. What stays detached need not be the same medium.
+    /// Whether `here`, a device of the target, can take the place of this one: the device of the
+    /// same mnemonic, or any alias of the same base. What stays detached need not be the same
+    /// medium.
     #[must_use]
     pub fn is_replaced_by(&self, here: &Self) -> bool {
         let same_kind = (self.kind, self.is_emulated) == (here.kind, here.is_emulated);
-        same_kind && (self.conduct() != Conduct::Move || self.identity == here.identity)
+        same_kind
+            && self.base == here.base
+            && (self.conduct() != Conduct::Move || self.identity == here.identity)
     }
 
     /// Whether the device has another subchannel number on this SU, `here`, than the one by which
@@ -441,6 +444,14 @@ mod tests {
             assert_eq!(device.is_replaced_by(&other), replaced, "{device:?}");
         }
         assert!(!disk.is_replaced_by(&emulated) && !disk.is_replaced_by(&tape));
+    }
+
+    #[test]
+    fn any_alias_of_the_same_base_takes_the_place_of_an_alias() {
+        let other = DeviceDescriptor { number: DeviceNumber::new(0x993F), ..alias() };
+        assert!(alias().is_replaced_by(&other));
+        let base = Some(DeviceNumber::new(0x9921));
+        assert!(!alias().is_replaced_by(&DeviceDescriptor { base, ..other }));
     }
 
     #[test]

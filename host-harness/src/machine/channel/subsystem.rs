@@ -26,7 +26,7 @@ pub struct AttachedDevice {
     pub device: Arc<dyn Device>,
     /// How long it takes to reach the device, in addition to what its commands take.
     pub latency: Micros,
-    /// The paths by which this SU reaches it, at most eight.
+    /// The paths by which this SU reaches it, at most eight; none if it does not have it.
     pub paths: Vec<Path>,
     /// Other SUs that reach it, from which the VM may have come.
     pub other_systems: Vec<u16>,
@@ -43,6 +43,8 @@ pub enum ChannelError {
     NotMovable,
     /// The device has seen a higher epoch.
     Fenced,
+    /// This SU does not have the device.
+    NoPath,
 }
 
 impl ChannelError {
@@ -54,6 +56,7 @@ impl ChannelError {
             Self::OtherDevice => "subchannel belongs to another device",
             Self::NotMovable => "subchannel has an I/O in flight",
             Self::Fenced => "device is fenced by a higher epoch",
+            Self::NoPath => "no path leads to the device",
         }
     }
 }
@@ -265,7 +268,8 @@ impl Subsystem {
 
     /// Assigns the device of this slot: from now on the guest knows it by the subchannel number
     /// of `descriptor`; a device that is not assigned yet and has this number here takes another
-    /// one. Gives whether the number has to be virtualized, since it is another one here.
+    /// one. An alias has the number of `descriptor` for the guest, whichever it is here. Gives
+    /// whether the number has to be virtualized, since it is another one here.
     ///
     /// # Errors
     /// Fails when there is no device in the slot, or one that cannot take the place of this one.
@@ -275,9 +279,13 @@ impl Subsystem {
         descriptor: &DeviceDescriptor,
     ) -> Result<bool, ChannelError> {
         let subchannel = self.at_mut(slot)?;
-        let own = &subchannel.attached.descriptor;
-        if own.number != descriptor.number || !descriptor.is_replaced_by(own) {
+        let AttachedDevice { descriptor: own, paths, .. } = &subchannel.attached;
+        let is_named_so = subchannel.is_alias() || own.number == descriptor.number;
+        if !is_named_so || !descriptor.is_replaced_by(own) {
             return Err(ChannelError::OtherDevice);
+        }
+        if paths.is_empty() {
+            return Err(ChannelError::NoPath);
         }
         let differs = descriptor.differs_from(own);
         self.renumber(slot, descriptor.subchannel)?;
@@ -349,11 +357,14 @@ impl Subsystem {
     /// on other SUs, path groups and reservations, it has by those of this SU from now on.
     ///
     /// # Errors
-    /// Fails when there is no such device, or it has seen a higher epoch.
+    /// Fails when there is no such device, no path leads to it, or it has seen a higher epoch.
     pub fn attach(&mut self, slot: DeviceSlot, epoch: Epoch) -> Result<(), ChannelError> {
         let subchannel = self.at_mut(slot)?;
         let access = subchannel.access(epoch, 0x80);
-        let AttachedDevice { device, other_systems, .. } = &subchannel.attached;
+        let AttachedDevice { device, other_systems, paths, .. } = &subchannel.attached;
+        if paths.is_empty() {
+            return Err(ChannelError::NoPath);
+        }
         device.admit(&access).map_err(|_| ChannelError::Fenced)?;
         for system in other_systems {
             let from = Access { path: Path { system: *system, ..access.path }, ..access };
@@ -444,8 +455,9 @@ impl Subsystem {
         slot: DeviceSlot,
         image: &mut SubchannelImage,
     ) -> Result<(), ChannelError> {
-        let Subchannel { attached, number, schib, orb, sense, .. } = self.at(slot)?;
-        let device = attached.descriptor.number;
+        let Subchannel { number, schib, orb, sense, .. } = self.at(slot)?;
+        // An alias may be another one here than the guest knows.
+        let device = schib.pmcw.device;
         let (subchannel, schib, orb, sense) = (*number, *schib, *orb, *sense);
         *image = SubchannelImage { subchannel, device, schib, orb, sense };
         Ok(())
@@ -466,7 +478,9 @@ impl Subsystem {
         let before = self.at(slot)?.number;
         let other = self.numbered_mut(image.subchannel).filter(|other| other.number != before);
         let is_taken = other.is_some_and(|other| !other.is_alias());
-        if is_taken || image.device != self.at(slot)?.attached.descriptor.number {
+        let own = self.at(slot)?;
+        let is_named_so = own.is_alias() || image.device == own.attached.descriptor.number;
+        if is_taken || !is_named_so {
             return Err(ChannelError::OtherDevice);
         }
         if !image.is_movable() {

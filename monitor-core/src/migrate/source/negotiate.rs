@@ -11,6 +11,7 @@ use super::{
     window::Window,
 };
 use crate::{
+    device::{DeviceEntry, LeaseState},
     limits::{DEVICES_MAX, HEADER_BYTES, PAGE_BYTES, PAGES_PREFIX_BYTES},
     message::Notice,
     migrate::{
@@ -226,7 +227,10 @@ impl Source {
     /// Names the next device that a move takes from the guest; behind the last one the check ends.
     fn warn(&mut self, now: Tick, from: u16, loan: &SourceLoan<'_, '_>) -> Option<Effect> {
         let entries = (0..DEVICES_MAX).zip(loan.devices.iter()).skip(usize::from(from));
-        let mut taken = entries.filter(|(_, entry)| entry.descriptor.is_taken_by_move());
+        // An alias that the guest goes without on this SU cannot be taken from it.
+        let is_taken = |it: &DeviceEntry| it.lease.state() != LeaseState::Free;
+        let mut taken =
+            entries.filter(|(_, entry)| entry.descriptor.is_taken_by_move() && is_taken(entry));
         if let Some((slot, entry)) = taken.next() {
             let step = CheckStep::Warning(slot.saturating_add(1));
             self.phase = Phase::Checking(Checking { step, since: now });
