@@ -6,8 +6,9 @@
 //! events and faults, which the model check and the swarm try.
 
 use host_harness::{
-    config::{Config, Device},
-    console::{ConsoleName, Verified},
+    config::{Config, Device, Request, VmSelector},
+    console::{ConsoleLine, ConsoleName, Observer, Progress, Verified},
+    live,
     machine::{Access, Buffer, Outcome, Path, command},
     sim::{Course, Cut, Scenario, World},
 };
@@ -208,6 +209,40 @@ fn device_of_other_vms_is_an_obstacle_when_either_side_has_it_exclusively() {
         };
         assert_eq!(usage, Some(expected), "{assignment:?}");
     }
+}
+
+struct Nobody;
+
+impl Observer for Nobody {
+    fn line(&mut self, _line: &ConsoleLine) {}
+
+    fn progress(&mut self, _progress: &Progress) {}
+}
+
+#[test]
+fn report_of_a_live_move_shows_how_devices_are_used_where_the_guest_is() {
+    let config = with_staying(|devices| devices[2].generated_on.truncate(1));
+    let config = with(|changed| {
+        changed.vm.devices.clone_from(&config.vm.devices);
+        let target = other(changed);
+        for disk in changed.vm.devices.iter_mut().filter(|it| it.moves_as_disk()) {
+            disk.assignment = Assignment::SharedDevice;
+            let is_shared = disk.mnemonic.as_str() == "9920";
+            disk.shared_on = if is_shared { vec![target] } else { Vec::new() };
+        }
+    });
+    let target = other(&config);
+    let request = Request { vm: VmSelector::Index(config.vm.index), target };
+    let report = live::migrate(&config, &request, &mut Nobody).expect("it can be tried");
+    assert!(report.is_verified(), "{report:?}");
+    let usages = report.usages.iter();
+    let shown: Vec<_> = usages.map(|(name, usage)| format!("{name} {usage}")).collect();
+    let lines = ["CC40", "CC41", "CC42", "CC43"].map(|line| format!("{line} EXCLUSIVE"));
+    let disks = ["9920 SHARED", "FAA4 SH(D)", "FAA5 SH(D)"];
+    // The alias is not the VM's there.
+    let staying = ["T1 EXCLUSIVE", "E1 EXCLUSIVE"];
+    let expected = ["CS EXCLUSIVE"].into_iter().chain(lines.iter().map(String::as_str));
+    assert!(shown.iter().eq(expected.chain(disks).chain(staying)), "{shown:?}");
 }
 
 #[test]

@@ -275,7 +275,7 @@ impl Cluster {
         self.devices.get(usize::from(slot.get())).is_some_and(|device| device.is_in_use)
     }
 
-    /// How the VM's devices are used on an SU where it is, by mnemonic.
+    /// How the devices that the VM has are used on an SU where it is, by mnemonic.
     #[must_use]
     pub fn usages_on(&self, su: &SuName) -> Vec<(Mnemonic, Usage)> {
         let usage = |device: &ClusterDevice| {
@@ -285,7 +285,8 @@ impl Cluster {
                 device.defined_on(su).descriptor.assignment.usage(vm_count),
             )
         };
-        self.devices.iter().map(usage).collect()
+        let assigned = self.devices.iter().filter(|it| it.defined_on(su).is_assigned);
+        assigned.map(usage).collect()
     }
 
     fn named(&self, mnemonic: Mnemonic) -> Option<&ClusterDevice> {

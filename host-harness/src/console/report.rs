@@ -8,6 +8,7 @@
 use std::fmt;
 
 use monitor_core::{
+    device::Usage,
     units::{Mnemonic, SuName},
     vm::{Finding, Findings, Reason},
 };
@@ -222,6 +223,9 @@ pub struct Report {
     /// The devices that the guest has detached there.
     #[serde(serialize_with = "mnemonics")]
     pub detached: Vec<Mnemonic>,
+    /// How the devices of the VM are used there, as VM2000 shows it.
+    #[serde(serialize_with = "by_mnemonic")]
+    pub usages: Vec<(Mnemonic, Usage)>,
     /// The SUs on which the processors of the VM ran in the end.
     #[serde(serialize_with = "names")]
     pub runs_on: Vec<SuName>,
@@ -260,6 +264,7 @@ impl Report {
             decision: None,
             state: None,
             detached: Vec::new(),
+            usages: Vec::new(),
             runs_on: Vec::new(),
             ran_twice: false,
         }
@@ -302,6 +307,11 @@ fn names<S: Serializer>(names: &[SuName], target: S) -> Result<S::Ok, S::Error> 
 /// Writes devices as a list of their mnemonics.
 fn mnemonics<S: Serializer>(devices: &[Mnemonic], target: S) -> Result<S::Ok, S::Error> {
     target.collect_seq(devices.iter().map(Mnemonic::as_str))
+}
+
+/// Writes how devices are used, by their mnemonics.
+fn by_mnemonic<S: Serializer>(usages: &[(Mnemonic, Usage)], target: S) -> Result<S::Ok, S::Error> {
+    target.collect_map(usages.iter().map(|(device, usage)| (device.as_str(), usage.to_string())))
 }
 
 /// Writes what can be shown as text, or null.
@@ -363,6 +373,8 @@ mod tests {
         (report.reconnects, report.repeated_pages) = (1, 64);
         report.state = Some("RUNNING(DIFF)".to_owned());
         report.detached = Mnemonic::new("T1").into_iter().collect();
+        let named = |text| Mnemonic::new(text).unwrap();
+        report.usages = vec![(named("CS"), Usage::Exclusive), (named("FAA5"), Usage::SharedDirect)];
         report.runs_on = vec![report.target];
         assert_eq!(
             parsed(&report),
@@ -382,6 +394,7 @@ mod tests {
                 "faults": [{"point": "cut-link@precopy", "at_ms": 120}],
                 "reconnects": 1, "repeated_pages": 64, "held_for_epoch": null,
                 "decision": null, "state": "RUNNING(DIFF)", "detached": ["T1"],
+                "usages": {"CS": "EXCLUSIVE", "FAA5": "SH(D)"},
                 "runs_on": ["ABGSE701"], "ran_twice": false,
             })
         );

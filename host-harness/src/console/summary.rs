@@ -7,6 +7,7 @@
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
+use monitor_core::device::Usage;
 
 use super::{
     Outcome, Report,
@@ -114,10 +115,19 @@ fn write_network(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     }
 }
 
-/// What of the VM is not as it was on the source: a state that says so, and detached devices.
+/// The VM on the target: a state that is not as it was on the source, how devices are used, and
+/// detached devices.
 fn write_state(out: &mut dyn Write, report: &Report) -> io::Result<()> {
     if let Some(state) = report.state.as_ref().filter(|state| state.contains("(DIFF)")) {
         writeln!(out, "  state        {state}: subchannel numbers are virtualized")?;
+    }
+    for usage in [Usage::Exclusive, Usage::Shared, Usage::SharedDirect] {
+        let used = report.usages.iter().filter(|(_, used)| *used == usage);
+        let names: Vec<&str> = used.map(|(name, _)| name.as_str()).collect();
+        if !names.is_empty() {
+            let label = format!("  {:<13}", usage.to_string());
+            wrapped(out, &label, "               ", &names.join(", "))?;
+        }
     }
     if !report.detached.is_empty() {
         let names: Vec<&str> = report.detached.iter().map(|name| name.as_str()).collect();
@@ -301,6 +311,25 @@ mod tests {
             assert!(shown.contains(part), "no {part:?} in\n{shown}");
         }
         assert!(!shown.contains("FAILED"), "{shown}");
+    }
+
+    #[test]
+    fn devices_are_shown_by_their_usage() {
+        let mut report = completed();
+        assert!(!text(&report).contains("EXCLUSIVE"));
+        let named = |text: &str| Mnemonic::new(text).unwrap();
+        report.usages = (0..20)
+            .map(|number| (named(&format!("CC{number:02}")), Usage::Exclusive))
+            .chain([(named("9920"), Usage::Shared), (named("FAA5"), Usage::SharedDirect)])
+            .collect();
+        let shown = text(&report);
+        for part in ["  EXCLUSIVE    CC00, CC01,", "  SHARED       9920\n", "  SH(D)        FAA5\n"]
+        {
+            assert!(shown.contains(part), "no {part:?} in\n{shown}");
+        }
+        let further = shown.lines().find(|line| line.contains("CC19")).unwrap();
+        assert!(further.starts_with("               CC"), "{shown}");
+        assert!(shown.lines().skip(2).all(|line| line.len() <= WIDTH), "{shown}");
     }
 
     #[test]

@@ -91,6 +91,7 @@ pub(super) fn finish(
         let here = cluster.su(&su).and_then(|it| it.vm(VmId::Name(block.name())));
         report.state = here.map(|here| here.state().to_string());
         report.detached = cluster.detached_on(&su);
+        report.usages = cluster.usages_on(&su);
     }
     let copies = [(config.vm.on, Some(machine)), (request.target, target.machine.as_ref())];
     let running = copies.iter().filter(|(_, copy)| copy.is_some_and(|copy| copy.is_running()));
