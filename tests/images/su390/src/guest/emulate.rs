@@ -11,7 +11,7 @@ use super::{
     decode::{Instruction, Operation, decode, length},
     interface::{CONFIGURATION_BYTES, DIAGNOSE, answer, function},
     interruption::{SPECIFICATION, address_mask},
-    storage::Beyond,
+    storage::{Beyond, Cause},
 };
 use crate::arch::registers;
 
@@ -70,12 +70,12 @@ impl Guest {
             }
             Op::StoreThenAnd => {
                 let mask = self.system_mask();
-                self.storage.store_real(address, &[mask])?;
+                self.storage.store_real(Cause::Operand, address, &[mask])?;
                 self.set_system_mask(mask & immediate);
             }
             Op::StoreThenOr => {
                 let mask = self.system_mask();
-                self.storage.store_real(address, &[mask])?;
+                self.storage.store_real(Cause::Operand, address, &[mask])?;
                 self.set_system_mask(mask | immediate);
             }
             Op::StoreControl => self.store_control::<4>(r1, r3, address)?,
@@ -146,7 +146,7 @@ impl Guest {
     /// Stores an operand that lies at a multiple of its size.
     fn put<const N: usize>(&self, address: u64, bytes: [u8; N]) -> Result<(), Exception> {
         aligned(address, N as u64)?;
-        Ok(self.storage.store_real(address, &bytes)?)
+        Ok(self.storage.store_real(Cause::Operand, address, &bytes)?)
     }
 
     fn system_mask(&self) -> u8 {
@@ -175,7 +175,11 @@ impl Guest {
             slot.copy_from_slice(&value.to_be_bytes()[8 - N..]);
             length += N;
         }
-        Ok(self.storage.store_real(address, operand.get(..length).unwrap_or(&[]))?)
+        Ok(self.storage.store_real(
+            Cause::Operand,
+            address,
+            operand.get(..length).unwrap_or(&[]),
+        )?)
     }
 
     /// Loads the right `N` bytes of control registers.
@@ -272,7 +276,7 @@ impl Guest {
                 for (target, byte) in name.iter_mut().zip(self.configuration.as_bytes()) {
                     *target = *byte;
                 }
-                self.storage.store_real(first, &name)?;
+                self.storage.store_real(Cause::Operand, first, &name)?;
                 Ok(None)
             }
             _ => Err(Exception(SPECIFICATION)),

@@ -17,7 +17,7 @@ use sweep_guest::{Processor, layout, sweep};
 
 use super::{
     ConsoleLine, Guest, Hypercall, Ran, request,
-    storage::{Beyond, Storage},
+    storage::{Beyond, Cause, Storage},
 };
 use crate::arch::clock;
 
@@ -40,7 +40,7 @@ impl sweep_guest::Storage for Lent<'_> {
     }
 
     fn store(&mut self, address: u64, value: u64) -> Result<(), Beyond> {
-        self.storage.store(address, &value.to_be_bytes())
+        self.storage.store(Cause::Workload, address, &value.to_be_bytes())
     }
 }
 

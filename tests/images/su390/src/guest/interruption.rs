@@ -7,7 +7,7 @@
 
 use monitor_core::processor::{CpuState, Psw};
 
-use super::{Guest, timing};
+use super::{Guest, storage::Cause, timing};
 
 /// Control register 0: service signals.
 const SERVICE_MASK: u64 = 0x200;
@@ -126,7 +126,7 @@ impl Guest {
 
     fn store_low(&self, location: u64, bytes: &[u8]) {
         // As above.
-        let _ = self.storage.store_real(location, bytes);
+        let _ = self.storage.store_real(Cause::Interruption, location, bytes);
     }
 }
 

@@ -7,6 +7,8 @@
 //! Source of truth: tests/images/expected holds what a good run prints. Invariant: nothing printed
 //! depends on time, save lines that begin with `#`. Deliberately not here: the migration machines.
 
+mod own_stores;
+
 use core::{hint::black_box, sync::atomic::AtomicU64};
 
 use monitor_core::{
@@ -133,7 +135,8 @@ impl Test {
         self.ask(request::END)?;
         self.guest.destroy();
         self.keep_pace()?;
-        self.find_flaws()
+        self.find_flaws()?;
+        if self.guest.execution == Execution::Native { self.note_own_stores() } else { Ok(()) }
     }
 
     /// The guest's count of interruptions of the CPU timer.

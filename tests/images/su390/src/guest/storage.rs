@@ -23,6 +23,28 @@ const PREFIX_PAGES: u64 = 2;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Beyond;
 
+/// Why the monitor stores for the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// An interruption stores its code and the old PSW.
+    Interruption,
+    /// An instruction that the monitor does stores its operand.
+    Operand,
+    /// The guest is told the time.
+    Clock,
+    /// The monitor executes the workload in the guest's place.
+    Workload,
+}
+
+impl Cause {
+    /// Each of them.
+    pub(super) const ALL: [Self; 4] =
+        [Self::Interruption, Self::Operand, Self::Clock, Self::Workload];
+    /// Those whose stores are not marked: none, save in the image that shows that it matters.
+    pub(super) const FORGOTTEN: &'static [Self] =
+        if cfg!(feature = "forget-own-stores") { &Self::ALL } else { &[] };
+}
+
 /// The storage of one guest.
 #[derive(Debug)]
 pub(super) struct Storage {
@@ -31,12 +53,14 @@ pub(super) struct Storage {
     maps: Option<Maps>,
     /// First page of the prefix area.
     prefix_page: u64,
+    /// Stores that are not marked.
+    forgotten: &'static [Cause],
 }
 
 impl Storage {
     /// Storage without a guest.
     pub(super) const fn new(region: Region) -> Self {
-        Self { region, pages: 0, maps: None, prefix_page: 0 }
+        Self { region, pages: 0, maps: None, prefix_page: 0, forgotten: Cause::FORGOTTEN }
     }
 
     /// Gives zeroed storage to a guest of so many pages.
@@ -56,6 +80,11 @@ impl Storage {
     /// Takes the storage from the guest.
     pub(super) const fn destroy(&mut self) {
         (self.pages, self.maps) = (0, None);
+    }
+
+    /// From now on stores of these causes are not marked.
+    pub(super) const fn forget(&mut self, causes: &'static [Cause]) {
+        self.forgotten = causes;
     }
 
     /// The number of pages of the guest, 0 without one.
@@ -119,17 +148,17 @@ impl Storage {
     }
 
     /// Stores bytes at a real address, marking the pages.
-    pub(super) fn store_real(&self, real: u64, source: &[u8]) -> Result<(), Beyond> {
+    pub(super) fn store_real(&self, cause: Cause, real: u64, source: &[u8]) -> Result<(), Beyond> {
         let (first, second) = source.split_at(bytes_in_page(real, source.len()));
         let next = self.absolute(real.wrapping_add(first.len() as u64));
         if !second.is_empty() {
             self.offset(next, second.len())?;
         }
-        self.store(self.absolute(real), first)?;
+        self.store(cause, self.absolute(real), first)?;
         if second.is_empty() {
             return Ok(());
         }
-        self.store(next, second)
+        self.store(cause, next, second)
     }
 
     /// Reads bytes at an absolute address.
@@ -140,9 +169,9 @@ impl Storage {
 
     /// Stores what the monitor itself stores for the guest, and marks the pages: neither a table
     /// of the guest's nor, on every machine, a change bit tells of such a store.
-    pub(super) fn store(&self, absolute: u64, source: &[u8]) -> Result<(), Beyond> {
+    pub(super) fn store(&self, cause: Cause, absolute: u64, source: &[u8]) -> Result<(), Beyond> {
         self.region.copy_in(self.offset(absolute, source.len())?, source);
-        if cfg!(feature = "forget-own-stores") {
+        if self.forgotten.contains(&cause) {
             return Ok(());
         }
         let first = absolute / PAGE;

@@ -9,7 +9,10 @@
 
 use monitor_core::{processor::TodEpoch, units::Tick};
 
-use super::{Guest, storage::Beyond};
+use super::{
+    Guest,
+    storage::{Beyond, Cause},
+};
 use crate::arch::clock;
 
 /// Control register 0: interruptions of the clock comparator.
@@ -87,7 +90,7 @@ impl Guest {
             tod = latest.saturating_add(1);
             self.state.tod_epoch = TodEpoch::between(host, tod);
         }
-        self.storage.store_real(cell, &tod.to_be_bytes())?;
+        self.storage.store_real(Cause::Clock, cell, &tod.to_be_bytes())?;
         self.timing.cell = Some(cell);
         Ok(tod)
     }
@@ -96,7 +99,7 @@ impl Guest {
     pub(super) fn note_clock(&self) {
         if let Some(cell) = self.timing.cell {
             // It was stored there before, so it can be again.
-            let _ = self.storage.store_real(cell, &self.guest_tod().to_be_bytes());
+            let _ = self.storage.store_real(Cause::Clock, cell, &self.guest_tod().to_be_bytes());
         }
     }
 }
