@@ -303,6 +303,7 @@ fn plan(image: &Path, setup: &Setup, place: usize, first: usize) -> Plan {
     );
     if place == first {
         text += &format!("vm = 12 VM12PROD {}\n", setup.guest_mib);
+        text += "initial_configuration = 390SU- 700-70\n";
     }
     if setup.has_devices {
         text += DEVICES;

@@ -121,3 +121,21 @@ fn faster_than_the_link(images: &Images) -> Result<String> {
     pair.check_stands(0)?;
     Ok(format!("{} pages per second", setup.pace))
 }
+
+#[cfg(test)]
+mod tests {
+    const EXAMPLE: &str = include_str!("../../../../transcripts/guest.txt");
+    const EXPECTED: &str = include_str!("../../../expected/move-guest.txt");
+
+    /// The lines without their times.
+    fn said(text: &str) -> Vec<&str> {
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        lines.filter_map(|line| line.split_once(' ')).map(|(_, said)| said).collect()
+    }
+
+    #[test]
+    fn the_guest_says_what_the_manual_shows() {
+        let (example, expected) = (said(EXAMPLE), said(EXPECTED));
+        assert_eq!(expected.get(1..=example.len()), Some(example.as_slice()));
+    }
+}

@@ -5,6 +5,7 @@
 //! su = ABGSE501
 //! peer = ABGSE701
 //! configuration = 390SU- 500-10B
+//! initial_configuration = 390SU- 700-70   where the VM was created, if not here
 //! vm = 12 VM12PROD 32          index, name, mebibytes; only where the VM is at first
 //! device = CS 0003 console     mnemonic, device number, kind
 //! device = FAA5 FAA5 disk SD
@@ -66,6 +67,8 @@ pub struct Config {
     pub peer: SuName,
     /// Designation of this SU's hardware.
     pub configuration: ConfigurationName,
+    /// Designation of the hardware on which the VM was created, if that is not this SU's.
+    pub initial_configuration: Option<ConfigurationName>,
     /// The VM, where it is at first.
     pub vm: Option<VmBlock>,
     /// The VM's devices.
@@ -144,8 +147,11 @@ const KEYS: &[(&str, bool, Take)] = &[
         su_name(text).map(|name| config.peer = name).ok_or(Fault::Value("the name of an SU"))
     }),
     ("configuration", false, |config, text| {
-        let name = ConfigurationName::new(text).ok_or(Fault::Value("at most 24 characters"))?;
-        config.configuration = name;
+        config.configuration = designation(text)?;
+        Ok(())
+    }),
+    ("initial_configuration", false, |config, text| {
+        config.initial_configuration = Some(designation(text)?);
         Ok(())
     }),
     ("vm", false, |config, text| {
@@ -263,6 +269,7 @@ impl Config {
             su: SuName::EMPTY,
             peer: SuName::EMPTY,
             configuration: ConfigurationName::EMPTY,
+            initial_configuration: None,
             vm: None,
             devices: Vec::new(),
             lan: Vec::new(),
@@ -280,6 +287,10 @@ impl Config {
 fn choice<T: Copy>(text: &str, expected: &'static str, words: &[(&str, T)]) -> Result<T, Fault> {
     let found = words.iter().find(|(word, _)| *word == text);
     found.map(|(_, value)| *value).ok_or(Fault::Value(expected))
+}
+
+fn designation(text: &str) -> Result<ConfigurationName, Fault> {
+    ConfigurationName::new(text).ok_or(Fault::Value("at most 24 characters"))
 }
 
 fn number(text: &str) -> Result<u64, Fault> {

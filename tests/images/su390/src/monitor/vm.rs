@@ -148,7 +148,7 @@ impl Vm {
         config: &Config,
         epoch: Epoch,
     ) -> Result<(), ErrorKind> {
-        let initial = config.configuration;
+        let initial = config.initial_configuration.unwrap_or(config.configuration);
         let state = VmState::new(Activity::Running);
         let block = block
             .with_initial_configuration(initial)
