@@ -43,6 +43,10 @@ pub const LAN_MAX: usize = 32;
 /// Timer interruptions a second.
 pub const TICKS_PER_SECOND: u64 = 100;
 
+/// What STORE CPU ID shows, wherever the guest runs. Version FF tells a program that it runs in a
+/// VM; then the machine's type.
+pub const CPU_ID: u64 = 0xFF00_0000_8561_0000;
+
 /// Operand of the guest's DIAGNOSE instructions; register 1 holds one of the functions.
 pub const DIAGNOSE: u64 = 0xE00;
 

@@ -6,7 +6,7 @@
 use core::ptr;
 
 use crate::{
-    interface::{STORAGE_BYTES, SWEEP, SWEEP_OFFSET},
+    interface::{CPU_ID, STORAGE_BYTES, SWEEP, SWEEP_OFFSET},
     keys, monitor,
     processor::{self, CONTROL_0, CONTROL_3, PREFIX},
     supervisor,
@@ -49,7 +49,8 @@ fn page_faults(position: u64, rounds: u64) -> u64 {
 pub(crate) fn report(position: u64, rounds: u64) -> bool {
     let control = processor::control_0() == CONTROL_0
         && processor::control_3() == CONTROL_3
-        && processor::prefix() == PREFIX;
+        && processor::prefix() == PREFIX
+        && processor::cpu_id() == CPU_ID;
     let registers = processor::unused_register_faults() + u64::from(!control);
     let found = [
         ("PAGES", page_faults(position, rounds)),

@@ -12,8 +12,8 @@ use core::{
 
 use crate::{
     interface::{
-        CPU_TIMERS, LINE_INTERVAL, PACE, STORAGE_BYTES, SWEEP, SWEEP_OFFSET, TICKS_PER_SECOND,
-        request,
+        CPU_ID, CPU_TIMERS, LINE_INTERVAL, PACE, STORAGE_BYTES, SWEEP, SWEEP_OFFSET,
+        TICKS_PER_SECOND, request,
     },
     judge, keys, monitor, processor, script,
 };
@@ -120,7 +120,7 @@ fn check_instructions() {
     let checks = [
         processor::prefix() == processor::PREFIX,
         processor::cpu_address() == 0,
-        processor::cpu_id() != 0,
+        processor::cpu_id() == CPU_ID,
         processor::control_0() == processor::CONTROL_0,
         processor::control_3() == processor::CONTROL_3,
         processor::control_3_right() == processor::CONTROL_3 as u32,

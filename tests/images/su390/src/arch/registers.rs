@@ -50,15 +50,6 @@ pub fn has_vectors() -> bool {
     facilities().has(Facility::VECTOR)
 }
 
-/// The identification of the processor.
-#[must_use]
-pub fn cpu_id() -> u64 {
-    let mut id = 0_u64;
-    // SAFETY: the instruction stores a doubleword into a local.
-    unsafe { asm!("stidp 0({0})", in(reg_addr) &raw mut id, options(nostack)) };
-    id
-}
-
 /// Whether the floating-point control register takes this value: bits that are not assigned, and
 /// rounding modes that do not exist, are a specification exception.
 #[must_use]

@@ -17,8 +17,6 @@ use crate::arch::registers;
 
 const OPERATION: u16 = 0x0001;
 const PAGE: u64 = 4096;
-/// Version FF tells a program that it runs in a VM; then the machine's type.
-const CPU_ID: u64 = 0xFF00_0000_8561_0000;
 /// The bits of an address that a prefix has.
 const PREFIX_BITS: u32 = 0x7FFF_E000;
 
@@ -100,7 +98,7 @@ impl Guest {
             Op::SetCpuTimer => self.state.cpu_timer = i64::from_be_bytes(self.fetch(address)?),
             Op::StoreCpuTimer => self.put(address, self.state.cpu_timer.to_be_bytes())?,
             Op::StoreCpuAddress => self.put(address, [0; 2])?,
-            Op::StoreCpuId => self.put(address, CPU_ID.to_be_bytes())?,
+            Op::StoreCpuId => self.put(address, self.cpu_id.to_be_bytes())?,
             Op::SetPswKey => {
                 let [.., low] = address.to_be_bytes();
                 self.state.psw = self.state.psw.with_key(low >> 4);

@@ -40,7 +40,7 @@ use storage::Storage;
 use timing::Timing;
 use tracking::Tracker;
 
-pub use interface::request;
+pub use interface::{CPU_ID, request};
 pub use program::{LanLine, Parameters};
 pub use tracking::{Figures, Tracking};
 
@@ -116,6 +116,8 @@ pub struct Guest {
     is_started: bool,
     /// The designation of the server configuration that the guest runs on.
     configuration: ConfigurationName,
+    /// What STORE CPU ID shows.
+    cpu_id: u64,
 }
 
 impl Guest {
@@ -134,6 +136,7 @@ impl Guest {
             execution,
             is_started: false,
             configuration: ConfigurationName::EMPTY,
+            cpu_id: 0,
         }
     }
 
@@ -172,6 +175,11 @@ impl Guest {
     /// Names the server configuration, which the guest asks for.
     pub const fn set_configuration(&mut self, name: ConfigurationName) {
         self.configuration = name;
+    }
+
+    /// Sets what STORE CPU ID shows: [`CPU_ID`], or what it showed where the guest was started.
+    pub const fn set_cpu_id(&mut self, cpu_id: u64) {
+        self.cpu_id = cpu_id;
     }
 
     /// Stops the processor, exactly between two instructions; all its stores have been marked.

@@ -94,6 +94,7 @@ impl Test {
         self.guest.create(PAGES, self.maps)?;
         println!("# {PAGES} pages created in {} us", clock::now().since(begin).get());
         self.guest.set_configuration(name("390SU- 700-70"));
+        self.guest.set_cpu_id(super::CPU_ID);
         self.guest.ipl(&Parameters {
             pages_per_second,
             line_interval: 0,

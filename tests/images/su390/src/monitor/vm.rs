@@ -30,8 +30,8 @@ use super::{
     memory,
 };
 use crate::{
-    arch::{clock, registers},
-    guest::{Figures, Guest, Hypercall, LanLine, Maps, Parameters, Ran},
+    arch::clock,
+    guest::{self, Figures, Guest, Hypercall, LanLine, Maps, Parameters, Ran},
 };
 
 /// Completions that wait at most: one for each device, and few more.
@@ -153,7 +153,7 @@ impl Vm {
         let block = block
             .with_initial_configuration(initial)
             .with_facilities(self.guest.facilities())
-            .with_cpu_id(registers::cpu_id());
+            .with_cpu_id(guest::CPU_ID);
         self.build(block.with_state(state))?;
         for (slot, device) in (0..).map(DeviceSlot::new).zip(&config.devices) {
             self.devices.assign(slot, device)?;
@@ -209,6 +209,7 @@ impl Vm {
         let maps = memory::maps(block.memory())?;
         self.guest.create(block.memory(), maps)?;
         self.guest.set_configuration(self.configuration);
+        self.guest.set_cpu_id(block.cpu_id());
         (self.block, self.maps, self.ended) = (Some(block), Some(maps), None);
         Ok(())
     }
