@@ -16,7 +16,7 @@ use super::power::{self, Status};
 use super::psw::{self, Psw};
 use super::service;
 use crate::println;
-use core::arch::global_asm;
+use core::arch::{asm, global_asm};
 use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Code of the external interruption by which the service processor makes itself heard.
@@ -296,4 +296,24 @@ extern "C" fn monitor_interrupted(class: u64) -> ! {
         );
     }
     power::end(Status::Bad)
+}
+
+/// Interrupts the monitor itself, by a fetch from this address, at which there must be no storage.
+/// Each general register holds its number in each of its bytes, save the second, which holds the
+/// address, and the condition code is 0.
+pub fn interrupt_monitor(address: usize) -> ! {
+    let mut general: [u64; 16] =
+        core::array::from_fn(|number| number as u64 * 0x0101_0101_0101_0101);
+    general[2] = address as u64;
+    // SAFETY: the handler needs no register, stack included, and does not come back.
+    unsafe {
+        asm!(
+            "cr %r1, %r1",
+            "lmg %r0, %r15, 0(%r1)",
+            "lg %r0, 0(%r2)",
+            "j .",
+            in("r1") &raw const general,
+            options(noreturn),
+        );
+    }
 }

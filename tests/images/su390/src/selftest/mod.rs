@@ -7,7 +7,7 @@
 mod devices;
 
 use crate::arch::dat::{self, AddressSpace};
-use crate::arch::interruption::SERVICE_SIGNAL;
+use crate::arch::interruption::{SERVICE_SIGNAL, interrupt_monitor};
 use crate::arch::psw::Psw;
 use crate::arch::storage::{PAGE_BYTES, Region};
 use crate::arch::{Exit, GuestRegisters, clock, enter_guest, keys};
@@ -80,8 +80,8 @@ pub fn run(wanted: Wanted, storage_bytes: usize) {
         Wanted::Guest => guest::selftest::run(storage_bytes),
         Wanted::Portable => portable(),
         Wanted::ProgramCheck => {
-            let beyond = Region::guest(usize::MAX).part(storage_bytes, 8);
-            println!("BEYOND STORAGE LIES {:?}", beyond.map(|beyond| beyond.read::<u64>(0)));
+            // The guest's storage ends where the machine's does, which is before that.
+            interrupt_monitor(Region::guest(usize::MAX).address(storage_bytes, 8));
         }
         Wanted::DeepStack => println!("THE STACK IS {} DEEP", deeper(0)),
         Wanted::Panic => panic!("as wanted"),
