@@ -86,6 +86,7 @@ pub(crate) fn counts() -> Counts {
 }
 
 /// Called once by the entry, in the supervisor state.
+// SAFETY: nothing else has this name; `start` calls it by this convention, on a stack.
 #[unsafe(no_mangle)]
 extern "C" fn guest_start() {
     processor::set_control_0(processor::CONTROL_0);
@@ -143,6 +144,7 @@ fn clock() -> u64 {
 }
 
 /// The handler of external interruptions.
+// SAFETY: nothing else has this name; `start` calls it by this convention, on a stack.
 #[unsafe(no_mangle)]
 extern "C" fn external() {
     // SAFETY: the low core is there and holds no Rust object.
@@ -181,6 +183,7 @@ fn tick() {
 }
 
 /// The handler of supervisor calls; the results go where the caller's registers are loaded from.
+// SAFETY: nothing else has this name; `start` calls it by this convention, on a stack.
 #[unsafe(no_mangle)]
 extern "C" fn supervisor_call(number: u64, position: u64, rounds: u64) {
     match number {
@@ -256,6 +259,7 @@ fn regular(rounds: u64) {
 }
 
 /// The handler of program interruptions: one that is expected is counted, another one ends.
+// SAFETY: nothing else has this name; `start` calls it by this convention, on a stack.
 #[unsafe(no_mangle)]
 extern "C" fn program(code: u64, address: u64) {
     if code != 0 && EXPECTED.swap(0, Relaxed) == code {
@@ -267,6 +271,7 @@ extern "C" fn program(code: u64, address: u64) {
 }
 
 /// The handler of everything that does not happen.
+// SAFETY: nothing else has this name; `start` calls it by this convention, on a stack.
 #[unsafe(no_mangle)]
 extern "C" fn unexpected() -> ! {
     monitor::say(format_args!("UNEXPECTED INTERRUPTION"));

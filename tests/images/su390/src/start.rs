@@ -8,8 +8,7 @@ use crate::arch::{clock, control, dat, keys};
 use crate::{monitor, println, sclp, selftest};
 
 /// Called once by the entry, on the monitor's stack, with every interruption disabled.
-#[unsafe(no_mangle)]
-extern "C" fn monitor_start() -> ! {
+pub(crate) fn start() -> ! {
     sclp::open_console();
     println!("SU390 starts");
     let Some(storage_bytes) = sclp::storage_bytes() else {

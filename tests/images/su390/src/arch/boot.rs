@@ -1,10 +1,11 @@
-//! Entry of the image: new PSWs, stack, zeroed variables, and on to `monitor_start`.
+//! Entry of the image: new PSWs, stack, zeroed variables, and on to [`start`].
 //!
 //! Source of truth: linker/sections.ld for the symbols, Principles of Operation for the assigned
 //! storage locations. Invariant: the new PSWs are loaded by the first instructions, since all of
 //! them are zero at entry and a program check would loop for ever. Deliberately not here: the
 //! handlers, see `interruption`.
 
+use crate::start::start;
 use core::arch::global_asm;
 
 global_asm!(
@@ -42,3 +43,10 @@ new_psws:
     .quad   0x0000000180000000, input_output_interruption
 "#
 );
+
+/// The monitor, as the entry knows it.
+// SAFETY: nothing else has this name; the entry calls it by this convention, on the stack.
+#[unsafe(no_mangle)]
+extern "C" fn monitor_start() -> ! {
+    start()
+}

@@ -175,6 +175,7 @@ end_by_interruption:
 "#
 );
 
+// SAFETY: the routines are those above, with these operands and this convention.
 unsafe extern "C" {
     fn enter_problem_state(registers: *mut GuestRegisters) -> u64;
     fn load_mask(mask: u64);
@@ -262,6 +263,7 @@ fn input_output() -> Exit {
 }
 
 /// Tells what interrupted the monitor itself, and ends.
+// SAFETY: nothing else has this name; the handlers call it by this convention, on their own stack.
 #[unsafe(no_mangle)]
 extern "C" fn monitor_interrupted(class: u64) -> ! {
     let index = usize::try_from(class).unwrap_or(0);

@@ -22,6 +22,7 @@ pub const PAGE_BYTES: usize = 4096;
 /// The first byte that was not carved yet; 0 before the first time.
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
+// SAFETY: the linker script defines all of them; their addresses alone are used, never their bytes.
 unsafe extern "C" {
     static __stack_guard: u8;
     static __text_start: u8;
