@@ -30,7 +30,11 @@ pub const LAN_TABLE: u64 = 0x2100;
 /// Doubleword: interruptions of the CPU timer, which the guest counts. It lies in a page of its
 /// own, so that nothing but the monitor's stores changes that of [`LATEST_CLOCK`].
 pub const CPU_TIMERS: u64 = 0x3000;
+/// What was typed on the guest's console, as the monitor stores it; nothing else is in its page.
+pub const INPUT: u64 = 0x5000;
 
+/// The most bytes of what was typed that the monitor stores at once.
+pub const INPUT_BYTES: usize = 64;
 /// Bytes of the name of a server configuration.
 pub const CONFIGURATION_BYTES: usize = 24;
 /// Bytes of an entry of the table of LAN lines: the name, then a byte that is 1 for a VLAN line.
@@ -64,6 +68,9 @@ pub mod function {
     pub const CLOCK: u64 = 4;
     /// Stores the name of the present server configuration at real address R2, 24 bytes.
     pub const CONFIGURATION: u64 = 5;
+    /// Stores what was typed on the guest's console at real address R2, at most
+    /// [`super::INPUT_BYTES`], and gives the number of bytes in R2.
+    pub const INPUT: u64 = 6;
 }
 
 /// Answers of the guest.

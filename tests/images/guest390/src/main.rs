@@ -15,6 +15,7 @@
 mod interface;
 mod judge;
 mod keys;
+mod listen;
 mod monitor;
 mod processor;
 mod script;

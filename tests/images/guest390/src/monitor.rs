@@ -10,7 +10,8 @@ use core::{
 };
 
 use crate::interface::{
-    CONFIGURATION_BYTES, DIAGNOSE, LAN_BYTES, LAN_NAME_BYTES, LAN_TABLE, LATEST_CLOCK, function,
+    CONFIGURATION_BYTES, DIAGNOSE, INPUT, INPUT_BYTES, LAN_BYTES, LAN_NAME_BYTES, LAN_TABLE,
+    LATEST_CLOCK, function,
 };
 
 /// Bytes of the longest console line.
@@ -41,6 +42,12 @@ pub(crate) fn clock() -> u64 {
 /// Answers the last event of a migration.
 pub(crate) fn answer(answer: u64) {
     diagnose(function::ANSWER, answer, 0);
+}
+
+/// What was typed on the guest's console since the last time.
+pub(crate) fn input() -> impl Iterator<Item = u8> {
+    let count = diagnose(function::INPUT, INPUT, 0).min(INPUT_BYTES as u64);
+    (INPUT..INPUT + count).map(|address| text::<1>(address).0[0])
 }
 
 /// Ends the guest.

@@ -15,7 +15,7 @@ use crate::{
         CPU_ID, CPU_TIMERS, LINE_INTERVAL, PACE, STORAGE_BYTES, SWEEP, SWEEP_OFFSET,
         TICKS_PER_SECOND, request,
     },
-    judge, keys, monitor, processor, script,
+    judge, keys, listen, monitor, processor, script,
 };
 
 /// TOD-clock units between two timer interruptions.
@@ -248,6 +248,7 @@ fn regular(rounds: u64) {
     if done == ticks {
         return;
     }
+    listen::regular();
     if ticks / KEY_TICKS != done / KEY_TICKS {
         keys::change(ticks / KEY_TICKS);
     }

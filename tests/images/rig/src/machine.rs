@@ -8,7 +8,7 @@
 use std::{
     fs::File,
     io::Write,
-    os::unix::net::UnixListener,
+    os::unix::net::{UnixListener, UnixStream},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -49,6 +49,7 @@ pub(crate) struct Machine {
     name: String,
     process: Process,
     keyboard: ChildStdin,
+    guest_keyboard: UnixStream,
     folder: PathBuf,
     /// What the monitor writes to the operator.
     pub(crate) operator: Console,
@@ -105,9 +106,20 @@ impl Machine {
         let operator = Console::follow(&format!("{name}, operator"), screen);
         let guest = accept(&listener, &process, &operator)
             .map_err(|failure| failure.with(&said_by_qemu(folder, name)))?;
+        let guest_keyboard = guest
+            .try_clone()
+            .map_err(|error| Failure::new(format!("no keyboard of the guest: {error}")))?;
         let guest = Console::follow(&format!("{name}, guest"), guest);
         let name = name.to_owned();
-        Ok(Self { name, process, keyboard, folder: folder.to_owned(), operator, guest })
+        Ok(Self {
+            name,
+            process,
+            keyboard,
+            guest_keyboard,
+            folder: folder.to_owned(),
+            operator,
+            guest,
+        })
     }
 
     /// What ends this machine.
@@ -120,6 +132,13 @@ impl Machine {
         let typed = self.keyboard.write_all(format!("{line}\n").as_bytes());
         typed.and_then(|()| self.keyboard.flush()).map_err(|error| {
             self.told(Failure::new(format!("{}: '{line}' cannot be typed: {error}", self.name)))
+        })
+    }
+
+    /// Somebody types at the guest's console, with or without an end of the line.
+    pub(crate) fn type_to_guest(&mut self, text: &str) -> Result<()> {
+        self.guest_keyboard.write_all(text.as_bytes()).map_err(|error| {
+            self.told(Failure::new(format!("{}: '{text}' cannot be typed: {error}", self.name)))
         })
     }
 
@@ -191,11 +210,7 @@ pub(crate) fn socket(folder: &Path, machine: &str, port: &str) -> PathBuf {
 }
 
 /// Waits until QEMU has connected its guest's console, or has ended.
-fn accept(
-    listener: &UnixListener,
-    process: &Process,
-    operator: &Console,
-) -> Result<std::os::unix::net::UnixStream> {
+fn accept(listener: &UnixListener, process: &Process, operator: &Console) -> Result<UnixStream> {
     let failed = |error| Failure::new(format!("no console of the guest: {error}"));
     listener.set_nonblocking(true).map_err(failed)?;
     let mut has_ended = false;

@@ -34,6 +34,11 @@ pub(super) fn cases() -> Vec<Case> {
         })
         .into();
     cases.push(Case::new(
+        "input",
+        "a guest hears what is typed at its console, also a line that a move divides",
+        input,
+    ));
+    cases.push(Case::new(
         "quarter-of-the-link",
         "a guest that dirties a quarter of what the link carries is moved",
         quarter_of_the_link,
@@ -65,6 +70,19 @@ fn there_and_back(images: &Images, tracking: &str) -> Result<String> {
     let guest = [first, pair.machines[1].guest.lines(), last].concat();
     compare::with_file("move-guest.txt", &guest)?;
     Ok(format!("there: {there}; back: {back}"))
+}
+
+/// The guest repeats each line.
+fn input(images: &Images) -> Result<String> {
+    let setup = Setup::new(8);
+    let mut pair = Pair::start(&images.monitor()?, &setup, |_| Vec::new())?;
+    pair.machines[0].type_to_guest("FIRST LINE\nBEFORE ")?;
+    pair.machines[0].guest.wait("GUEST HEARS FIRST LINE", MOVES_WITHIN)?;
+    pair.move_vm(0, 1)?;
+    pair.machines[1].type_to_guest("AND BEHIND\n")?;
+    pair.machines[1].guest.wait("GUEST HEARS BEFORE AND BEHIND", MOVES_WITHIN)?;
+    pair.end(1)?;
+    Ok(String::new())
 }
 
 /// The guest's counts of timer interruptions, by its clock and by its processor, go on where they

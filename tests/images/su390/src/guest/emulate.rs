@@ -9,7 +9,7 @@ use monitor_core::{memory::StorageKey, processor::Psw, units::PageNumber, vm::Gu
 use super::{
     ConsoleLine, Guest, Hypercall, LINE_BYTES,
     decode::{Instruction, Operation, decode, length},
-    interface::{CONFIGURATION_BYTES, DIAGNOSE, answer, function},
+    interface::{CONFIGURATION_BYTES, DIAGNOSE, INPUT_BYTES, answer, function},
     interruption::{SPECIFICATION, address_mask},
     storage::{Beyond, Cause},
 };
@@ -244,6 +244,15 @@ impl Guest {
         }
     }
 
+    /// Stores what was typed, of which there may be nothing, where the guest has asked for it: the
+    /// answer to [`Hypercall::Input`], before the guest runs again.
+    pub fn give_input(&mut self, typed: &[u8]) {
+        let typed = typed.get(..INPUT_BYTES).unwrap_or(typed);
+        // That there is such storage was found out when it asked.
+        let stored = self.storage.store_real(Cause::Input, self.general(2), typed);
+        self.set_general(2, if stored.is_ok() { typed.len() as u64 } else { 0 });
+    }
+
     fn diagnose(&mut self, code: u64) -> Done {
         let [_, function, first, second, ..] = self.registers.general;
         if code & 0xFFFF != DIAGNOSE {
@@ -268,6 +277,11 @@ impl Guest {
                 let tod = self.tell_clock(first)?;
                 self.set_general(2, tod);
                 Ok(None)
+            }
+            function::INPUT => {
+                // There must be room for as much as may be typed.
+                self.storage.load_real(first, &mut [0; INPUT_BYTES])?;
+                Ok(Some(Hypercall::Input))
             }
             function::CONFIGURATION => {
                 let mut name = [b' '; CONFIGURATION_BYTES];

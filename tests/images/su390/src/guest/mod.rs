@@ -40,7 +40,7 @@ use storage::Storage;
 use timing::Timing;
 use tracking::Tracker;
 
-pub use interface::{CPU_ID, request};
+pub use interface::{CPU_ID, INPUT_BYTES, request};
 pub use program::{LanLine, Parameters};
 pub use tracking::{Figures, Tracking};
 
@@ -64,6 +64,8 @@ pub const LINE_BYTES: usize = 240;
 pub enum Hypercall {
     /// A line for the guest's console, without time stamp.
     Line(ConsoleLine),
+    /// What was typed on the guest's console is to be given with [`Guest::give_input`].
+    Input,
     /// The answer to the event that the guest was told last.
     Answer(GuestAnswer),
     /// The guest has ended; whether all was well.

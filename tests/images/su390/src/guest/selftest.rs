@@ -296,6 +296,7 @@ impl Test {
                 Ran::Called(Hypercall::Line(line)) => {
                     tell(&line);
                 }
+                Ran::Called(Hypercall::Input) => self.guest.give_input(&[]),
                 Ran::Called(Hypercall::Answer(answer)) => {
                     println!("GUEST ANSWERS {answer:?}");
                     return Ok(());
@@ -323,6 +324,7 @@ impl Test {
                 Ran::Interrupted => {}
                 Ran::Waits(moment) => wait(moment.unwrap_or(deadline).min(deadline)),
                 Ran::Called(Hypercall::Line(line)) => tell(&line),
+                Ran::Called(Hypercall::Input) => self.guest.give_input(&[]),
                 other => {
                     println!("GUEST DOES NOT RUN: {other:?}");
                     return Err(ErrorKind::NotReady);

@@ -32,14 +32,16 @@ pub(super) enum Cause {
     Operand,
     /// The guest is told the time.
     Clock,
+    /// The guest is given what was typed.
+    Input,
     /// The monitor executes the workload in the guest's place.
     Workload,
 }
 
 impl Cause {
     /// Each of them.
-    pub(super) const ALL: [Self; 4] =
-        [Self::Interruption, Self::Operand, Self::Clock, Self::Workload];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Interruption, Self::Operand, Self::Clock, Self::Input, Self::Workload];
     /// Those whose stores are not marked: none, save in the image that shows that it matters.
     pub(super) const FORGOTTEN: &'static [Self] =
         if cfg!(feature = "forget-own-stores") { &Self::ALL } else { &[] };

@@ -63,6 +63,11 @@ impl OperatorConsole for Screen {
 pub struct GuestScreen(pub Option<virtio::Console>);
 
 impl GuestScreen {
+    /// Puts what was typed into `target`, and says how much.
+    pub fn read(&mut self, target: &mut [u8]) -> usize {
+        self.0.as_mut().map_or(0, |console| console.try_read(target))
+    }
+
     /// Writes a line. What nobody takes is dropped, as on a terminal that is switched off.
     pub fn write_line(&mut self, text: &str) {
         let Some(console) = &mut self.0 else {

@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     arch::clock,
-    guest::{self, Figures, Guest, Hypercall, LanLine, Maps, Parameters, Ran},
+    guest::{self, Figures, Guest, Hypercall, INPUT_BYTES, LanLine, Maps, Parameters, Ran},
 };
 
 /// Completions that wait at most: one for each device, and few more.
@@ -196,6 +196,12 @@ impl Vm {
                 self.screen.write_line(&text);
             }
             Hypercall::Line(_) => {}
+            Hypercall::Input => {
+                let mut typed = [0; INPUT_BYTES];
+                let is_usable = self.devices.is_console_usable();
+                let count = if is_usable { self.screen.read(&mut typed) } else { 0 };
+                self.guest.give_input(typed.get(..count).unwrap_or_default());
+            }
             Hypercall::Answer(answer) => self.complete(Completion::Guest(answer)),
             Hypercall::End { is_good } => self.ended = Some(is_good),
         }

@@ -17,7 +17,7 @@ use super::Test;
 use crate::{
     guest::{
         Guest,
-        interface::LATEST_CLOCK,
+        interface::{INPUT, LATEST_CLOCK},
         interruption::ProgramInterruption,
         storage::{Beyond, Cause},
     },
@@ -27,7 +27,7 @@ use crate::{
 /// Where no program of the guest stores.
 const OPERAND: u64 = 0x4000;
 /// Where an instruction lies for a moment.
-const INSTRUCTION: u64 = 0x5000;
+const INSTRUCTION: u64 = 0x4800;
 /// STORE PREFIX at the address in register 1.
 const STORE_PREFIX: [u8; 4] = [0xB2, 0x11, 0x10, 0x00];
 
@@ -35,7 +35,7 @@ const STORE_PREFIX: [u8; 4] = [0xB2, 0x11, 0x10, 0x00];
 type Store = fn(&mut Guest) -> Result<(), Beyond>;
 
 /// Each kind of store: what it is called, a real address that it stores to, and how it comes.
-const STORES: [(&str, u64, Store); 5] = [
+const STORES: [(&str, u64, Store); 6] = [
     ("EXTERNAL INTERRUPTION", 0x130, |guest| {
         guest.state.service_signal = Some(0);
         if guest.interrupt_externally() { Ok(()) } else { Err(Beyond) }
@@ -57,6 +57,11 @@ const STORES: [(&str, u64, Store); 5] = [
     }),
     ("CLOCK", LATEST_CLOCK, |guest| {
         guest.note_clock();
+        Ok(())
+    }),
+    ("INPUT", INPUT, |guest| {
+        guest.registers.general[2] = INPUT;
+        guest.give_input(b"X");
         Ok(())
     }),
 ];
