@@ -17,21 +17,15 @@ use std::{
 };
 
 use monitor_core::{
-    units::{Epoch, SuName, VmName},
-    vm::{DirectoryAnswer, Ownership, Standing},
-    wire::{
-        ANSWER_BYTES, ANSWER_MAGIC, DirectoryOperation, DirectoryQuestion, DirectoryReply,
-        QUESTION_BYTES, QUESTION_MAGIC,
-    },
+    vm::DirectoryAnswer,
+    wire::{ANSWER_BYTES, ANSWER_MAGIC, DirectoryOperation, QUESTION_BYTES, QUESTION_MAGIC},
 };
+use portable_tests::directory::{self, questions, replies};
 use render::{hex_lines, render_fields};
 
 /// Lines between which PROTOCOL.md has the golden packets.
 const EXAMPLES_BEGIN: &str = "<!-- directory examples: written by the test directory_golden -->\n";
 const EXAMPLES_END: &str = "<!-- end of the directory examples -->\n";
-
-/// The number of the question in all packets.
-const NUMBER: u64 = 0x00DF_1A2B_3C4D_5E70;
 
 /// The width of a field in bytes, and what it is.
 type Field = (usize, &'static str);
@@ -44,38 +38,6 @@ struct Packet {
     name: &'static str,
     bytes: Vec<u8>,
     layout: Vec<Field>,
-}
-
-fn record(owner: &str, epoch: u64) -> Ownership {
-    Ownership::running(SuName::new(owner).expect("a name"), Epoch::new(epoch))
-}
-
-/// The claim of the move of VM12PROD from ABGSE501 to ABGSE701.
-fn claim() -> DirectoryOperation {
-    DirectoryOperation::CompareAndSet {
-        expected: record("ABGSE501", 7),
-        new: record("ABGSE701", 8).at(Standing::Claimed),
-    }
-}
-
-fn questions() -> [(&'static str, DirectoryQuestion); 2] {
-    let vm = VmName::new("VM12PROD").expect("a name");
-    let question = |operation| DirectoryQuestion { number: NUMBER, vm, operation };
-    [
-        ("question-read", question(DirectoryOperation::Read)),
-        ("question-compare-and-set", question(claim())),
-    ]
-}
-
-fn replies() -> [(&'static str, DirectoryReply); 5] {
-    let reply = |answer| DirectoryReply { number: NUMBER, answer };
-    [
-        ("answer-record", reply(DirectoryAnswer::Record(record("ABGSE501", 7)))),
-        ("answer-won", reply(DirectoryAnswer::Won)),
-        ("answer-lost", reply(DirectoryAnswer::Lost(record("ABGSE501", 9)))),
-        ("answer-missing", reply(DirectoryAnswer::Missing)),
-        ("answer-unreachable", reply(DirectoryAnswer::Unreachable)),
-    ]
 }
 
 fn packets() -> Vec<Packet> {
@@ -148,16 +110,8 @@ fn golden_packets_are_those_of_the_core_and_of_the_protocol() {
 
 #[test]
 fn golden_packets_decode_to_their_value() {
-    let packets = packets();
-    let (asked, answered) = packets.split_at(questions().len());
-    for (packet, (name, question)) in asked.iter().zip(questions()) {
-        let bytes = packet.bytes.as_slice().try_into().expect("a question's length");
-        assert_eq!(DirectoryQuestion::parse(bytes), Ok(question), "{name}");
-    }
-    for (packet, (name, reply)) in answered.iter().zip(replies()) {
-        let bytes = packet.bytes.as_slice().try_into().expect("an answer's length");
-        assert_eq!(DirectoryReply::parse(bytes), Ok(reply), "{name}");
-    }
+    let (count, _) = directory::check();
+    assert_eq!(count, packets().len(), "every packet is checked");
 }
 
 #[test]

@@ -18,6 +18,7 @@ use random::Random;
 
 pub mod bitmap;
 pub mod codec;
+pub mod directory;
 pub mod frames;
 pub mod golden;
 pub mod random;
@@ -33,6 +34,12 @@ const SEED: u64 = 0x390;
 pub fn report(line: &mut dyn FnMut(&str)) {
     let golden = golden::check();
     line(&format!("golden frames: {} are their bytes, digest {:016x}", golden.0, golden.1.get()));
+    let packets = directory::check();
+    line(&format!(
+        "directory packets: {} are their bytes, digest {:016x}",
+        packets.0,
+        packets.1.get()
+    ));
     let random = &mut Random::new(SEED);
     line(&format!("bitmap: courses equal a set, digest {:016x}", bitmap::courses(random).get()));
     let headers = frames::headers(random);
