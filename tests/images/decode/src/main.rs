@@ -1,10 +1,11 @@
 //! Runs a bare image that logs by defmt, and holds its console against an expected one.
 //!
-//! `decode IMAGE EXPECTED SECONDS COMMAND [ARGUMENT…]` runs COMMAND, whose standard output is the
-//! log of IMAGE, for at most so many seconds, and shows each line as it comes. Lines below `INFO`
-//! have what was measured and are not compared; nor is a line that repeats the one before, since
-//! how often something is repeated is a matter of time. With `OVERWRITE=1` in the environment
-//! EXPECTED is written anew.
+//! `decode IMAGE EXPECTED SECONDS MONITOR COMMAND [ARGUMENT…]` runs COMMAND, whose standard output
+//! is the log of IMAGE, for at most so many seconds, and shows each line as it comes. Lines below
+//! `INFO` have what was measured and are not compared; nor is a line that repeats the one before,
+//! since how often something is repeated is a matter of time. With `OVERWRITE=1` in the environment
+//! EXPECTED is written anew. MONITOR is the socket of QEMU's human monitor, which is asked where an
+//! image hangs.
 //!
 //! Exit status: 0 the image has ended well and its console is as expected, 1 it has not or is not,
 //! 2 wrong use, or the command cannot be run.
@@ -15,6 +16,7 @@
 use std::{
     env, fs,
     io::{self, Read},
+    path::Path,
     process::{Child, Command, ExitCode, Stdio},
     sync::mpsc::{Receiver, RecvTimeoutError, channel},
     thread,
@@ -23,6 +25,10 @@ use std::{
 
 use defmt_decoder::{DecodeError, Frame, StreamDecoder, Table};
 use similar::TextDiff;
+
+#[path = "../../rig/src/human.rs"]
+mod human;
+mod inspect;
 
 /// Levels whose lines are shown and not compared.
 const MEASURED: [&str; 2] = ["trace", "debug"];
@@ -37,11 +43,11 @@ enum End {
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let [image, expected, seconds, command @ ..] = arguments.as_slice() else {
-        eprintln!("decode: wrong use: IMAGE EXPECTED SECONDS COMMAND [ARGUMENT…]");
+    let [image, expected, seconds, monitor, command @ ..] = arguments.as_slice() else {
+        eprintln!("decode: wrong use: IMAGE EXPECTED SECONDS MONITOR COMMAND [ARGUMENT…]");
         return ExitCode::from(2);
     };
-    match run(image, expected, seconds, command) {
+    match run(image, expected, seconds, Path::new(monitor), command) {
         Ok(End::Well) => ExitCode::SUCCESS,
         Ok(End::Failed(reason)) => {
             eprintln!("decode: {reason}");
@@ -54,7 +60,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(image: &str, expected: &str, seconds: &str, command: &[String]) -> Result<End, String> {
+fn run(
+    image: &str,
+    expected: &str,
+    seconds: &str,
+    monitor: &Path,
+    command: &[String],
+) -> Result<End, String> {
     let limit: u64 = seconds.parse().map_err(|_| format!("`{seconds}` is no number of seconds"))?;
     let bytes = fs::read(image).map_err(|error| format!("{image}: {error}"))?;
     let table = Table::parse(&bytes).map_err(|error| format!("{image}: {error}"))?;
@@ -66,7 +78,7 @@ fn run(image: &str, expected: &str, seconds: &str, command: &[String]) -> Result
         .stdout(Stdio::piped())
         .spawn()
         .map_err(|error| format!("{program}: {error}"))?;
-    let (console, end) = watch(child, Duration::from_secs(limit), &table);
+    let (console, end) = watch(child, Duration::from_secs(limit), monitor, &table);
     if let End::Failed(_) = end {
         return Ok(end);
     }
@@ -74,7 +86,7 @@ fn run(image: &str, expected: &str, seconds: &str, command: &[String]) -> Result
 }
 
 /// Reads the log until the command ends or its time is over. Gives what is compared.
-fn watch(mut child: Child, limit: Duration, table: &Table) -> (String, End) {
+fn watch(mut child: Child, limit: Duration, monitor: &Path, table: &Table) -> (String, End) {
     let chunks = read(child.stdout.take().expect("its output is piped"));
     let deadline = Instant::now() + limit;
     let mut decoder = table.new_stream_decoder();
@@ -90,8 +102,10 @@ fn watch(mut child: Child, limit: Duration, table: &Table) -> (String, End) {
             }
             Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => {
+                let place = inspect::place(monitor);
                 end(&mut child);
-                let reason = format!("the image has not ended after {} s", limit.as_secs());
+                let seconds = limit.as_secs();
+                let reason = format!("the image has not ended after {seconds} s: {place}");
                 return (console, End::Failed(reason));
             }
         }

@@ -15,6 +15,7 @@ mod disk;
 mod failure;
 mod figures;
 mod framer;
+mod human;
 mod image;
 mod inspect;
 mod link;
