@@ -1,4 +1,4 @@
-//! The images that are run, and the program that runs them.
+//! The images that are run, and the programs that run beside them: QEMU and `su390`.
 //!
 //! Source of truth: `tests/images/build-su390`. Invariants: each flavor of the image is built once
 //! and kept under a name of its own; what is missing is said in one line. Deliberately not here:
@@ -8,7 +8,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, OnceLock, PoisonError},
 };
 
 use crate::{
@@ -75,6 +75,24 @@ impl Images {
         fs::copy(path, &kept).map_err(|error| Failure::of_io("cannot copy", path, &error))?;
         Ok(kept)
     }
+}
+
+/// The program of the harness, built once.
+pub(crate) fn harness() -> Result<PathBuf> {
+    static BUILT: OnceLock<std::result::Result<PathBuf, String>> = OnceLock::new();
+    let built = BUILT.get_or_init(|| {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
+        let own = std::env::current_exe().map_err(|error| error.to_string())?;
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "--locked", "-p", "host-harness"]);
+        if !cfg!(debug_assertions) {
+            cargo.arg("--release");
+        }
+        let done = cargo.current_dir(root).status().map_err(|error| error.to_string())?;
+        let program = own.with_file_name("su390");
+        if done.success() { Ok(program) } else { Err("su390 cannot be built".to_owned()) }
+    });
+    built.clone().map_err(Failure::new)
 }
 
 /// Holds the QEMU of this machine against what is needed.

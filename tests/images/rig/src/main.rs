@@ -11,6 +11,7 @@ mod case;
 mod cases;
 mod compare;
 mod console;
+mod directory;
 mod disk;
 mod failure;
 mod figures;
@@ -105,6 +106,7 @@ fn run(command: Command) -> Result<bool> {
             image::check_qemu()?;
             let images = Images::new(folder.path(), common.image.as_deref())?;
             images.monitor()?;
+            image::harness()?;
             Ok(case::run_all(&chosen, &images, jobs))
         }
         Command::Repeat { memory, count, pace, line, common } => {

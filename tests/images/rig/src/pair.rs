@@ -3,7 +3,7 @@
 //! ```text
 //!   machine A (ABGSE501) --- link --- machine B (ABGSE701)
 //!        |                                  |
-//!        +----------- directory ------------+     (a file, served by the harness)
+//!        +---- su390 directory serve -------+     (a process, and a file)
 //! ```
 //!
 //! Source of truth: the configuration's keys in `tests/images/su390/src/monitor/config.rs`.
@@ -12,14 +12,11 @@
 
 use std::{
     fmt::Write as _,
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
-use host_harness::{
-    cluster::{DirectoryFile, shown},
-    live::{Endpoint, Mishap, Server},
-};
+use host_harness::{cluster::shown, live::Mishap};
 use monitor_core::{
     units::{SuName, VmName},
     vm::Ownership,
@@ -28,6 +25,7 @@ use tempfile::TempDir;
 
 use crate::{
     console::Console,
+    directory::Directory,
     failure::{Failure, Result, ensure},
     figures::Figures,
     link::{Link, Trigger},
@@ -99,7 +97,7 @@ pub(crate) struct Pair {
     /// What joins them.
     pub(crate) link: Link,
     plans: [Plan; 2],
-    record: PathBuf,
+    directory: Directory,
     folder: TempDir,
 }
 
@@ -121,8 +119,7 @@ impl Pair {
     ) -> Result<Self> {
         let folder = tempfile::tempdir()
             .map_err(|error| Failure::new(format!("no folder for a pair: {error}")))?;
-        let record = folder.path().join("cluster.db");
-        serve(&record, folder.path(), 0, &setup.mishaps)?;
+        let directory = serve(folder.path(), 0, &setup.mishaps)?;
         let plans = [0, 1].map(|place| plan(image, setup, place, 0));
         let [first, second] = &plans;
         let machines =
@@ -130,7 +127,7 @@ impl Pair {
         let triggers = triggers(machines.each_ref().map(Machine::process));
         let sockets = machines.each_ref().map(|machine| machine.socket("mig"));
         let link = Link::join(sockets, triggers, setup.bytes_per_second);
-        let pair = Self { machines, link, plans, record, folder };
+        let pair = Self { machines, link, plans, directory, folder };
         for machine in &pair.machines {
             machine.wait(READY, BOOTS_WITHIN)?;
         }
@@ -141,13 +138,17 @@ impl Pair {
 
     /// Starts the second SU's machine alone, whose peer is something else; the VM is the SU's at
     /// the place `first` in the beginning. Everything is in the folder, with the directory.
-    pub(crate) fn alone(image: &Path, setup: &Setup, first: usize) -> Result<(Machine, TempDir)> {
+    pub(crate) fn alone(
+        image: &Path,
+        setup: &Setup,
+        first: usize,
+    ) -> Result<(Machine, Directory, TempDir)> {
         let folder = tempfile::tempdir()
             .map_err(|error| Failure::new(format!("no folder for a machine: {error}")))?;
-        serve(&folder.path().join("cluster.db"), folder.path(), first, &setup.mishaps)?;
+        let directory = serve(folder.path(), first, &setup.mishaps)?;
         let machine = Machine::start(&plan(image, setup, 1, first), folder.path())?;
         machine.wait(READY, BOOTS_WITHIN)?;
-        Ok((machine, folder))
+        Ok((machine, directory, folder))
     }
 
     /// The operator of SU `from` moves the VM to the other one, for the `count`-th time there.
@@ -201,6 +202,7 @@ impl Pair {
 
     /// Ends both monitors; the guest, which is on the SU at this place, judges itself before.
     pub(crate) fn end(&mut self, place: usize) -> Result<()> {
+        self.directory.check_serves(SUS.len())?;
         for machine in &mut self.machines {
             machine.end()?;
         }
@@ -212,10 +214,7 @@ impl Pair {
 
     /// The record of the VM.
     pub(crate) fn record(&self) -> Result<Ownership> {
-        let vm = vm()?;
-        let record = DirectoryFile::open(&self.record).and_then(|file| file.read(vm));
-        let record = record.map_err(|error| Failure::new(error.to_string()))?;
-        record.ok_or_else(|| Failure::new("the record is gone"))
+        self.directory.record()
     }
 
     /// Fails when an oracle has found something, on either console.
@@ -238,6 +237,7 @@ impl Pair {
         }
         let [source, target] = self.link.bytes();
         text += &format!("-- the link: {source} bytes there, {target} bytes back\n");
+        text += &self.directory.shown();
         if let Ok(record) = self.record() {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "-- the record: {}", shown(&record));
@@ -273,15 +273,9 @@ pub(crate) fn wait_moved(machine: &Machine, count: usize) -> Result<()> {
 const READY: &str = "is ready";
 
 /// Serves the record of the VM, which is the SU's at the place `first`, to both machines.
-fn serve(record: &Path, folder: &Path, first: usize, mishaps: &[Mishap]) -> Result<()> {
-    let failed = |error: &dyn std::fmt::Display| Failure::new(format!("the directory: {error}"));
-    let mut file = DirectoryFile::open_or_create(record).map_err(|error| failed(&error))?;
-    file.begin(vm()?, su(SUS[first])?).map_err(|error| failed(&error))?;
-    let endpoints = SUS.map(|name| Endpoint::Connect(socket(folder, name, "dir")));
-    let server = Server::of_file(record, mishaps.to_vec()).map_err(|error| failed(&error))?;
-    // What it says is not heard: the questions are those of the machines, which tell their own.
-    drop(server.start(&endpoints).map_err(|error| failed(&error))?);
-    Ok(())
+fn serve(folder: &Path, first: usize, mishaps: &[Mishap]) -> Result<Directory> {
+    let sockets = SUS.map(|name| socket(folder, name, "dir"));
+    Directory::serve(folder, (vm()?, su(SUS[first])?), &sockets, mishaps)
 }
 
 /// The devices of the VM, and what its guest knows of them.

@@ -8,17 +8,17 @@
 //! faults.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
-    sync::OnceLock,
     time::{Duration, Instant},
 };
 
 use crate::{
     case::Case,
     console::Console,
+    directory::Directory,
     failure::{Failure, Result, ensure},
-    image::Images,
+    image::{self, Images},
     machine::Machine,
     pair::{MOVES_WITHIN, Pair, SUS, Setup, command_move, wait_moved},
 };
@@ -51,7 +51,7 @@ struct Harness {
 impl Harness {
     /// Starts the SU with these deeds; the directory is in the folder.
     fn start(deeds: &[&str], link: &Path, folder: &Path) -> Result<Self> {
-        let program = program()?;
+        let program = image::harness()?;
         let mut process = Command::new(&program)
             .args(["su", SUS[0]])
             .args(deeds)
@@ -59,7 +59,7 @@ impl Harness {
             .arg("--connect")
             .arg(link)
             .arg("--directory")
-            .arg(folder.join("cluster.db"))
+            .arg(Directory::file(folder))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -95,24 +95,6 @@ impl Drop for Harness {
     }
 }
 
-/// The program of the harness, built once.
-fn program() -> Result<PathBuf> {
-    static BUILT: OnceLock<std::result::Result<PathBuf, String>> = OnceLock::new();
-    let built = BUILT.get_or_init(|| {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../..");
-        let own = std::env::current_exe().map_err(|error| error.to_string())?;
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--locked", "-p", "host-harness"]);
-        if !cfg!(debug_assertions) {
-            cargo.arg("--release");
-        }
-        let done = cargo.current_dir(root).status().map_err(|error| error.to_string())?;
-        let program = own.with_file_name("su390");
-        if done.success() { Ok(program) } else { Err("su390 cannot be built".to_owned()) }
-    });
-    built.clone().map_err(Failure::new)
-}
-
 /// Waits until the machine has got the VM, or will not get it.
 fn wait_arrived(machine: &Machine) -> Result<()> {
     let (place, line) = machine.wait_any(&[("VMS2431", 1), ("VMS2433", 1)], MOVES_WITHIN)?;
@@ -124,7 +106,7 @@ fn mixed(images: &Images, first: usize) -> Result<String> {
     let mut setup = Setup::new(8);
     setup.has_devices = false;
     setup.lines = vec!["guest = emulated".to_owned(), "link = socket".to_owned()];
-    let (mut machine, folder) = Pair::alone(&images.monitor()?, &setup, first)?;
+    let (mut machine, mut directory, folder) = Pair::alone(&images.monitor()?, &setup, first)?;
     let deeds: &[&str] = match first {
         0 => &["start", "send", "receive", "run:300ms"],
         _ => &["receive", "run:300ms", "send"],
@@ -140,6 +122,7 @@ fn mixed(images: &Images, first: usize) -> Result<String> {
         wait_arrived(&machine).map_err(|failure| told(failure, &harness))?;
     }
     harness.wait_end().map_err(|failure| machine.told(failure))?;
+    directory.check_serves(1)?;
     machine.end()?;
     Ok(harness.console.lines().last().cloned().unwrap_or_default())
 }
