@@ -194,6 +194,8 @@ pub struct Rig {
     pub frame_bytes_max: usize,
     /// The limits of the next attempt.
     pub limits: Limits,
+    /// How far the clock of the target is ahead of that of the source, in microseconds.
+    pub target_ahead_us: i64,
     /// The epoch under which the guest runs at the source.
     epoch: Epoch,
     directory: Arc<Directory>,
@@ -228,8 +230,18 @@ impl Rig {
         let directory = Arc::new(Directory::default());
         directory.enter(vm(), Ownership::running(name("SOURCE"), EPOCH));
         let (frame_bytes_max, limits) = (FRAME_BYTES_MAX, Limits::DEFAULT);
-        let epoch = EPOCH;
-        Self { guest, disk, frame_bytes_max, limits, epoch, directory, now, attempts: 0 }
+        let (target_ahead_us, epoch, attempts) = (0, EPOCH, 0);
+        Self {
+            guest,
+            disk,
+            frame_bytes_max,
+            limits,
+            target_ahead_us,
+            epoch,
+            directory,
+            now,
+            attempts,
+        }
     }
 
     /// Tries to move the guest; `hand` is called at each moment.
@@ -339,10 +351,11 @@ impl Rig {
             step(&self.guest, self.now);
             source.ports().vm.set_now(self.now);
             let Wait { finished, .. } = source.step(self.now);
-            receiver.ports().vm.set_now(self.now);
-            let awaits = receiver.step(self.now);
+            let there = Tick::new(self.now.get().saturating_add_signed(self.target_ahead_us));
+            receiver.ports().vm.set_now(there);
+            let awaits = receiver.step(there);
             if let Some(machine) = receiver.ports().vm.machine() {
-                step(machine, self.now);
+                step(machine, there);
                 copy = Some(Arc::clone(machine));
             }
             if controls.cancel.take() {

@@ -27,7 +27,7 @@ use monitor_core::{
     memory::{PageState, StateOrder},
     migrate::{SourcePhase, TargetPhase},
     processor::{CpuState, MachineCheck, ProcessorImage, Psw, TodEpoch},
-    units::{ConfigurationName, DeviceNumber, PageNumber, PoolName, ProcessorIndex},
+    units::{ConfigurationName, DeviceNumber, PageNumber, PoolName, ProcessorIndex, Tick},
     vm::{
         Activity, AdapterMasks, EventMasks, FloatingInterruptions, GuestEvent, MachineImage,
         Measurement, Privileges, ProcessorSet, VmId,
@@ -249,6 +249,7 @@ fn machine_as_a_whole_is_that_of_the_stop() {
             page_faults: [0x1234, 0x5678].into_iter().collect(),
             service_signals: [0x12, 0x21].into_iter().collect(),
         },
+        stopped_tod: 0,
     };
     let mut rig = Rig::new(PAGES);
     // What the rehearsals have loaded is overwritten, also by less.
@@ -261,8 +262,34 @@ fn machine_as_a_whole_is_that_of_the_stop() {
     let mut arrived = ended.arrived.expect("the guest has gone on at the target").machine;
     // By this the target itself has told of the move.
     assert!(arrived.floating.service_signals.pop().is_some_and(|told| told % 16 == 3));
-    assert_eq!(arrived, state);
+    assert_eq!(MachineImage { stopped_tod: 0, ..arrived }, state);
     assert_eq!(copy.with_floating(|floating| floating.take_report()), Some(0x4083_0001));
+}
+
+/// What the guest's clock shows when that of the SU shows `host`.
+fn guest_clock(machine: &Machine, host: Option<Tick>) -> u64 {
+    let mut image = ProcessorImage::initial();
+    machine.capture(ProcessorIndex::new(0), &mut image).expect("a processor of the guest");
+    image.tod_epoch.guest_tod(host.expect("the guest has run").get() << 12) >> 12
+}
+
+/// The clocks of the two SUs are not synchronized.
+#[test]
+fn guest_clock_does_not_go_back_whatever_the_clock_at_the_target_shows() {
+    for ahead_us in [0, -900_000, 5_000_000] {
+        let mut rig = Rig::new(PAGES);
+        rig.target_ahead_us = ahead_us;
+        let (_, copy) = moved(&mut rig, |_| ());
+        let before = guest_clock(&rig.guest, rig.guest.last_step_at());
+        let after = guest_clock(&copy, copy.first_step_at());
+        let blackout = after.checked_sub(before).expect("the clock has gone back");
+        match ahead_us {
+            0 => assert!((1..10_000).contains(&blackout), "{blackout}"),
+            // Nobody knows how long the stop was.
+            ..0 => assert_eq!(blackout, 0),
+            1.. => assert!((5_000_001..5_010_000).contains(&blackout), "{blackout}"),
+        }
+    }
 }
 
 /// A block of which the creation of a VM has set nothing, and whose processors do not stand alike.

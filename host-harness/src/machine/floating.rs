@@ -13,7 +13,7 @@ use monitor_core::{
     vm::{AdapterMasks, EventMasks, MachineImage, Measurement},
 };
 
-use super::{Context, Exception, IoInterruption, Machine, lock};
+use super::{Context, Exception, IoInterruption, Machine, lock, timing};
 
 /// Bit of a channel report word: reports behind this one were lost.
 const OVERFLOW: u32 = 0x2000_0000;
@@ -49,6 +49,12 @@ impl Floating {
     pub(super) fn take_report_check(&mut self) -> bool {
         let MachineImage { reports, floating, .. } = &mut self.state;
         !reports.is_empty() && !std::mem::replace(&mut floating.reports_told, true)
+    }
+
+    /// What the clock of the SU from where the guest came showed when it last ran there; 0 when
+    /// it did not come, or has gone on since.
+    pub(super) const fn take_stopped_tod(&mut self) -> u64 {
+        std::mem::replace(&mut self.state.stopped_tod, 0)
     }
 
     /// The operator presses the interrupt key.
@@ -151,6 +157,9 @@ impl Machine {
     pub fn capture_machine(&self, image: &mut MachineImage) {
         image.clone_from(&lock(&self.floating).state);
         self.put_waiting_signals(&mut image.floating);
+        if let Some(ran) = self.ran_at() {
+            image.stopped_tod = timing::clock(ran);
+        }
     }
 
     /// Loads what belongs to the machine as a whole from `image`.

@@ -64,6 +64,13 @@ impl Processor {
         self.state.service_signal = None;
     }
 
+    /// The guest has last run where the SU's clock showed `stopped_tod`, and its clock does not go
+    /// back.
+    pub(super) fn keep_clock(&mut self, stopped_tod: u64, now: Tick) {
+        let epoch = &mut self.state.tod_epoch;
+        *epoch = epoch.resumed(stopped_tod, timing::clock(now));
+    }
+
     /// The processor operates from `now` on.
     pub(super) const fn begin(&mut self, now: Tick) {
         self.counted_to = now;

@@ -20,6 +20,11 @@ const MICROSECOND_SHIFT: u32 = 12;
 /// The bits of a TOD clock with its epoch index.
 const EXTENDED: i128 = (1 << 72) - 1;
 
+/// What the host's TOD clock shows at `host`.
+pub(super) fn clock(host: Tick) -> u64 {
+    host.get().wrapping_shl(MICROSECOND_SHIFT)
+}
+
 /// What the guest's clock shows when the host's shows `host`: 64 bits, and the epoch index in
 /// front of them.
 pub(super) fn extended_tod(state: &ProcessorImage, host: Tick) -> u128 {

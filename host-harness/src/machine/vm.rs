@@ -153,7 +153,8 @@ impl Machine {
         if !self.running.load(Acquire) || !self.makeup.is_attached(index) {
             return None;
         }
-        self.note_step(now);
+        // A thread may have read its clock before the resume, and the guest's does not go back.
+        let now = self.note_step(now);
         Some(processor.step(now, budget, self))
     }
 
@@ -188,11 +189,15 @@ impl Machine {
         }
     }
 
-    /// Lets the processors step from `now` on, and starts that were held begin.
+    /// Lets the processors step from `now` on, and starts that were held begin. The clock of a
+    /// guest that came goes on where it was, or ahead of that.
     pub fn resume(&self, now: Tick) {
         lock(&self.subsystem).release_all();
+        let stopped_tod = self.with_floating(Floating::take_stopped_tod);
         for place in &self.processors {
-            self.visit(place).begin(now);
+            let mut processor = self.visit(place);
+            processor.keep_clock(stopped_tod, now);
+            processor.begin(now);
         }
         let mut moments = lock(&self.moments);
         moments.resumed = now;
@@ -299,6 +304,12 @@ impl Machine {
         lock(&self.moments).last_step
     }
 
+    /// What the host's clock showed when the guest last ran here, if it ever did.
+    pub(super) fn ran_at(&self) -> Option<Tick> {
+        let moments = lock(&self.moments);
+        moments.last_step.max(Some(moments.resumed)).filter(|moment| moment.get() != 0)
+    }
+
     /// The first processor that does nothing more, if there is one.
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {
@@ -356,12 +367,13 @@ impl Machine {
         }
     }
 
-    /// A thread may have read its clock before the resume, hence the later of both moments.
-    fn note_step(&self, now: Tick) {
+    /// The moment of a step that was to be at `now`, which is not before the resume.
+    fn note_step(&self, now: Tick) -> Tick {
         let mut moments = lock(&self.moments);
         let now = now.max(moments.resumed);
         moments.first_step.get_or_insert(now);
         moments.last_step = moments.last_step.max(Some(now));
+        now
     }
 }
 

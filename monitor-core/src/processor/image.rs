@@ -54,8 +54,9 @@ impl CpuState {
 
 /// The guest's time-of-day clock as its difference to the clock of the SU ("Timing").
 ///
-/// Index and difference are one signed number of 72 bits. The clocks of the SUs are synchronized;
-/// where they are not, the monitor adjusts the difference when it loads the image.
+/// Index and difference are one signed number of 72 bits. Where the clocks of the SUs are not
+/// synchronized, the guest's would jump with a move: back it may not, so the monitor that lets the
+/// guest go on takes [`Self::resumed`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct TodEpoch {
@@ -77,6 +78,23 @@ impl TodEpoch {
     #[must_use]
     pub const fn guest_tod(self, host: u64) -> u64 {
         host.wrapping_add(self.difference)
+    }
+
+    /// The difference with which a guest goes on where the clock of the SU shows `host`, when it
+    /// has last run where it showed `stopped` ([`MachineImage`](crate::vm::MachineImage)): greater
+    /// by what the clock here is behind, so that the guest's does not go back. A clock that is not
+    /// behind changes nothing, and neither does 0, which says nothing.
+    #[must_use]
+    pub const fn resumed(self, stopped: u64, host: u64) -> Self {
+        /// Half the range of a clock: what is further behind is ahead.
+        const AHEAD: u64 = 1 << 63;
+        let behind = stopped.wrapping_sub(host);
+        if stopped == 0 || behind >= AHEAD {
+            return self;
+        }
+        let (difference, carry) = self.difference.overflowing_add(behind);
+        let index = if carry { self.index.wrapping_add(1) } else { self.index };
+        Self { index, difference }
     }
 }
 
@@ -236,6 +254,20 @@ mod tests {
         assert_eq!((ahead.index, ahead.guest_tod(1001)), (0, 5001));
         let behind = TodEpoch::between(5000, 1000);
         assert_eq!((behind.index, behind.guest_tod(5001)), (-1, 1001));
+    }
+
+    #[test]
+    fn guest_clock_does_not_go_back_where_the_clock_is_behind() {
+        let epoch = TodEpoch::between(0, 700);
+        let resumed = epoch.resumed(5000, 2000);
+        assert_eq!((resumed.index, resumed.guest_tod(2000)), (0, epoch.guest_tod(5000)));
+        for (stopped, host) in [(5000, 5000), (5000, 9000), (0, 9000), (u64::MAX, 3)] {
+            assert_eq!(epoch.resumed(stopped, host), epoch);
+        }
+        // Behind, though both clocks have passed their ends; and a carry into the index.
+        assert_eq!(epoch.resumed(2, u64::MAX), TodEpoch { difference: 703, ..epoch });
+        let behind = TodEpoch { index: -1, difference: u64::MAX };
+        assert_eq!(behind.resumed(5, 3), TodEpoch { index: 0, difference: 1 });
     }
 
     #[test]

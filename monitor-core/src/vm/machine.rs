@@ -154,6 +154,10 @@ pub struct MachineImage {
     pub adapters: AdapterMasks,
     /// Interruptions that are pending beside those of subchannels, reports and services.
     pub floating: FloatingInterruptions,
+    /// What the TOD clock of the SU, not that of the guest, showed when the guest last ran; 0 when
+    /// nobody says. By it the next SU sees whether its own clock is behind
+    /// ([`TodEpoch::resumed`](crate::processor::TodEpoch::resumed)).
+    pub stopped_tod: u64,
 }
 
 /// The blocks of an image, in the order of their numbers.
@@ -165,16 +169,18 @@ enum Kind {
     Events,
     Adapters,
     Floating,
+    Clock,
 }
 
 impl Kind {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::ChannelSubsystem,
         Self::Reports,
         Self::Measurement,
         Self::Events,
         Self::Adapters,
         Self::Floating,
+        Self::Clock,
     ];
 
     /// Number, and bytes of the value.
@@ -186,6 +192,7 @@ impl Kind {
             Self::Events => (4, 18),
             Self::Adapters => (5, 2),
             Self::Floating => (6, FLOATING_BYTES),
+            Self::Clock => (7, 8),
         }
     }
 
@@ -209,7 +216,8 @@ const FLOATING_BYTES: usize =
     1 + 1 + 1 + 20 + 2 + 8 * PAGE_FAULTS_MAX + 2 + 4 * SERVICE_SIGNALS_MAX;
 
 const_assert!(
-    6 * BLOCK_HEAD_BYTES + 2 + REPORTS_BYTES + 10 + 18 + 2 + FLOATING_BYTES <= MACHINE_BYTES_MAX
+    7 * BLOCK_HEAD_BYTES + 2 + REPORTS_BYTES + 10 + 18 + 2 + FLOATING_BYTES + 8
+        <= MACHINE_BYTES_MAX
 );
 
 impl MachineImage {
@@ -224,6 +232,7 @@ impl MachineImage {
             events: EventMasks { length: 0, receive: 0, send: 0 },
             adapters: AdapterMasks { single: 0, none: 0 },
             floating: FloatingInterruptions::NONE,
+            stopped_tod: 0,
         }
     }
 
@@ -279,6 +288,7 @@ impl MachineImage {
             Kind::Events => self.events != EventMasks::default(),
             Kind::Adapters => self.adapters != AdapterMasks::default(),
             Kind::Floating => self.floating != FloatingInterruptions::NONE,
+            Kind::Clock => self.stopped_tod != 0,
         }
     }
 
@@ -310,6 +320,7 @@ impl MachineImage {
             Kind::Floating => {
                 self.floating.write(value);
             }
+            Kind::Clock => value.u64(self.stopped_tod),
         }
     }
 
@@ -345,6 +356,10 @@ impl MachineImage {
                 true
             }
             Kind::Floating => self.floating.read(value),
+            Kind::Clock => {
+                self.stopped_tod = value.u64();
+                true
+            }
         }
     }
 }
@@ -369,6 +384,7 @@ mod tests {
                 page_faults: [0x1111, 0x2222].into_iter().collect(),
                 service_signals: [0x12, 0x21].into_iter().collect(),
             },
+            stopped_tod: 0xE123_4567_89AB_C000,
         }
     }
 
@@ -394,7 +410,8 @@ mod tests {
     #[test]
     fn every_part_of_the_state_is_in_the_encoding() {
         type Change = fn(&mut MachineImage);
-        let changes: [Change; 21] = [
+        let changes: [Change; 22] = [
+            |image| image.stopped_tod += 1,
             |image| image.channel_subsystem_max = 2,
             |image| image.subchannel_set_max = 2,
             |image| image.reports.truncate(1),

@@ -3,6 +3,7 @@
 //! Source of truth: the head of `timing`; Principles of Operation, "Timing".
 
 use super::*;
+use monitor_core::vm::MachineImage;
 
 const COMPARATOR: u64 = 0x800;
 const TIMER: u64 = 0x400;
@@ -168,4 +169,89 @@ fn moved_guest_sees_the_blackout_on_its_clock_and_not_on_its_cpu_timer() {
     target.step_processor(0, at(300), 1);
     assert_eq!(state(&target).cpu_timer, units(800).cast_signed());
     assert_eq!(state(&target).psw.address, 0x3000, "the comparator was passed in the blackout");
+}
+
+/// A program that stores its clock.
+fn note_clock(context: &mut Context<'_>, _: u32) -> Result<Step, Exception> {
+    context.storage.store(0x5000, context.store_clock())?;
+    Ok(Step::default())
+}
+
+/// Moves a guest that has run until `stopped` on its SU's clock to another SU, where it goes on at
+/// `resumed` on that one's, and is looked at each microsecond. Gives by how much its clock was
+/// ahead at the first look, and after how many looks the comparator interrupted that it had set
+/// 20 us ahead.
+fn moved_between_clocks(stopped: u64, resumed: u64, epoch: TodEpoch) -> (i64, u64) {
+    let disk = || Arc::new(Disk::new());
+    let (source, target) = (machine_with(note_clock, disk()), machine_with(note_clock, disk()));
+    let image = ProcessorImage { tod_epoch: epoch, ..open(&source, COMPARATOR) };
+    ready(&target, 2);
+    let comparator = epoch.guest_tod(units(stopped + 20));
+    let image = ProcessorImage { clock_comparator: comparator, ..image };
+    source.restore(PROCESSOR, &image).unwrap();
+    source.resume(at(stopped - 100));
+    source.step_processor(0, at(stopped), 1);
+    source.stop();
+    let seen = source.storage.load(0x5000).unwrap();
+    let mut whole = MachineImage::initial();
+    source.capture_machine(&mut whole);
+    target.restore(PROCESSOR, &state(&source)).unwrap();
+    target.restore_machine(&whole);
+    target.resume(at(resumed));
+    // A thread that has read its clock before the resume does not take the guest's back.
+    target.step_processor(0, at(resumed - 1), 1);
+    let ahead = target.storage.load(0x5000).unwrap().wrapping_sub(seen).cast_signed() >> 12;
+    let mut looks = 0;
+    while state(&target).psw.address != 0x3000 {
+        looks += 1;
+        target.step_processor(0, at(resumed + looks), 1);
+    }
+    (ahead, looks)
+}
+
+#[test]
+fn clock_of_a_moved_guest_never_goes_back_and_its_comparator_is_in_time() {
+    const SECONDS: u64 = 5_000_000;
+    for epoch in [
+        TodEpoch::between(0, units(1000)),
+        TodEpoch::between(units(1000), 0),
+        TodEpoch { index: -1, difference: u64::MAX - units(SECONDS) },
+    ] {
+        // Behind, even from far away; at the same time; a blackout of 15 us; ahead.
+        for behind in [SECONDS, 1 << 50] {
+            let stopped = behind + 2 * SECONDS;
+            let resumed = moved_between_clocks(stopped, 2 * SECONDS, epoch);
+            assert_eq!(resumed, (0, 21), "{epoch:?}");
+        }
+        let (stopped, late) = (2 * SECONDS, 2 * SECONDS + 15);
+        assert_eq!(moved_between_clocks(stopped, stopped, epoch), (0, 21), "{epoch:?}");
+        assert_eq!(moved_between_clocks(stopped, late, epoch), (15, 6), "{epoch:?}");
+        let ahead = moved_between_clocks(stopped, stopped + SECONDS, epoch);
+        assert_eq!(ahead, (SECONDS.cast_signed(), 0), "{epoch:?}");
+    }
+}
+
+/// A guest that comes to a third SU before it has run on the second one.
+#[test]
+fn clock_of_a_guest_that_has_not_run_since_its_last_move_is_kept_from_the_move_before() {
+    let machines: [_; 3] = std::array::from_fn(|_| machine(&Arc::new(Disk::new())));
+    machines[0].resume(at(9_000));
+    let mut images = Vec::new();
+    for pair in machines.windows(2) {
+        let mut whole = MachineImage::initial();
+        pair[0].capture_machine(&mut whole);
+        pair[1].restore_machine(&whole);
+        images.push(whole.stopped_tod);
+    }
+    assert_eq!(images, [units(9_000); 2]);
+    machines[2].resume(at(4_000));
+    let epoch = TodEpoch { index: 0, difference: units(5_000) };
+    assert_eq!(state(&machines[2]).tod_epoch, epoch);
+    // It is at home on this clock now.
+    machines[2].stop();
+    machines[2].resume(at(4_500));
+    assert_eq!(state(&machines[2]).tod_epoch, epoch);
+    let mut whole = MachineImage::initial();
+    machines[2].capture_machine(&mut whole);
+    assert_eq!(whole.stopped_tod, units(4_500));
 }

@@ -341,6 +341,7 @@ fn machine() -> Content {
             page_faults: [0x0000_0000_0812_3000].into_iter().collect(),
             service_signals: [0x0000_8002].into_iter().collect(),
         },
+        stopped_tod: 0xE123_4567_89AB_C000,
     };
     Content::Machine { rehearsal: false, image: Box::new(image) }
 }
@@ -362,6 +363,7 @@ fn machine_layout() -> Layout {
         block("tag: events", &events),
         block("tag: adapters", &adapters),
         block("tag: floating interruptions", &floating),
+        block("tag: clock", &[(8, "clock of the SU at the stop")]),
     ];
     [vec![(2, "rehearsal")], blocks.concat()].concat()
 }

@@ -42,6 +42,12 @@ impl Timing {
 }
 
 impl Guest {
+    /// Keeps the clock of a guest from going back that has last run where the clock of the machine
+    /// showed `stopped_tod`; 0 is one that ran here.
+    pub fn keep_clock(&mut self, stopped_tod: u64) {
+        self.state.tod_epoch = self.state.tod_epoch.resumed(stopped_tod, clock::tod());
+    }
+
     /// The guest's clock now.
     pub(super) fn guest_tod(&self) -> u64 {
         self.state.tod_epoch.guest_tod(clock::tod())

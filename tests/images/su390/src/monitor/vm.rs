@@ -314,6 +314,7 @@ impl GuestProcessors for Vm {
     }
 
     fn start_resume(&mut self) -> Result<(), ErrorKind> {
+        self.guest.keep_clock(core::mem::take(&mut self.machine.stopped_tod));
         self.guest.resume();
         self.done(Operation::ResumeProcessors)
     }
@@ -335,6 +336,10 @@ impl GuestProcessors for Vm {
 
     fn capture_machine(&mut self, image: &mut MachineImage) -> Result<(), ErrorKind> {
         image.clone_from(&self.machine);
+        // A guest that came and has not gone on has last run elsewhere.
+        if image.stopped_tod == 0 {
+            image.stopped_tod = clock::tod();
+        }
         Ok(())
     }
 

@@ -60,6 +60,7 @@ fn image() {
         CpuState::from_code(any());
         TodEpoch::between(any(), any());
         TodEpoch::guest_tod(any(), any());
+        TodEpoch::resumed(any(), any(), any());
         ProcessorImage::initial();
         ProcessorImage::needs(&image);
         ProcessorImage::confine(&mut image, &any());
