@@ -246,6 +246,31 @@ fn members(group: &str, start: usize) -> Vec<usize> {
     members
 }
 
+/// In the bare monitor `unsafe` is in `arch` alone; there and in its guest each attribute and each
+/// block of foreign items has its reason above it. Clippy sees to the other blocks.
+fn groundless_unsafe(file: &File) -> Vec<Offender> {
+    let is_monitor = file.path.starts_with("tests/images/su390/");
+    if !is_monitor && !file.path.starts_with("tests/images/guest390/") {
+        return Vec::new();
+    }
+    let may_have = !is_monitor || file.path.starts_with("tests/images/su390/src/arch/");
+    let mut has_reason = false;
+    let mut offenders = Vec::new();
+    for (number, line) in file.lines() {
+        let line = line.trim_start();
+        let code = line.split("//").next().unwrap_or(line);
+        let is_bare = line.starts_with("#[unsafe(") || line.starts_with("unsafe extern");
+        if words(code).any(|word| word == "unsafe") && !may_have {
+            offenders.push(file.offender(number, "`unsafe` outside of `arch`"));
+        } else if is_bare && !has_reason {
+            offenders.push(file.offender(number, "`unsafe` without a reason"));
+        }
+        let goes_on = has_reason && line.starts_with("//");
+        has_reason = line.starts_with("// SAFETY:") || goes_on;
+    }
+    offenders
+}
+
 /// What the simulator runs depends on its seed alone.
 fn unseeded(file: &File) -> Vec<Offender> {
     let Some(inner) = file.path.strip_prefix("host-harness/src/") else {
@@ -357,6 +382,11 @@ fn monitor_core_keeps_its_layers() {
 }
 
 #[test]
+fn unsafe_has_its_place_and_its_reason() {
+    assert_kept(groundless_unsafe);
+}
+
+#[test]
 fn harness_is_deterministic_outside_its_live_parts() {
     assert_kept(unseeded);
 }
@@ -458,5 +488,17 @@ mod rules {
         }
         let comment = "// An Instant would differ.\nlet thread_count = 1;\n";
         assert_eq!(fires(unseeded, "host-harness/src/sim/mod.rs", comment), []);
+    }
+
+    #[test]
+    fn unsafe_without_place_or_reason_is_found() {
+        let bare = "/// What it is.\n#[unsafe(no_mangle)]\n\nunsafe extern \"C\" {\n";
+        assert_eq!(fires(groundless_unsafe, "tests/images/su390/src/arch/a.rs", bare), [2, 4]);
+        assert_eq!(fires(groundless_unsafe, "tests/images/guest390/src/a.rs", bare), [2, 4]);
+        let reasoned = "// SAFETY: it is so,\n// and so.\n#[unsafe(no_mangle)]\n";
+        assert_eq!(fires(groundless_unsafe, "tests/images/su390/src/arch/a.rs", reasoned), []);
+        assert_eq!(fires(groundless_unsafe, "tests/images/su390/src/a.rs", reasoned), [3]);
+        let comment = "// An unsafe thing.\nlet thing = 1;\n";
+        assert_eq!(fires(groundless_unsafe, "tests/images/su390/src/a.rs", comment), []);
     }
 }
