@@ -184,6 +184,29 @@ fn a_target_that_lacks_facilities_is_refused_by_their_numbers_before_anything_is
     assert_eq!(guest.count(), 0);
 }
 
+/// A guest may use page states at any time, and so in the last pass, behind the stop.
+#[test]
+fn a_target_without_page_states_is_refused_for_a_guest_that_may_use_them_and_for_no_other() {
+    for (name, is_refused) in [(WorkloadName::PageStates, true), (WorkloadName::HotSet, false)] {
+        let config = with(|config| {
+            let target = &mut config.sus[1];
+            target.facilities = target.facilities.without(Facility::PAGE_STATES);
+            config.workload.run = vec![name];
+        });
+        let mut world = started(&config);
+        let course = world.attempt(other(&config), &Scenario::default());
+        if is_refused {
+            assert_eq!(course.reason, Some(Reason::Rejected));
+            let line = "REJECTED BY TARGET SU 'ABGSE701'. REASON: VMS2410,255";
+            assert!(says(&course, ConsoleName::Source, line), "{:?}", course.lines);
+            assert_eq!(codes(&course, ConsoleName::Target), Vec::<String>::new());
+            assert_eq!(course.statistics.passes.len(), 0, "something was copied");
+        } else {
+            assert_verified(&course);
+        }
+    }
+}
+
 #[test]
 fn a_vm_that_is_started_in_a_domain_moves_to_each_su_and_keeps_what_it_was_given() {
     let mut config = lacking();

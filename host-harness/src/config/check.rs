@@ -9,7 +9,7 @@ use monitor_core::{
     device::{Assignment, DeviceKind},
     limits::{DEVICES_MAX, PROCESSORS_MAX},
     units::{ProcessorIndex, SuName, SubchannelNumber, VmIndex},
-    vm::{ProcessorSet, Processors},
+    vm::{Facility, ProcessorSet, Processors},
 };
 
 use super::{Config, Device, Overrides, WorkloadName};
@@ -283,6 +283,10 @@ fn check_workload(config: &Config, overrides: &Overrides) -> Result<(), Problem>
     let line = config.vm.devices.iter().any(|device| device.kind == DeviceKind::Lan);
     let message = "network answers on LAN lines, and the VM has no device of kind \"lan\"";
     require(line || !runs(WorkloadName::Network), "workload.run".into(), message.into())?;
+    let has_states = config.given_facilities().has(Facility::PAGE_STATES);
+    let message = "page-states needs facility 255, which the VM is not given";
+    let fits = has_states || !runs(WorkloadName::PageStates);
+    require(fits, "workload.run".into(), message.into())?;
     let (window, memory) = (workload.hot_set_window, config.vm.memory);
     let message = format!(
         "a window of {} does not fit vm.memory of {}{}: it may be half of it at most",

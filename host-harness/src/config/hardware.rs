@@ -51,7 +51,7 @@ impl FromText for Entry {
 /// Reads a list from its left to its right.
 fn facilities_of(entries: Vec<Entry>) -> FacilityList {
     entries.into_iter().fold(FacilityList::EMPTY, |list, entry| match entry {
-        Entry::Standard => list.joined(&guest::FACILITIES),
+        Entry::Standard => list.joined(&standard()),
         Entry::With(first, last) => {
             (first..=last).map(Facility::new).fold(list, FacilityList::with)
         }
@@ -66,7 +66,7 @@ pub(super) fn facilities<'de, D: Deserializer<'de>>(source: D) -> Result<Facilit
 
 /// The facilities of a machine for which nobody has chosen others.
 pub(super) const fn standard() -> FacilityList {
-    guest::FACILITIES
+    guest::FACILITIES.with(Facility::PAGE_STATES)
 }
 
 /// Which facilities a VM is given that is started in the cluster.
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn facilities_are_numbers_ranges_and_the_standard_without_some() {
         assert_eq!(parsed(&["1", "129-131"]), Ok(FacilityList::numbered(&[1, 129, 130, 131])));
-        let without = guest::FACILITIES.without(Facility::GUARDED_STORAGE);
+        let without = standard().without(Facility::GUARDED_STORAGE);
         assert_eq!(parsed(&["standard", "-133"]), Ok(without));
         for wrong in ["256", "", "-", "4-1", "1-300", "vector"] {
             assert!(parsed(&[wrong]).is_err(), "{wrong}");

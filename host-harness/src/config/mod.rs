@@ -23,7 +23,7 @@ use monitor_core::{
         ConfigurationName, Micros, Mnemonic, PageCount, PoolName, SuName, SubchannelNumber, Text,
         VmIndex, VmName,
     },
-    vm::{Activity, FacilityList, ProcessorSet},
+    vm::{Activity, Facility, FacilityList, ProcessorSet},
 };
 use serde::Deserialize;
 
@@ -538,17 +538,19 @@ impl Config {
     }
 
     /// The facilities that the VM is given when it is started: those of its SU, or those of the
-    /// cluster's domain.
+    /// cluster's domain. Page states are given to a guest that uses them; any SU takes the others.
     #[must_use]
     pub fn given_facilities(&self) -> FacilityList {
         let own = self.su(&self.vm.on).map_or(FacilityList::EMPTY, |su| su.facilities);
-        match self.cluster.facilities {
+        let list = match self.cluster.facilities {
             None => own,
             Some(Domain::Common) => {
                 self.sus.iter().fold(own, |list, su| list.common(&su.facilities))
             }
             Some(Domain::Given(list)) => list,
-        }
+        };
+        let has_states = self.workload.runs(WorkloadName::PageStates);
+        if has_states { list } else { list.without(Facility::PAGE_STATES) }
     }
 
     /// The only SU beside the one where the VM is; `None` when there are several.

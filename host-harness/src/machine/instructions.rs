@@ -20,7 +20,7 @@ use monitor_core::{
     memory::{PageState, StateOrder},
     processor::Psw,
     units::PageNumber,
-    vm::FacilityList,
+    vm::{Facility, FacilityList},
 };
 use std::cmp::Ordering;
 
@@ -312,13 +312,17 @@ impl Context<'_> {
     /// EXTRACT AND SET STORAGE ATTRIBUTES: gives the former state of the page at a real address.
     ///
     /// # Errors
-    /// Fails in the problem state, and outside of storage.
+    /// Fails in the problem state, outside of storage, and in a VM that was not given page states.
     pub fn set_page_state(
         &mut self,
         address: u64,
         order: StateOrder,
     ) -> Result<PageState, Exception> {
-        Ok(self.storage.set_state(self.page(address)?, order))
+        let page = self.page(address)?;
+        if !self.machine.facilities().has(Facility::PAGE_STATES) {
+            return Err(Exception::Operation);
+        }
+        Ok(self.storage.set_state(page, order))
     }
 
     /// STORE CPU ID: that of the SU on which the guest was started, wherever it is.
@@ -333,7 +337,7 @@ impl Context<'_> {
     /// STORE FACILITY LIST EXTENDED: what the guest was given at its start, wherever it is.
     #[must_use]
     pub const fn store_facility_list(&self) -> FacilityList {
-        self.machine.facilities()
+        self.machine.facilities().without(Facility::PAGE_STATES)
     }
 
     /// The page at a real address, whose key a privileged instruction is about to use.

@@ -22,7 +22,7 @@ use monitor_core::{
         ConfigurationName, DeviceNumber, DeviceSlot, Epoch, GroupNumber, Micros, Mnemonic,
         PageCount, PageNumber, ProcessorIndex, SubchannelNumber, Tick, VmIndex, VmName,
     },
-    vm::VmBlock,
+    vm::{Facility, VmBlock},
 };
 
 use super::{
@@ -158,7 +158,7 @@ impl Rig {
         let index = VmIndex::new(12).unwrap();
         let name = VmName::new("VM12PROD").unwrap();
         let block = VmBlock::new(index, name, pages, processor_count).unwrap();
-        let block = block.with_facilities(guest::FACILITIES);
+        let block = block.with_facilities(guest::FACILITIES.with(Facility::PAGE_STATES));
         let configuration = ConfigurationName::new(configuration).unwrap();
         let machine = Machine::new(&block, configuration, plan.program(), devices);
         let now = shared.map_or(1000, |rig| rig.now);

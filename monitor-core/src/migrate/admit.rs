@@ -138,6 +138,21 @@ mod tests {
         assert_eq!(incoming(&vm, &Offer { facilities: given, ..offer }).0, []);
     }
 
+    /// The machines that a guest without page states can move between may have them or not.
+    #[test]
+    fn page_states_are_asked_of_the_target_where_the_guest_may_use_them() {
+        let all = FacilityList::of(&[Facility::VECTOR, Facility::PAGE_STATES]);
+        let offer = |facilities| Offer { pool: 3, facilities, is_receiving: false };
+        let without = all.without(Facility::PAGE_STATES);
+        let lacks = (Obstacle::Incompatible, String::from("255"));
+        for (given, here, found) in
+            [(all, without, std::vec![lacks]), (all, all, Vec::new()), (without, all, Vec::new())]
+        {
+            let vm = block(12).with_facilities(given);
+            assert_eq!(incoming(&vm, &offer(here)).0, found);
+        }
+    }
+
     #[test]
     fn fewer_processors_are_no_obstacle_and_none_at_all_is_one() {
         let offer = |pool| Offer { pool, facilities: FacilityList::EMPTY, is_receiving: false };

@@ -66,7 +66,9 @@ pub trait PageStates: ErrorType {
     /// zero from then on, or is not read: nothing of what it has held may come back.
     ///
     /// # Errors
-    /// Fails when a state cannot be set, as any but stable where there are no page states.
+    /// Fails when a state cannot be set, as any but stable where there are no page states. Such an
+    /// SU does not offer [`Facility::PAGE_STATES`](crate::vm::Facility::PAGE_STATES), so that the
+    /// check refuses a guest that may use them.
     fn states_in(&mut self, run: PageRun, source: &[u8]) -> Result<(), Self::Error>;
 }
 

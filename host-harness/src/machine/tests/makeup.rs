@@ -1,7 +1,11 @@
 //! Processors that are not attached, and what the guest was given at its start.
 
 use super::*;
-use monitor_core::vm::{Facility, FacilityList, ProcessorSet, ProcessorStanding, Processors};
+use monitor_core::{
+    memory::{PageState, StateOrder},
+    units::PageNumber,
+    vm::{Facility, FacilityList, ProcessorSet, ProcessorStanding, Processors},
+};
 
 const SECOND: ProcessorIndex = ProcessorIndex::new(1);
 
@@ -129,17 +133,38 @@ fn a_blocked_processor_is_not_for_the_guest_to_attach() {
 
 #[test]
 fn the_guest_sees_the_facilities_and_the_cpu_id_of_its_start() {
-    let given = FacilityList::of(&[Facility::VECTOR]);
+    // Page states have no bit that a guest could see.
+    let given = FacilityList::of(&[Facility::VECTOR, Facility::PAGE_STATES]);
     let vm = block().with_facilities(given).with_cpu_id(0xFF00_0001_2827_0000);
     let machine = machine_of(vm, |context, _| {
         context.state.general[1] = context.store_facility_list().words()[2];
         context.state.general[2] = context.store_cpu_id()?;
+        context.state.general[3] = context.store_facility_list().words()[3];
         Ok(Step::default())
     });
     machine.resume(at(0));
     machine.step_processor(0, at(1), 1);
     let seen = state(&machine).general;
-    assert_eq!((seen[1], seen[2]), (1 << 62, 0xFF00_0001_2827_0000));
+    assert_eq!((seen[1], seen[2], seen[3]), (1 << 62, 0xFF00_0001_2827_0000, 0));
+}
+
+#[test]
+fn a_guest_that_was_not_given_page_states_cannot_change_any() {
+    for (given, found) in [
+        (FacilityList::EMPTY, Err(Exception::Operation)),
+        (FacilityList::of(&[Facility::PAGE_STATES]), Ok(PageState::Stable)),
+    ] {
+        let machine = machine_of(block().with_facilities(given), move |context, _| {
+            assert_eq!(context.set_page_state(0x5000, StateOrder::SetUnused), found);
+            context.state.general[1] = 1;
+            Ok(Step::default())
+        });
+        machine.resume(at(0));
+        machine.step_processor(0, at(1), 1);
+        assert_eq!(state(&machine).general[1], 1);
+        let now = machine.storage.state(PageNumber::new(5));
+        assert_eq!(now == PageState::Stable, found.is_err());
+    }
 }
 
 #[test]

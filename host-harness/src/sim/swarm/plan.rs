@@ -139,6 +139,9 @@ pub(super) struct Plan {
     pub(super) port_latency: u64,
 }
 
+/// The facilities of an SU that lacks none.
+const FACILITIES: FacilityList = guest::FACILITIES.with(Facility::PAGE_STATES);
+
 /// When worlds begin.
 pub(super) const DAWN: Tick = Tick::new(1_000_000);
 
@@ -226,7 +229,7 @@ fn vm(draw: &mut Draw, su_count: usize) -> VmPlan {
         pages: PageCount::new(draw.between(256, 300)),
         processors: draw.pick(&[1, 2, 2]),
         detached: ProcessorSet::EMPTY,
-        facilities: guest::FACILITIES,
+        facilities: FACILITIES,
         kinds,
         manner: match draw.below(20) {
             0 => Manner::Refuse,
@@ -286,7 +289,7 @@ fn hardware(draw: &mut Draw, su_count: usize, vms: &mut [VmPlan]) -> Vec<SuPlan>
         [Facility::GUARDED_STORAGE, Facility::ETOKEN, Facility::MOVE_PAGE_AND_SET_KEY];
     let sus: Vec<_> = (0..su_count)
         .map(|_| {
-            let all = guest::FACILITIES;
+            let all = FACILITIES;
             let lacks = draw.chance(200);
             let facilities = if lacks { all.without(draw.pick(&LACKED)) } else { all };
             SuPlan { pool: draw.pick(&[1, 2, 3, 8, 8, 8]), facilities }

@@ -19,7 +19,7 @@ use monitor_core::{
     },
     processor::{CpuState, ProcessorImage},
     units::{DeviceSlot, Epoch, PageCount, ProcessorIndex},
-    vm::{Findings, MachineImage, MigrationMark, Obstacle, ProcessorSet, VmBlock},
+    vm::{Facility, Findings, MachineImage, MigrationMark, Obstacle, ProcessorSet, VmBlock},
 };
 
 use crate::guest::{Guest, PAGE_COUNT};
@@ -247,6 +247,10 @@ impl VmHost for VmPorts {
     ) -> Result<(), ErrorKind> {
         if definition.memory() != PAGE_COUNT {
             findings.add(Obstacle::MemoryShort);
+        }
+        // There is no other facility whose state a guest could have here.
+        if definition.facilities().has(Facility::PAGE_STATES) {
+            findings.add_facility(Obstacle::Incompatible, Facility::PAGE_STATES);
         }
         Ok(())
     }

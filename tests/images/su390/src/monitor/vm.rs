@@ -18,7 +18,8 @@ use monitor_core::{
     processor::ProcessorImage,
     units::{ConfigurationName, DeviceSlot, Epoch, PageCount, ProcessorIndex, Tick},
     vm::{
-        Activity, Findings, MachineImage, MigrationMark, Obstacle, ProcessorSet, VmBlock, VmState,
+        Activity, Facility, Findings, MachineImage, MigrationMark, Obstacle, ProcessorSet, VmBlock,
+        VmState,
     },
 };
 
@@ -427,7 +428,9 @@ impl VmHost for Vm {
         if definition.processor_count() > 1 {
             findings.add(Obstacle::NoProcessor);
         }
-        let offer = Offer { pool: 1, facilities: self.guest.facilities(), is_receiving: false };
+        // All pages are stable here.
+        let facilities = self.guest.facilities().without(Facility::PAGE_STATES);
+        let offer = Offer { pool: 1, facilities, is_receiving: false };
         admit_incoming(definition, &offer, findings);
         for (number, device) in devices.enumerate() {
             if !Devices::exists(&device) || number >= DEVICES_MAX {
