@@ -18,7 +18,7 @@ use monitor_core::{
     channel::{DeviceStatus, Orb, SubchannelStatus},
     migrate::SourcePhase,
     units::{Epoch, Micros, SubchannelNumber, VmName},
-    vm::Disposition,
+    vm::{Disposition, Standing},
 };
 
 /// The place of the disk 9920 in the example, and so its subchannel number.
@@ -155,6 +155,38 @@ fn reservation_stays_with_the_guest_when_the_attempt_fails() {
         assert!(!rival.gets_in());
     }
     moved(&mut world, &rival, true, &config);
+    guest_does(&world, RELEASE, &[0; 24]);
+    assert!(rival.gets_in());
+}
+
+/// The target has claimed the VM and has the devices when it loses the way to the record, and then
+/// the link. Both ask every 10,000 rounds, the source a little later, since it has lost the link
+/// later; when it asks, the record can be reached again. So it takes back what was claimed.
+#[test]
+fn reservation_that_the_target_had_already_is_the_guests_again_when_the_vm_is_taken_back() {
+    let mut config = config();
+    config.limits.peer_answer = Micros::from_millis(20);
+    let mut world = world(&config);
+    let rival = Rival::new(&world, &config);
+    guest_does(&world, RESERVE, &[0; 24]);
+    let cluster = Arc::clone(world.cluster());
+    let old = Access::new(config.vm.name, Epoch::new(1), Path { system: 0, channel: 0 });
+    let (mut rounds, mut has_adopted) = (0, false);
+    let scenario = Scenario { cut: Some(Cut::AtRound(250)), ..Scenario::default() };
+    let course = world.attempt_watched(other(&config), &scenario, &mut |_| {
+        let record = cluster.directory().record(config.vm.name);
+        let is_claimed = record.is_some_and(|it| it.standing == Standing::Claimed);
+        rounds += u64::from(rounds > 0 || is_claimed);
+        cluster.directory().set_unreachable((1..10_020).contains(&rounds));
+        // A device that was attached under the claim refuses the epoch before.
+        has_adopted |= rival.disk.admit(&old).is_err();
+        assert!(!rival.gets_in());
+    });
+    assert!(has_adopted, "the target had the disk");
+    let ended = (course.disposition, world.epoch);
+    assert_eq!(ended, (Disposition::RunsAtSource, Epoch::new(3)), "{:?}", course.target);
+    assert!(!rival.gets_in());
+    guest_does(&world, READ_DEVICE_CHARACTERISTICS, &[0; 32]);
     guest_does(&world, RELEASE, &[0; 24]);
     assert!(rival.gets_in());
 }

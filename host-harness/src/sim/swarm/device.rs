@@ -209,6 +209,14 @@ impl Device for Adapters {
         self.of(access).take_unsolicited(access)
     }
 
+    fn adopt(&self, from: &Access, to: &Access) -> Result<(), Refusal> {
+        self.of(to).adopt(from, to)
+    }
+
+    fn reset(&self, access: &Access) {
+        self.of(access).reset(access);
+    }
+
     fn fenced_count(&self) -> u64 {
         self.0.iter().map(Device::fenced_count).sum()
     }
@@ -245,6 +253,16 @@ impl Device for SimDevice {
 
     fn cancel(&self, access: &Access) {
         self.device.cancel(access);
+    }
+
+    fn adopt(&self, from: &Access, to: &Access) -> Result<(), Refusal> {
+        self.device.adopt(from, to)?;
+        self.memory().highest = to.epoch;
+        Ok(())
+    }
+
+    fn reset(&self, access: &Access) {
+        self.device.reset(access);
     }
 
     fn fenced_count(&self) -> u64 {
