@@ -478,10 +478,10 @@ mod tests {
     #[test]
     fn unknown_block_is_refused_only_when_it_must_be_understood() {
         let mut bytes = encoded(&sample());
-        bytes.extend([0x00, 7, 0, 1, 0, 0, 0, 1, 9]);
+        bytes.extend([0x00, 8, 0, 1, 0, 0, 0, 1, 9]);
         assert_eq!(MachineImage::parse(&bytes), Ok(sample()));
         let tag = bytes.len() - 9;
         bytes[tag] = 0x80;
-        assert_eq!(MachineImage::parse(&bytes), Err(ImageError::Unknown(0x8007)));
+        assert_eq!(MachineImage::parse(&bytes), Err(ImageError::Unknown(0x8008)));
     }
 }

@@ -5,6 +5,7 @@
 
 use super::*;
 use crate::machine::{Access, ConditionCode, Path};
+use monitor_core::processor::TodEpoch;
 
 /// A guest that has run for a while and is stopped.
 fn stopped(kinds: &[Kind]) -> Rig {
@@ -218,8 +219,10 @@ fn guest_that_meets_a_broken_page_reports_it() {
 #[test]
 fn time_that_goes_back_is_reported() {
     let mut rig = stopped(&[Kind::Idle]);
+    let mut image = rig.image(0);
+    image.tod_epoch = TodEpoch::between(50_000 << 12, 0);
+    rig.machine.restore(ProcessorIndex::new(0), &image).unwrap();
     rig.machine.resume(Tick::new(rig.now));
-    rig.now -= 50_000;
     rig.run(STEP_US);
     let fault = Fault::Reported { name: "steps back in time", count: 1 };
     assert_eq!(rig.check().faults, [fault]);
