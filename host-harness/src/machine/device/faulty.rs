@@ -23,6 +23,8 @@ pub enum Misbehavior {
     /// The device is busy: it answers so to the first command of so many programs, and then tells
     /// them of its end. In the middle of a program, which has the device, it waits so many times.
     Busy(u32),
+    /// It waits while it is asked so many times, wherever it stands, and then it is done.
+    Slow(u32),
     /// It waits for ever, or until it is canceled.
     Endless,
     /// It is done, but device end comes so long after channel end.
@@ -115,7 +117,7 @@ impl Script {
         let fault = self.faults.remove(&self.begun);
         self.struck += u64::from(fault.is_some());
         match fault {
-            Some(Misbehavior::Busy(count)) => Waiting::Asks(count),
+            Some(Misbehavior::Busy(count) | Misbehavior::Slow(count)) => Waiting::Asks(count),
             Some(Misbehavior::Endless) => Waiting::Forever,
             fault => Waiting::Device(fault),
         }

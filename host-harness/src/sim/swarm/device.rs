@@ -21,8 +21,8 @@ use crate::{
     workload::JOURNAL_BLOCKS,
 };
 
-/// About how often a device that is busy is asked again.
-const ASK_US: u64 = 200;
+/// About how often a device that waits is asked again; one that is busy is tried less often.
+const ASK_US: u64 = 100;
 
 /// What is remembered of a device.
 #[derive(Debug, Default)]
@@ -129,7 +129,9 @@ impl SimDevice {
             }
             FaultKind::IoLate => Misbehavior::LateDeviceEnd(span),
             FaultKind::IoLost => Misbehavior::LostDeviceEnd,
-            _ => Misbehavior::Busy((span.get() / ASK_US) as u32),
+            // Busy programs are at rest between two attempts, and slow ones are not.
+            _ if span.get().is_multiple_of(2) => Misbehavior::Busy((span.get() / ASK_US) as u32),
+            _ => Misbehavior::Slow((span.get() / ASK_US) as u32),
         };
         match self.behind {
             Behind::Console => {}
