@@ -81,7 +81,7 @@ fn each_shorter_body_is_refused_unless_only_optional_blocks_are_missing() {
             // Behind the ninth block and each further one but the last.
             "PROCESSOR" => &[991, 1003, 1035, 1075, 1147, 1163, 1188, 1204, 1220],
             // Behind each block but the last.
-            "MACHINE" => &[12, 150, 168, 194, 204],
+            "MACHINE" => &[12, 150, 168, 194, 204, 335],
             // Before the operation-request block.
             "SUBCHANNEL" => &[114],
             _ => &[],
