@@ -19,12 +19,14 @@ use host_harness::{
         Access, Buffer, Device as _, DiskFormat, DiskWrite, FbaDisk, Outcome, Path as ChannelPath,
     },
     sim::{Scenario, World},
-    workload::{IplError, JOURNAL_BLOCKS},
+    workload::{IplError, JOURNAL_BLOCKS, JOURNAL_CYLINDERS},
 };
 use monitor_core::units::{Epoch, PageCount, VmName};
 
 const RESERVE: u8 = 0xB4;
 const READ_DEVICE_CHARACTERISTICS: u8 = 0x64;
+/// Records of the journal on a track.
+const TRACK_RECORDS: u64 = 12;
 
 #[derive(Debug)]
 struct Nobody;
@@ -55,6 +57,19 @@ fn image(folder: &Path, device: &Device) -> PathBuf {
 fn has(file: &[u8], write: &DiskWrite) -> bool {
     let at = FbaDisk::BLOCK_BYTES * usize::try_from(write.block).expect("a small disk");
     file[at..].starts_with(&write.head)
+}
+
+/// Whether an image in tracks has this record where the journal has its place.
+fn has_record(file: &[u8], number: u64, write: &DiskWrite) -> bool {
+    let (track, record) = (number / TRACK_RECORDS, number % TRACK_RECORDS + 1);
+    // Home address and record zero come first.
+    let at = 512 + track * 56_832 + 21 + (record - 1) * (8 + 4096);
+    let mut expected = vec![0, 0, 0, 0, 0, 0, 0x10, 0];
+    expected[..4].copy_from_slice(&[0, (track / 15) as u8, 0, (track % 15) as u8]);
+    expected[4] = record as u8;
+    expected.extend(write.head);
+    let there = usize::try_from(at).ok().and_then(|at| file.get(at..));
+    u64::from(write.block) == track && there.is_some_and(|there| there.starts_with(&expected))
 }
 
 #[test]
@@ -91,14 +106,25 @@ fn disk_in_tracks_moves_with_the_guest() {
     let mut world = World::new(&config).expect("the guest fits its VM");
     world.run(400);
     let target = config.only_target().expect("two SUs");
-    let course = world.attempt(target, &Scenario::default());
-    assert_eq!(course.verified, Some(Verified::ALL), "{:?}", course.reason);
+    for su in [target, config.vm.on] {
+        let course = world.attempt(su, &Scenario::default());
+        assert_eq!(course.verified, Some(Verified::ALL), "{:?}", course.reason);
+        world.run(400);
+    }
     for su in [config.vm.on, target] {
         let disk = world.cluster().attached_devices(&su).remove(5).device;
         assert_eq!(disk.sense_id().device_type, 0x3390);
     }
     let file = image(folder.path(), &config.vm.devices[5]);
-    assert_eq!(DiskFormat::Ckd.size_in_file(&file), Ok(Some(10)));
+    assert_eq!(DiskFormat::Ckd.size_in_file(&file), Ok(Some(JOURNAL_CYLINDERS.into())));
+    let (log, file) = (world.cluster().journal_disks()[1].log(), fs::read(file).expect("it is"));
+    for epoch in [1, 2, 3].map(Epoch::new) {
+        assert!(log.iter().any(|write| write.epoch == epoch), "nothing written under {epoch}");
+    }
+    for (number, write) in (1_u64..).zip(&log) {
+        assert_eq!(write.head[..8], number.to_be_bytes(), "a record was lost or doubled");
+        assert!(has_record(&file, number, write), "record {number} is not on its track");
+    }
 }
 
 #[test]

@@ -225,7 +225,7 @@ fn report_of_a_live_move_shows_how_devices_are_used_where_the_guest_is() {
     let config = with(|changed| {
         changed.vm.devices.clone_from(&config.vm.devices);
         let target = other(changed);
-        for disk in changed.vm.devices.iter_mut().filter(|it| it.moves_as_disk()) {
+        for disk in changed.vm.devices.iter_mut().filter(|it| it.takes_journal()) {
             disk.assignment = Assignment::SharedDevice;
             let is_shared = disk.mnemonic.as_str() == "9920";
             disk.shared_on = if is_shared { vec![target] } else { Vec::new() };

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use host_harness::{
     cluster::{Judgement, judge},
     console::Verified,
-    machine::{Access, Machine, Path},
+    machine::{Access, LoggedDisk, Machine, Path},
     sim::{Scenario, World},
 };
 use integration_tests::worlds::{other, started, with};
 use monitor_core::{
     processor::ProcessorImage,
-    units::{DeviceSlot, Epoch, PageNumber, ProcessorIndex, VmName},
+    units::{DeviceSlot, Epoch, Mnemonic, PageNumber, ProcessorIndex, VmName},
     vm::{Activity, GuestEvent, Ownership},
 };
 
@@ -117,7 +117,8 @@ fn a_device_that_the_source_keeps_is_found() {
 #[test]
 fn a_record_that_nobody_wrote_is_found() {
     let found = after(|world, _| {
-        let disk = world.cluster().journal_disks()[0];
+        let name = Mnemonic::new("FAA5").unwrap();
+        let disk = world.cluster().blocks_of(name).unwrap();
         let vm = VmName::new("VM12PROD").unwrap();
         let access = Access::new(vm, Epoch::new(2), Path::default());
         disk.put(&access, 0, &[7; 4096]);

@@ -52,13 +52,18 @@ fn a_trace_changes_nothing_and_names_phases_and_faults() {
 }
 
 #[test]
-fn neighbors_of_some_guests_hear_of_them_and_some_journals_are_on_several_disks() {
+fn neighbors_of_some_guests_hear_of_them_and_journals_are_on_disks_of_each_sort() {
     let mut lines = Vec::new();
     for seed in 0..100 {
         let order = Order { is_traced: true, ..Order::new(seed, Profile::All) };
         lines.extend(run(order, &mut Bench::new()).lines);
     }
-    for part in [" pings were answered", " messages were taken", " records on 3 disks"] {
+    for part in [
+        " pings were answered",
+        " messages were taken",
+        " records on 3 disks",
+        " records are in tracks",
+    ] {
         let counts =
             lines.iter().filter_map(|line| line.strip_suffix(part)?.split(' ').next_back());
         let counts: Vec<u64> = counts.map(|count| count.parse().expect("a count")).collect();

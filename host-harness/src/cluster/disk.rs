@@ -9,18 +9,17 @@ use monitor_core::{device::DeviceKind, units::Mnemonic};
 
 use crate::{
     config::{Config, Device as DeviceConfig},
-    machine::{CkdDisk, Device, DiskFormat, Faulty, FbaDisk, ImageError},
-    workload::JOURNAL_BLOCKS,
+    machine::{CkdDisk, Device, DiskFormat, Faulty, FbaDisk, ImageError, LoggedDisk},
+    workload::{JOURNAL_BLOCKS, JOURNAL_CYLINDERS},
 };
-
-/// The cylinders of a new CKD disk.
-const CYLINDERS: u16 = 10;
 
 /// A disk as those see it who do I/O: it goes wrong as it is told to.
 #[derive(Clone, Debug)]
 pub(super) struct ClusterDisk {
     /// The disk itself, if it is one in blocks.
     pub(super) blocks: Option<Arc<FbaDisk>>,
+    /// The disk itself, which knows what was written.
+    pub(super) logged: Arc<dyn LoggedDisk>,
     /// The disk with its script of faults.
     pub(super) faulty: Arc<Faulty>,
 }
@@ -30,7 +29,7 @@ impl ClusterDisk {
     pub(super) fn in_memory(format: DiskFormat) -> Self {
         match format {
             DiskFormat::Fba => Self::of_blocks(FbaDisk::in_memory(JOURNAL_BLOCKS)),
-            DiskFormat::Ckd => Self::of_tracks(CkdDisk::in_memory(CYLINDERS)),
+            DiskFormat::Ckd => Self::of_tracks(CkdDisk::in_memory(JOURNAL_CYLINDERS)),
         }
     }
 
@@ -43,19 +42,23 @@ impl ClusterDisk {
             }
             DiskFormat::Ckd => {
                 let cylinders = size.and_then(|size| u16::try_from(size).ok());
-                Self::of_tracks(CkdDisk::in_file(path, cylinders.unwrap_or(CYLINDERS))?)
+                Self::of_tracks(CkdDisk::in_file(path, cylinders.unwrap_or(JOURNAL_CYLINDERS))?)
             }
         })
     }
 
     fn of_blocks(disk: FbaDisk) -> Self {
         let disk = Arc::new(disk);
-        let device: Arc<dyn Device> = Arc::<FbaDisk>::clone(&disk);
-        Self { blocks: Some(disk), faulty: Arc::new(Faulty::new(device)) }
+        Self { blocks: Some(Arc::clone(&disk)), ..Self::of(disk) }
     }
 
     fn of_tracks(disk: CkdDisk) -> Self {
-        Self { blocks: None, faulty: Arc::new(Faulty::new(Arc::new(disk))) }
+        Self::of(Arc::new(disk))
+    }
+
+    fn of(disk: Arc<impl LoggedDisk + 'static>) -> Self {
+        let device: Arc<dyn Device> = Arc::clone(&disk) as _;
+        Self { blocks: None, logged: disk, faulty: Arc::new(Faulty::new(device)) }
     }
 
     /// The disk as a channel program reaches it.

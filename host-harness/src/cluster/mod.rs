@@ -34,8 +34,8 @@ use crate::{
     config::{self, Config, CpuId, WorkloadName},
     console::ConsoleName,
     machine::{
-        Alias, Console, Ctc, Device, EmulatedDisk, Faulty, FbaDisk, Lan, LineSink, Machine, Switch,
-        Tape, Tracking,
+        Alias, Console, Ctc, Device, EmulatedDisk, Faulty, FbaDisk, Lan, LineSink, LoggedDisk,
+        Machine, Switch, Tape, Tracking,
     },
     workload::{GuestPlan, IplError, JOURNAL_DISKS_MAX, LanLine, Peer, Sight, ipl},
 };
@@ -188,15 +188,16 @@ impl Cluster {
 
     /// The disks to which the guest writes its journal.
     #[must_use]
-    pub fn journal_disks(&self) -> Vec<&FbaDisk> {
+    pub fn journal_disks(&self) -> Vec<&dyn LoggedDisk> {
         let device = |number| self.devices.iter().find(|it| it.fixed().subchannel == number);
         let disk = |number: &_| self.disks.get(&device(*number)?.fixed().mnemonic);
-        self.plan
-            .journal
-            .iter()
-            .filter_map(disk)
-            .filter_map(|disk| disk.blocks.as_deref())
-            .collect()
+        self.plan.journal.iter().filter_map(disk).map(|disk| &*disk.logged).collect()
+    }
+
+    /// A disk, if it is one in blocks.
+    #[must_use]
+    pub fn blocks_of(&self, disk: Mnemonic) -> Option<&FbaDisk> {
+        self.disks.get(&disk)?.blocks.as_deref()
     }
 
     /// The script of faults of a disk.

@@ -204,9 +204,9 @@ fn same_devices(case: &Judgement<'_>, frozen: &Witness, restored: &Witness) -> b
 
 /// No device took I/O of an older epoch after it had taken some of a newer one.
 fn no_write_behind_the_fence(case: &Judgement<'_>) -> bool {
-    case.cluster.disks.values().filter_map(|disk| disk.blocks.as_ref()).all(|disk| {
+    case.cluster.disks.values().all(|disk| {
         let mut newest = Epoch::new(0);
-        disk.log().iter().filter(|write| write.vm == case.vm).all(|write| {
+        disk.logged.log().iter().filter(|write| write.vm == case.vm).all(|write| {
             let in_order = write.epoch >= newest;
             newest = newest.max(write.epoch);
             in_order

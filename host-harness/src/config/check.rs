@@ -13,7 +13,11 @@ use monitor_core::{
 };
 
 use super::{Config, Device, Overrides, WorkloadName};
-use crate::{console::amount, workload::JOURNAL_BLOCKS};
+use crate::{
+    console::amount,
+    machine::DiskFormat,
+    workload::{JOURNAL_BLOCKS, JOURNAL_CYLINDERS},
+};
 
 /// A value that does not go with the others.
 pub(super) struct Problem {
@@ -254,8 +258,12 @@ fn check_disk(
     match device.format().size_in_file(file) {
         Err(error) => require_image(false, &error.to_string()),
         Ok(Some(size)) if config.workload.runs(WorkloadName::Journal) => {
-            let message = format!("has {size} blocks, and the journal takes {JOURNAL_BLOCKS}");
-            require_image(size >= JOURNAL_BLOCKS || !device.takes_journal(), &message)
+            let (least, units) = match device.format() {
+                DiskFormat::Fba => (JOURNAL_BLOCKS, "blocks"),
+                DiskFormat::Ckd => (u32::from(JOURNAL_CYLINDERS), "cylinders"),
+            };
+            let message = format!("has {size} {units}, and the journal takes {least}");
+            require_image(size >= least || !device.takes_journal(), &message)
         }
         Ok(_) => Ok(()),
     }
@@ -275,11 +283,8 @@ fn check_workload(config: &Config, overrides: &Overrides) -> Result<(), Problem>
     let message = "memory-only goes with no other workload";
     require(alone || !runs(WorkloadName::MemoryOnly), "workload.run".into(), message.into())?;
     let disk = config.vm.devices.iter().any(Device::takes_journal);
-    let message = match config.vm.devices.iter().find(|device| device.moves_as_disk()) {
-        Some(it) => format!("journal writes to a disk of format \"fba\"; {} is CKD", it.mnemonic),
-        None => "journal writes to a disk that moves with the VM, which has none".into(),
-    };
-    require(disk || !runs(WorkloadName::Journal), "workload.run".into(), message)?;
+    let message = "journal writes to a disk that moves with the VM, which has none";
+    require(disk || !runs(WorkloadName::Journal), "workload.run".into(), message.into())?;
     let line = config.vm.devices.iter().any(|device| device.kind == DeviceKind::Lan);
     let message = "network answers on LAN lines, and the VM has no device of kind \"lan\"";
     require(line || !runs(WorkloadName::Network), "workload.run".into(), message.into())?;

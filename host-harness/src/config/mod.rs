@@ -304,15 +304,9 @@ impl Device {
         self.format.unwrap_or_default()
     }
 
-    /// Whether the guest can keep its journal on it: a disk in blocks that moves with the VM.
+    /// Whether the guest can keep its journal on it: a disk that moves with the VM.
     #[must_use]
     pub fn takes_journal(&self) -> bool {
-        self.moves_as_disk() && self.format() == DiskFormat::Fba
-    }
-
-    /// Whether it is a disk that moves with the VM.
-    #[must_use]
-    pub fn moves_as_disk(&self) -> bool {
         self.kind == DeviceKind::Disk && !self.emulated && !self.detached
     }
 

@@ -39,11 +39,11 @@ pub use context::{ConditionCode, Context, Program};
 pub use device::{
     Access, Alias, BROADCAST, Buffer, CkdDisk, Console, Ctc, Device, DiskFormat, DiskWrite,
     EmulatedDisk, Ending, ExtentPosition, Faulty, FbaDisk, Fence, Frame, ImageError, Lan,
-    LanCounts, LineSink, MacAddress, Misbehavior, NEVER, Outcome, PREPARE, Path, Port, Position,
-    ProtocolAddress, READ_ADDRESS, READ_IF_ANY, READ_INQUIRY, Refusal, SENSE_COMMAND_BYTE, Sense,
-    SenseId, Switch, SwitchCounts, TYPE_ARP, TYPE_LOCAL, Taken, Tape, TrackPosition, Transfer,
-    WRITE_END_OF_FILE, WRITE_LINE, command, ebcdic, is_group, take_all, take_padded,
-    take_parameters, take_up_to,
+    LanCounts, LineSink, LoggedDisk, MacAddress, Misbehavior, NEVER, Outcome, PREPARE, Path, Port,
+    Position, ProtocolAddress, READ_ADDRESS, READ_IF_ANY, READ_INQUIRY, Refusal,
+    SENSE_COMMAND_BYTE, Sense, SenseId, Switch, SwitchCounts, TYPE_ARP, TYPE_LOCAL, Taken, Tape,
+    TrackPosition, Transfer, WRITE_END_OF_FILE, WRITE_LINE, command, ebcdic, is_group, take_all,
+    take_padded, take_parameters, take_up_to,
 };
 pub use exception::{Exception, Protection, Use};
 pub use floating::Floating;

@@ -24,7 +24,7 @@ use super::{
     system,
     verdict::{Fault, Verdict},
 };
-use crate::machine::{AddressFault, DiskWrite, FbaDisk, Machine, Storage};
+use crate::machine::{AddressFault, DiskWrite, LoggedDisk, Machine, Storage};
 
 mod pages;
 mod processors;
@@ -32,7 +32,7 @@ mod processors;
 /// Judges the guest of `plan` in `machine`, stopped or running. `disks` are those that the guest's
 /// journal is on; without them, the journal is judged by what is in the guest alone.
 #[must_use]
-pub fn check(machine: &Machine, plan: &GuestPlan, disks: &[&FbaDisk]) -> Verdict {
+pub fn check(machine: &Machine, plan: &GuestPlan, disks: &[&dyn LoggedDisk]) -> Verdict {
     let mut verdict = Verdict::default();
     if judge(machine, plan, disks, &mut verdict).is_err() || machine.fault().is_some() {
         verdict.fault(Fault::Unusable);
@@ -185,7 +185,12 @@ impl Case<'_> {
 /// The end of a look: everything found is in the verdict.
 type Looked = Result<(), AddressFault>;
 
-fn judge(machine: &Machine, plan: &GuestPlan, disks: &[&FbaDisk], verdict: &mut Verdict) -> Looked {
+fn judge(
+    machine: &Machine,
+    plan: &GuestPlan,
+    disks: &[&dyn LoggedDisk],
+    verdict: &mut Verdict,
+) -> Looked {
     let layout = Layout::new(plan, machine.storage.page_count(), machine.processor_count())
         .map_err(|_| AddressFault)?;
     let before = Snapshot::take(machine, plan, layout.journal)?;
@@ -366,7 +371,7 @@ impl Case<'_> {
         self.reported(BlockName::Messages, messages::FAULTS, "messages out of their order")
     }
 
-    fn journal(&mut self, disks: &[&FbaDisk]) -> Looked {
+    fn journal(&mut self, disks: &[&dyn LoggedDisk]) -> Looked {
         for disk in disk_numbers(self.plan) {
             let log = disks.get(disk as usize).map(|disk| disk.log());
             self.journal_on(disk, log.as_deref())?;

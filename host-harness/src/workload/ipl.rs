@@ -18,7 +18,7 @@ use super::{
     nucleus::{Block, BlockName, LINE_NAME_BYTES, LINES_MAX, Layout, PAGE, code, low_core, prefix},
     processors, states, sweep, system,
 };
-use crate::machine::{AddressFault, ImageError, Machine, Storage};
+use crate::machine::{AddressFault, ImageError, Machine};
 
 /// Why a guest cannot be loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +90,7 @@ pub fn ipl(machine: &Machine, plan: &GuestPlan) -> Result<(), IplError> {
     }
     system::define(storage, plan)?;
     for kind in &plan.kinds {
-        define_workload(storage, plan, layout, *kind)?;
+        define_workload(machine, plan, layout, *kind)?;
     }
     for processor in 0..processor_count {
         let new = open_psw(code::MAIN).with_io(false).with_external(false);
@@ -150,11 +150,12 @@ pub(super) fn block_of(kind: Kind) -> BlockName {
 }
 
 fn define_workload(
-    storage: &Storage,
+    machine: &Machine,
     plan: &GuestPlan,
     layout: Layout,
     kind: Kind,
 ) -> Result<(), IplError> {
+    let storage = &machine.storage;
     let block = Block::new(storage, block_of(kind));
     match kind {
         Kind::Idle => idle::define(block)?,
@@ -171,7 +172,7 @@ fn define_workload(
             define_rate(block, rate)?;
         }
         Kind::Journal { interval_us } => {
-            journal::define(storage, layout.journal, &plan.journal, interval_us)?;
+            journal::define(machine, layout.journal, &plan.journal, interval_us)?;
         }
         Kind::Network => {
             network::define(block, storage, layout.network)?;

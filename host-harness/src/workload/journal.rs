@@ -1,9 +1,10 @@
 //! Journal workload: writes numbered records to disks, and reads some of them back.
 //!
-//! A record is written by a channel program and counted at its interruption; only then comes the
-//! next one of this disk. So a disk holds each number once, in order, and at most one more than
-//! the guest has counted. Every eighth record is read back into another page and verified. Each
-//! disk goes its own way, so several requests are under way at once.
+//! A record is written by a channel program, into blocks or into a track as the disk has them, and
+//! counted at its interruption; only then comes the next one of this disk. So a disk holds each
+//! number once, in order, and at most one more than the guest has counted. Every eighth record is
+//! read back into another page and verified. Each disk goes its own way, so several requests are
+//! under way at once.
 //!
 //! Source of truth: this file. Invariants: at most one request is under way on a disk; a record
 //! whose write failed is written again under the same number; a request whose end does not come
@@ -15,8 +16,9 @@ use monitor_core::units::{SubchannelNumber, Tick};
 use super::{
     nucleus::{Area, Block, BlockName, JOURNAL_PAGE, PAGE, RANDOM_STEP, mix, word},
     request::{self, Command, DATA, Owner},
+    tracks,
 };
-use crate::machine::{AddressFault, ConditionCode, Context, Exception, Step, Storage};
+use crate::machine::{AddressFault, ConditionCode, Context, Exception, Machine, Step, Storage};
 
 /// A disk's subchannel.
 const SUBCHANNEL: u64 = word::OWN;
@@ -42,12 +44,17 @@ const ORIGIN: u64 = word::OWN + 9;
 const UNSURE: u64 = word::OWN + 10;
 /// Requests whose end did not come.
 pub(super) const MISSED: u64 = word::OWN + 11;
+/// Not zero when the disk keeps its data in tracks.
+const IN_TRACKS: u64 = word::OWN + 12;
+/// Tracks that are formatted.
+const FORMATTED: u64 = word::OWN + 13;
 
 const IDLE: u64 = 0;
 const WRITING: u64 = 1;
 const READING: u64 = 2;
 const CLEARED: u64 = 3;
 const PROBING: u64 = 4;
+const FORMATTING: u64 = 5;
 
 /// The most disks that a guest keeps journals on.
 pub const JOURNAL_DISKS_MAX: usize = 4;
@@ -60,15 +67,16 @@ const MISSING_US: u64 = 15_000_000;
 
 /// Records from one read-back to the next.
 const READ_BACK_RECORDS: u64 = 8;
-/// Records for which the journal has room; the next one takes the place of the oldest.
+/// Records for which a disk in blocks has room; the next one takes the place of the oldest.
 const PLACES: u32 = 4096;
 /// Blocks of the disk that a record takes.
 const RECORD_BLOCKS: u16 = 8;
 /// Blocks of the disk that the journal takes.
 pub const JOURNAL_BLOCKS: u32 = PLACES * RECORD_BLOCKS as u32;
 
-/// Commands of an FBA disk.
+/// A command of each disk.
 const DEFINE_EXTENT: u8 = 0x63;
+/// Commands of a disk in blocks.
 const LOCATE: u8 = 0x43;
 const READ: u8 = 0x42;
 const WRITE: u8 = 0x41;
@@ -81,6 +89,8 @@ const EXTENT: [u8; 16] = {
     let [.., a, b, c, d] = ((JOURNAL_BLOCKS - 1) as u64).to_be_bytes();
     [0xC0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d]
 };
+/// Where a disk's first page has the count areas of a track, behind what is defined and located.
+const COUNTS: u64 = DATA + 0x40;
 /// Time until a busy subchannel is tried again.
 const RETRY_US: u64 = 1000;
 
@@ -89,13 +99,43 @@ pub(super) fn page_count(disk_count: usize) -> u64 {
     disk_count.min(JOURNAL_DISKS_MAX).saturating_sub(1) as u64 * DISK_PAGES
 }
 
-/// Writes the control block of each disk.
+/// What a request is to do with a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Aim {
+    Write,
+    Read,
+}
+
+/// The way of a channel program to a record: what it defines and locates, and the command for the
+/// data.
+#[derive(Clone, Debug)]
+pub(super) struct Approach {
+    pub(super) extent: [u8; 16],
+    pub(super) locate: u8,
+    pub(super) location: Vec<u8>,
+    pub(super) code: u8,
+}
+
+/// The way to the record with this number on a disk in blocks.
+fn approach(aim: Aim, number: u64) -> Approach {
+    let place = (number % u64::from(PLACES)) as u32 * u32::from(RECORD_BLOCKS);
+    let (operation, code) = match aim {
+        Aim::Write => (TO_WRITE, WRITE),
+        Aim::Read => (TO_READ, READ),
+    };
+    let [high, low] = RECORD_BLOCKS.to_be_bytes();
+    let location = [[operation, 0, high, low], place.to_be_bytes()].concat();
+    Approach { extent: EXTENT, locate: LOCATE, location, code }
+}
+
+/// Writes the control block of each disk, which says what the disk is.
 pub(super) fn define(
-    storage: &Storage,
+    machine: &Machine,
     area: Area,
     subchannels: &[SubchannelNumber],
     interval_us: u64,
 ) -> Result<(), AddressFault> {
+    let storage = &machine.storage;
     let first = Block::new(storage, BlockName::Journal);
     for page in 0..area.pages {
         storage.store_bytes(area.origin + page * PAGE, &[0; PAGE as usize])?;
@@ -104,6 +144,9 @@ pub(super) fn define(
     first.set(DISK_COUNT, subchannels.len().min(JOURNAL_DISKS_MAX) as u64)?;
     for (disk, subchannel) in Disk::all(storage)?.zip(subchannels) {
         disk.block.set(SUBCHANNEL, u64::from(subchannel.get()))?;
+        let id = machine.with_subsystem(|subsystem| subsystem.sense_id(*subchannel));
+        let in_tracks = id.is_some_and(|id| id.device_type == tracks::DEVICE_TYPE);
+        disk.block.set(IN_TRACKS, u64::from(in_tracks))?;
         disk.block.define(1, interval_us.max(1))?;
     }
     Ok(())
@@ -153,6 +196,13 @@ impl<'a> Disk<'a> {
         let mut record = [0; PAGE as usize];
         storage.load_bytes(self.record_in(), &mut record)?;
         Ok(number_of(self.number, &record))
+    }
+
+    /// The track that is to be formatted before the record with this number is written, if one is.
+    fn unformatted(self, number: u64) -> Result<Option<u32>, AddressFault> {
+        let track = tracks::track_of(number);
+        let is_new = u64::from(track) >= self.block.get(FORMATTED)?;
+        Ok((is_new && self.block.get(IN_TRACKS)? != 0).then_some(track))
     }
 
     fn subchannel(self) -> Result<SubchannelNumber, AddressFault> {
@@ -209,19 +259,22 @@ fn go_on(context: &mut Context<'_>, disk: Disk<'_>) -> Result<Step, Exception> {
     let (started, written) = (block.get(STARTED)?, block.get(WRITTEN)?);
     let probes = block.get(UNSURE)? != 0;
     let reads = started == written && written / READ_BACK_RECORDS > block.get(READ_BACK)?;
-    let condition = if probes || reads {
-        transfer(context, disk, READ, started)?
+    let (request, condition) = if probes || reads {
+        let request = if probes { PROBING } else { READING };
+        (request, transfer(context, disk, Aim::Read, started)?)
+    } else if let Some(track) = disk.unformatted(written + 1)? {
+        (FORMATTING, format(context, disk, track)?)
     } else {
         let record = record(disk.number, written + 1, now);
         context.storage.store_bytes(disk.record_out(), &record)?;
-        transfer(context, disk, WRITE, written + 1)?
+        (WRITING, transfer(context, disk, Aim::Write, written + 1)?)
     };
     match condition {
-        ConditionCode::Done if probes => block.set(REQUEST, PROBING)?,
-        ConditionCode::Done if reads => block.set(REQUEST, READING)?,
         ConditionCode::Done => {
-            block.set(REQUEST, WRITING)?;
-            block.set(STARTED, written + 1)?;
+            block.set(REQUEST, request)?;
+            if request == WRITING {
+                block.set(STARTED, written + 1)?;
+            }
         }
         ConditionCode::Status | ConditionCode::Busy => {
             return Ok(super::worked(0, Tick::new(now.get() + RETRY_US)));
@@ -251,28 +304,55 @@ fn await_end(context: &mut Context<'_>, disk: Disk<'_>) -> Result<Step, Exceptio
     Ok(super::worked(1, context.now()))
 }
 
-/// Starts the transfer of one record between its blocks and its page.
+/// Starts the transfer of one record between the disk and its page.
 fn transfer(
     context: &mut Context<'_>,
     disk: Disk<'_>,
-    code: u8,
+    aim: Aim,
     number: u64,
 ) -> Result<ConditionCode, Exception> {
-    let (extent, location) = (disk.page + DATA, disk.page + DATA + EXTENT.len() as u64);
-    let place = (number % u64::from(PLACES)) as u32 * u32::from(RECORD_BLOCKS);
-    let (operation, page) = match code {
-        WRITE => (TO_WRITE, disk.record_out()),
-        _ => (TO_READ, disk.record_in()),
+    let in_tracks = disk.block.get(IN_TRACKS)? != 0;
+    let approach = if in_tracks { tracks::approach(aim, number) } else { approach(aim, number) };
+    let address = match aim {
+        Aim::Write => disk.record_out(),
+        Aim::Read => disk.record_in(),
     };
-    let [high, low] = RECORD_BLOCKS.to_be_bytes();
-    context.storage.store_bytes(extent, &EXTENT)?;
-    context.storage.store_bytes(location, &[operation, 0, high, low])?;
-    context.storage.store_bytes(location + 4, &place.to_be_bytes())?;
-    let commands = [
-        Command { code: DEFINE_EXTENT, address: extent, byte_count: EXTENT.len() as u16 },
-        Command { code: LOCATE, address: location, byte_count: 8 },
-        Command { code, address: page, byte_count: PAGE as u16 },
+    let command = Command { code: approach.code, address, byte_count: PAGE as u16 };
+    start(context, disk, &approach, &[command])
+}
+
+/// Starts to give a track its records.
+fn format(
+    context: &mut Context<'_>,
+    disk: Disk<'_>,
+    track: u32,
+) -> Result<ConditionCode, Exception> {
+    let approach = tracks::format_approach(track);
+    let mut commands = Vec::new();
+    for (address, count) in (disk.page + COUNTS..).step_by(8).zip(tracks::counts(track)) {
+        context.storage.store_bytes(address, &count)?;
+        commands.push(Command { code: approach.code, address, byte_count: 8 });
+    }
+    start(context, disk, &approach, &commands)
+}
+
+/// Starts a channel program that comes to a record by this way, and then does this.
+fn start(
+    context: &mut Context<'_>,
+    disk: Disk<'_>,
+    approach: &Approach,
+    commands: &[Command],
+) -> Result<ConditionCode, Exception> {
+    let Approach { extent, locate, location, .. } = approach;
+    let at = disk.page + DATA;
+    let behind = at + extent.len() as u64;
+    context.storage.store_bytes(at, extent)?;
+    context.storage.store_bytes(behind, location)?;
+    let way = [
+        Command { code: DEFINE_EXTENT, address: at, byte_count: extent.len() as u16 },
+        Command { code: *locate, address: behind, byte_count: location.len() as u16 },
     ];
+    let commands = [&way, commands].concat();
     request::start(context, disk.subchannel()?, Owner::Journal, disk.page, &commands)
 }
 
@@ -295,6 +375,7 @@ pub(super) fn ended(
             let is_wrong = disk.read_back(context.storage)? != Some(block.get(WRITTEN)?);
             block.add(FAULTS, u64::from(is_wrong))?;
         }
+        (FORMATTING, true) => block.add(FORMATTED, 1)?,
         (PROBING, true) => {
             block.set(UNSURE, 0)?;
             let started = block.get(STARTED)?;

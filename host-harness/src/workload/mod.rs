@@ -31,6 +31,7 @@ mod sweep;
 mod system;
 #[cfg(test)]
 mod tests;
+mod tracks;
 mod verdict;
 mod visits;
 
@@ -39,6 +40,7 @@ pub use ipl::{IplError, ipl};
 pub use journal::{JOURNAL_BLOCKS, JOURNAL_DISKS_MAX};
 pub use messages::message;
 pub use peer::{Peer, Sight};
+pub use tracks::JOURNAL_CYLINDERS;
 pub use verdict::{Counts, Fault, Verdict};
 
 use std::sync::Arc;

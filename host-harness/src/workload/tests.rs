@@ -30,8 +30,8 @@ use super::{
     *,
 };
 use crate::machine::{
-    AttachedDevice, Console, Ctc, Device, Faulty, FbaDisk, Lan, LineSink, MacAddress, Machine,
-    Path, Switch,
+    AttachedDevice, Console, Ctc, Device, Faulty, FbaDisk, Lan, LineSink, LoggedDisk, MacAddress,
+    Machine, Path, Switch,
 };
 
 const PAGES: PageCount = PageCount::new(256);
@@ -211,7 +211,7 @@ impl Rig {
     }
 
     fn check(&self) -> Verdict {
-        check(&self.machine, &self.plan, &[&self.disk])
+        check(&self.machine, &self.plan, &[&*self.disk])
     }
 
     fn image(&self, processor: u16) -> ProcessorImage {

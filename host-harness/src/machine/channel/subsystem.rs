@@ -9,7 +9,7 @@
 //! looked for. Deliberately not here: the queue of channel reports, which the machine has.
 
 use super::{operand, subchannel::Subchannel};
-use crate::machine::{Access, ConditionCode, Device, Exception, Path, Storage};
+use crate::machine::{Access, ConditionCode, Device, Exception, Path, SenseId, Storage};
 use monitor_core::{
     channel::{ChannelReportWord, Irb, Orb, Pmcw, Schib, ScswControl, SubchannelImage},
     device::DeviceDescriptor,
@@ -175,6 +175,13 @@ impl Subsystem {
     pub fn store(&self, number: SubchannelNumber) -> Option<Schib> {
         let mut all = self.subchannels.iter();
         all.find(|subchannel| subchannel.number == number).map(|subchannel| subchannel.schib)
+    }
+
+    /// What the device behind a subchannel is.
+    #[must_use]
+    pub fn sense_id(&self, number: SubchannelNumber) -> Option<SenseId> {
+        let mut all = self.subchannels.iter();
+        all.find(|subchannel| subchannel.number == number).map(|it| it.attached.device.sense_id())
     }
 
     /// MODIFY SUBCHANNEL: takes from `schib` what the program may set.

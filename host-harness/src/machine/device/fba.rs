@@ -11,27 +11,12 @@ use super::{
     books::{Books, Keeper, is_path_command},
     buffer::Buffer,
     image::{FileImage, Image, MemoryImage},
+    log::{DiskWrite, Log, LoggedDisk},
     paths::{Gate, command as path_command},
     take_padded, take_parameters,
 };
-use crate::machine::lock;
-use monitor_core::units::{Epoch, Micros, VmName};
-use std::{io, sync::Mutex};
-
-/// One accepted write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DiskWrite {
-    /// The VM that wrote.
-    pub vm: VmName,
-    /// The epoch under which it wrote.
-    pub epoch: Epoch,
-    /// The first block that was written.
-    pub block: u32,
-    /// The first bytes of that block.
-    pub head: [u8; 16],
-    /// The place of this write among all writes of this disk, from 1.
-    pub sequence: u64,
-}
+use monitor_core::units::Micros;
+use std::io;
 
 /// An extent of a channel program, and what a LOCATE has chosen in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -126,7 +111,7 @@ pub struct FbaDisk {
     image: Box<dyn Image>,
     block_count: u32,
     keeper: Keeper,
-    log: Mutex<Vec<DiskWrite>>,
+    log: Log,
 }
 
 impl FbaDisk {
@@ -151,7 +136,7 @@ impl FbaDisk {
     }
 
     fn new(image: Box<dyn Image>, block_count: u32, keeper: Keeper) -> Self {
-        Self { image, block_count, keeper, log: Mutex::default() }
+        Self { image, block_count, keeper, log: Log::default() }
     }
 
     /// A channel program without a channel: writes `bytes` from `block` on, unless the disk
@@ -172,18 +157,6 @@ impl FbaDisk {
             access.command_index += 1;
         }
         outcome
-    }
-
-    /// The latest accepted write.
-    #[must_use]
-    pub fn last_write(&self) -> Option<DiskWrite> {
-        lock(&self.log).last().copied()
-    }
-
-    /// Every accepted write so far, in order.
-    #[must_use]
-    pub fn log(&self) -> Vec<DiskWrite> {
-        lock(&self.log).clone()
     }
 
     fn execute_with(
@@ -329,12 +302,7 @@ impl FbaDisk {
             return Ok(());
         };
         self.image.write(offset(located.block), &bytes)?;
-        let mut log = lock(&self.log);
-        let sequence = log.len() as u64 + 1;
-        let mut head = [0; 16];
-        head.copy_from_slice(&bytes[..16]);
-        let Access { vm, epoch, .. } = *access;
-        log.push(DiskWrite { vm, epoch, block: located.block, head, sequence });
+        self.log.enter(access, located.block, &bytes);
         Ok(())
     }
 
@@ -376,6 +344,16 @@ fn characteristics(block_count: u32) -> [u8; 32] {
     put(10, &315_u32.to_be_bytes());
     put(14, &block_count.to_be_bytes());
     bytes
+}
+
+impl LoggedDisk for FbaDisk {
+    fn last_write(&self) -> Option<DiskWrite> {
+        self.log.last()
+    }
+
+    fn log(&self) -> Vec<DiskWrite> {
+        self.log.all()
+    }
 }
 
 impl Device for FbaDisk {

@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     config::CpuId,
-    machine::{AttachedDevice, Device, Fill, Path, Tracking},
+    machine::{AttachedDevice, Device, DiskFormat, Fill, Path, Tracking},
     workload::{GuestPlan, Kind, LanLine, ipl},
 };
 
@@ -138,8 +138,10 @@ impl Part {
 /// The devices of a VM in the order of their slots, those that stay last; and its neighbors.
 fn parts(number: u8, vm: &VmPlan, su_count: usize) -> (Vec<Part>, Neighbors) {
     let mut parts = vec![Part::new(DeviceKind::Console, SimDevice::console())];
-    parts.extend(vm.disks.iter().map(|assignment| {
-        let disk = Part::new(DeviceKind::Disk, SimDevice::disk_of_journal());
+    parts.extend((0..).zip(&vm.disks).map(|(place, assignment)| {
+        let in_tracks = vm.in_tracks >> place & 1 != 0;
+        let format = if in_tracks { DiskFormat::Ckd } else { DiskFormat::Fba };
+        let disk = Part::new(DeviceKind::Disk, SimDevice::disk_of_journal(format));
         Part { assignment: *assignment, ..disk }
     }));
     let line = vm.line.map(|(interval, patience)| Line::new(number, su_count, interval, patience));

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     cluster::Witness,
-    machine::Machine,
+    machine::{Device, Machine},
     workload::{self, Verdict},
 };
 
@@ -366,6 +366,11 @@ fn guest_is_whole(shared: &Shared<'_>, vm: usize, machine: &Machine) {
     let who = format_args!("{name} journal");
     let (records, disks) = (verdict.counts.records, disks.len());
     shared.trace.say(shared.now(), who, format_args!("{records} records on {disks} disks"));
+    let in_tracks = journals.iter().filter(|it| it.sense_id().device_type == 0x3390);
+    let written: usize = in_tracks.filter_map(|it| it.disk()).map(|disk| disk.log().len()).sum();
+    if written > 0 {
+        shared.trace.say(shared.now(), who, format_args!("{written} records are in tracks"));
+    }
     for (visits, what) in
         [(verdict.counts.key_visits, "keys"), (verdict.counts.state_visits, "page states")]
     {

@@ -15,10 +15,10 @@ use monitor_core::{
 use super::fault::FaultKind;
 use crate::{
     machine::{
-        Access, Console, Ctc, Device, DiskWrite, Faulty, FbaDisk, Lan, LineSink, Misbehavior,
-        Outcome, Refusal, SenseId, Transfer,
+        Access, CkdDisk, Console, Ctc, Device, DiskFormat, DiskWrite, Faulty, FbaDisk, Lan,
+        LineSink, LoggedDisk, Misbehavior, Outcome, Refusal, SenseId, Transfer,
     },
-    workload::JOURNAL_BLOCKS,
+    workload::{JOURNAL_BLOCKS, JOURNAL_CYLINDERS},
 };
 
 /// About how often a device that waits is asked again; one that is busy is tried less often.
@@ -76,7 +76,7 @@ impl Adapters {
 enum Behind {
     Console,
     /// A disk of the journal.
-    Disk(Arc<FbaDisk>),
+    Disk(Arc<dyn LoggedDisk>),
     /// An adapter, whose other end is no guest.
     Adapter,
 }
@@ -100,9 +100,15 @@ impl SimDevice {
     }
 
     /// A disk of the journal.
-    pub(super) fn disk_of_journal() -> Self {
-        let disk = Arc::new(FbaDisk::in_memory(JOURNAL_BLOCKS));
-        Self::new(Arc::<FbaDisk>::clone(&disk), Behind::Disk(disk))
+    pub(super) fn disk_of_journal(format: DiskFormat) -> Self {
+        fn of(disk: Arc<impl LoggedDisk + 'static>) -> SimDevice {
+            let device: Arc<dyn Device> = Arc::clone(&disk) as _;
+            SimDevice::new(device, Behind::Disk(disk))
+        }
+        match format {
+            DiskFormat::Fba => of(Arc::new(FbaDisk::in_memory(JOURNAL_BLOCKS))),
+            DiskFormat::Ckd => of(Arc::new(CkdDisk::in_memory(JOURNAL_CYLINDERS))),
+        }
     }
 
     /// A line of the local network.
@@ -149,9 +155,9 @@ impl SimDevice {
     }
 
     /// The disk of the journal, if this is it.
-    pub(super) fn disk(&self) -> Option<&FbaDisk> {
+    pub(super) fn disk(&self) -> Option<&dyn LoggedDisk> {
         match &self.behind {
-            Behind::Disk(disk) => Some(disk),
+            Behind::Disk(disk) => Some(&**disk),
             Behind::Console | Behind::Adapter => None,
         }
     }

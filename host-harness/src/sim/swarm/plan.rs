@@ -43,6 +43,8 @@ pub(super) struct VmPlan {
     pub(super) alias_on: u64,
     /// The disks of its journal: how it has each.
     pub(super) disks: Vec<Assignment>,
+    /// Which of them keep their data in tracks, a bit for each.
+    pub(super) in_tracks: u64,
     /// The station on its line of the local network: from one ping to the next, and how long it
     /// waits for an answer.
     pub(super) line: Option<(Micros, Micros)>,
@@ -171,6 +173,7 @@ impl Plan {
         let sus = hardware(&mut Draw::new(seed, 3), su_count, &mut vms);
         devices(&mut Draw::new(seed, 4), &mut vms);
         attributes(&mut Draw::new(seed, 5), &mut vms);
+        formats(&mut Draw::new(seed, 6), &mut vms);
         let moves = moves(&mut draw, vms.len(), profile);
         let faults = faults(&mut draw, moves.len(), profile);
         let last = moves.iter().map(|it| it.at).max().unwrap_or(DAWN);
@@ -243,6 +246,7 @@ fn vm(draw: &mut Draw, su_count: usize) -> VmPlan {
         staying: if draw.chance(400) { draw.between(1, 7) } else { 0 },
         alias_on: draw.below(8),
         disks: vec![Assignment::Exclusive],
+        in_tracks: 0,
         line: None,
         partner: None,
     }
@@ -266,6 +270,13 @@ fn devices(draw: &mut Draw, vms: &mut [VmPlan]) {
             |share, most| draw.chance(share).then(|| Micros::new(draw.scaled(5_000, most)));
         vm.line = interval(80, 60_000).zip(interval(1_000, 60_000));
         vm.partner = interval(80, 60_000);
+    }
+}
+
+/// Some VMs have disks in tracks.
+fn formats(draw: &mut Draw, vms: &mut [VmPlan]) {
+    for vm in vms {
+        vm.in_tracks = if draw.chance(150) { draw.between(1, 7) } else { 0 };
     }
 }
 

@@ -157,7 +157,7 @@ fn running_guest_is_judged_without_false_faults() {
             });
         }
         for _ in 0..20 {
-            let verdict = check(machine, &rig.plan, &[&rig.disk]);
+            let verdict = check(machine, &rig.plan, &[&*rig.disk]);
             let names = names(&verdict);
             if !names.is_empty() {
                 machine.stop();

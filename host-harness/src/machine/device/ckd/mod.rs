@@ -4,9 +4,10 @@
 //!
 //! Invariants: a command is carried out as a whole, and commands of all systems have one order;
 //! what belongs to a channel program is in its [`TrackPosition`]. While a path does not hold the
-//! reservation its commands wait. Deliberately not here: allegiance between the commands of one
-//! channel program (a record that another program has meanwhile formatted away is an invalid track
-//! format), defective tracks, and subsystem functions (cache, dual copy).
+//! reservation its commands wait. The log holds every update of data, and no format write.
+//! Deliberately not here: allegiance between the commands of one channel program (a record that
+//! another program has meanwhile formatted away is an invalid track format), defective tracks, and
+//! subsystem functions (cache, dual copy).
 
 mod check;
 mod control;
@@ -24,6 +25,7 @@ use super::{
     buffer::Buffer,
     command::NO_OPERATION,
     image::{FileImage, Image, MemoryImage},
+    log::{DiskWrite, Log, LoggedDisk},
     paths::{Gate, command as path_command},
 };
 use crate::machine::lock;
@@ -53,6 +55,7 @@ pub struct CkdDisk {
     cylinders: u16,
     keeper: Keeper,
     arm: Mutex<Track>,
+    log: Log,
 }
 
 impl CkdDisk {
@@ -82,7 +85,7 @@ impl CkdDisk {
     }
 
     fn new(image: Box<dyn Image>, cylinders: u16, keeper: Keeper) -> io::Result<Self> {
-        let disk = Self { image, cylinders, keeper, arm: Mutex::default() };
+        let disk = Self { image, cylinders, keeper, arm: Mutex::default(), log: Log::default() };
         let formatted = disk.keeper.with(|_| disk.surface().format_if_new())?;
         formatted.map_err(|_| io::Error::other("a disk cannot be formatted"))?;
         Ok(disk)
@@ -103,7 +106,8 @@ impl CkdDisk {
     ) -> Done {
         let surface = self.surface();
         if !is_path_command(command) {
-            return Operation { surface, position, data, command }.run();
+            let log = &self.log;
+            return Operation { surface, position, data, command, access, log }.run();
         }
         may_control_path(access, position, command)?;
         let sense = check::no_error(position.track);
@@ -182,6 +186,16 @@ const fn model(cylinders: u16) -> (u8, u8) {
         1115..=2227 => (0x06, 0x27),
         2228..=3340 => (0x0A, 0x24),
         _ => (0x0C, 0x32),
+    }
+}
+
+impl LoggedDisk for CkdDisk {
+    fn last_write(&self) -> Option<DiskWrite> {
+        self.log.last()
+    }
+
+    fn log(&self) -> Vec<DiskWrite> {
+        self.log.all()
     }
 }
 

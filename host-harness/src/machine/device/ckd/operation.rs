@@ -10,7 +10,9 @@ use super::{
     position::{Place, TrackPosition},
     track::{Count, HEADS, Surface, Track},
 };
-use crate::machine::device::{Transfer, command::NO_OPERATION, take_padded, take_parameters};
+use crate::machine::device::{
+    Access, Transfer, command::NO_OPERATION, log::Log, take_padded, take_parameters,
+};
 use monitor_core::channel::DeviceStatus;
 
 /// What a command that went well adds to channel end and device end.
@@ -34,6 +36,9 @@ pub(super) struct Operation<'a, 'data> {
     pub(super) position: &'a mut TrackPosition,
     pub(super) data: &'a mut Data<'data>,
     pub(super) command: u8,
+    /// Whose command it is.
+    pub(super) access: &'a Access,
+    pub(super) log: &'a Log,
 }
 
 /// The data of the command.

@@ -58,6 +58,11 @@ impl Track {
         let [c, d] = self.head.to_be_bytes();
         [a, b, c, d]
     }
+
+    /// Its place among all tracks of the disk.
+    pub(super) fn number(self) -> u32 {
+        u32::from(self.cylinder) * u32::from(HEADS) + u32::from(self.head)
+    }
 }
 
 /// A count area.
@@ -169,7 +174,6 @@ impl Surface<'_> {
         if !self.contains(track) || at + length > TRACK_BYTES {
             return Err(Check::Equipment);
         }
-        let number = u64::from(track.cylinder) * u64::from(HEADS) + u64::from(track.head);
-        Ok(HEADER_BYTES + number * TRACK_BYTES as u64 + at as u64)
+        Ok(HEADER_BYTES + u64::from(track.number()) * TRACK_BYTES as u64 + at as u64)
     }
 }

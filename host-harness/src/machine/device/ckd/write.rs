@@ -127,7 +127,7 @@ impl Operation<'_, '_> {
         }
         if let Some(bytes) = self.take_padded(length) {
             self.surface.write(self.position.track, self.position.data_at(), &bytes)?;
-            self.position.place = Place::Data;
+            self.updated(&bytes);
         }
         Ok(PLAIN)
     }
@@ -141,9 +141,15 @@ impl Operation<'_, '_> {
         }
         if let Some(bytes) = self.take_padded(self.key_and_data_length()) {
             self.surface.write(self.position.track, self.position.key_at(), &bytes)?;
-            self.position.place = Place::Data;
+            self.updated(&bytes[self.position.count.key_length()..]);
         }
         Ok(PLAIN)
+    }
+
+    /// Takes note of data that the current record has now.
+    fn updated(&mut self, data: &[u8]) {
+        self.position.place = Place::Data;
+        self.log.enter(self.access, self.position.track.number(), data);
     }
 
     /// Whether what the command before has done entitles to a format write.

@@ -24,6 +24,23 @@ fn update_takes_no_more_than_the_record_has() {
 }
 
 #[test]
+fn log_holds_updates_by_whom_and_where_and_nothing_else() {
+    let disk = disk();
+    assert_eq!(disk.log(), [], "formats are not updates");
+    run(&disk).find_record(1, 2, 1).write(0x05, b"FIRST RECORD");
+    run(&disk).find_record(1, 2, 1).write(0x0D, b"KEYBdata");
+    assert_eq!(run(&disk).seek(1, 2).write(0x05, b"x"), check(SEQUENCE, 0));
+    let vm = VmName::new("VM1").unwrap();
+    let entry = |sequence, text: &[u8]| {
+        let mut head = [0; 16];
+        head[..text.len()].copy_from_slice(text);
+        DiskWrite { vm, epoch: Epoch::new(1), block: 15 + 2, head, sequence }
+    };
+    let updates = [entry(1, b"FIRST RECORD"), entry(2, b"data")];
+    assert_eq!((disk.log(), disk.last_write()), (updates.to_vec(), Some(updates[1])));
+}
+
+#[test]
 fn write_that_no_search_entitles_to_is_refused() {
     let disk = disk();
     for command in [0x05, 0x0D, 0x1D, 0x11, 0x15, 0x85, 0x8D, 0x9D] {
