@@ -18,7 +18,7 @@ const INTERVAL: Duration = Duration::from_millis(20);
 
 /// Runs the program until it ends, or until its time is over, and gives its output.
 pub(crate) fn run(command: &mut Command, output: &Path, limit: Duration) -> Result<String> {
-    run_until(command, output, limit, None)
+    run_until(command, output, limit, &[])
 }
 
 /// The same for a program that is ended when it has said its last words.
@@ -26,7 +26,7 @@ pub(crate) fn run_until(
     command: &mut Command,
     output: &Path,
     limit: Duration,
-    last: Option<&str>,
+    last: &[&str],
 ) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let path = output.display().to_string();
@@ -39,7 +39,7 @@ pub(crate) fn run_until(
         .spawn()
         .map_err(|error| Failure::of_io("start", &name, &error))?;
     let deadline = Instant::now() + limit;
-    let has_said = || last.is_some_and(|last| is_in(last, output));
+    let has_said = || last.iter().any(|words| is_in(words, output));
     while !matches!(child.try_wait(), Ok(Some(_))) {
         if Instant::now() > deadline || has_said() {
             // One that has ended by itself cannot be killed, which is as good.
@@ -53,7 +53,10 @@ pub(crate) fn run_until(
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Whether the file has these words.
+/// Whether the file has these words, and the line that they are in.
 fn is_in(words: &str, file: &Path) -> bool {
-    fs::read(file).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(words))
+    fs::read(file).is_ok_and(|bytes| {
+        let text = String::from_utf8_lossy(&bytes);
+        text.split_once(words).is_some_and(|(_, rest)| rest.contains('\n'))
+    })
 }

@@ -16,11 +16,12 @@ use crate::{
 };
 
 const PROGRAM: &str = "hercules";
-/// What it says last: its own command to end loses what its logger has not written yet.
-const LAST: &str = "Disabled wait state";
+/// What the image or Hercules says last, whatever comes first: the command of Hercules to end would
+/// lose what its logger has not written yet.
+const LAST: [&str; 2] = ["::DONE ", "Disabled wait state"];
 const DISK_MAKER: &str = "dasdinit";
 /// The fixed sequences take less than ten seconds.
-const ENDS_WITHIN: Duration = Duration::from_secs(240);
+const ENDS_WITHIN: Duration = Duration::from_secs(100);
 /// A disk is made at once.
 const MADE_WITHIN: Duration = Duration::from_secs(30);
 /// Cylinders of the count-key-data disk.
@@ -35,8 +36,7 @@ pub(crate) fn run(image: &Image, folder: &Path) -> Result<Transcript> {
     save(&script, &script_text(image))?;
     let mut command = Command::new(PROGRAM);
     command.arg("-d").arg("-f").arg(&configuration).env("HERCULES_RC", &script);
-    let said =
-        bounded::run_until(&mut command, &folder.join("hercules.log"), ENDS_WITHIN, Some(LAST))?;
+    let said = bounded::run_until(&mut command, &folder.join("hercules.log"), ENDS_WITHIN, &LAST)?;
     Transcript::of_console(PROGRAM, &said)
 }
 
